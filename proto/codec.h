@@ -1,0 +1,37 @@
+/* Bytes <-> messages. The only user of protobuf-c.
+ *
+ * Decoding treats every byte as hostile: sizes are limited before parsing, all memory comes from a bounded arena, enumerations,
+ * counts, lengths and names are checked, and nothing is left half done. Encoding writes into memory of the caller. Neither
+ * calls malloc once the arena has reached its size. One arena per thread.
+ */
+#ifndef PROTO_CODEC_H
+#define PROTO_CODEC_H
+
+#include "base/error.h"
+#include "proto/message.h"
+
+struct arena; /* memory for decoded messages: grows up to its limit, reset as a whole, reused */
+
+struct arena *arena_new(size_t limit);
+void arena_destroy(struct arena **arena);
+/* Forgets every message decoded with it. */
+void arena_reset(struct arena *arena);
+/* NULL when the limit is reached. Zeroed, aligned to 16. */
+void *arena_take(struct arena *arena, size_t count, size_t size);
+
+/* Decodes one envelope frame. The message borrows from the arena, not from bytes. */
+bool message_decode(struct arena *arena, const void *bytes, size_t size, struct message *message, struct error *error);
+
+/* Encodes into memory taken from the arena; *bytes and *size are valid until it is reset. Fails only when the arena is exhausted. */
+bool message_encode(struct arena *arena, const struct message *message, const void **bytes, size_t *size,
+                    struct error *error);
+
+/* The header of a microbatch. Encoding never fails and returns the bytes used. Decoding checks protocol version and ranges. */
+size_t data_header_encode(const struct data_header *header, uint8_t bytes[DATA_HEADER_MAX]);
+bool data_header_decode(struct arena *arena, const void *bytes, size_t size, struct data_header *header,
+                        struct error *error);
+
+/* A board name is 1 to MESSAGE_NAME_MAX of letters, digits, '.', '_' and '-', not starting with '.' or '-'. */
+bool board_name_valid(const char *name);
+
+#endif

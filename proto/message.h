@@ -1,0 +1,236 @@
+/* What travels between daemons, as plain structs; codec.h turns them into bytes and back.
+ *
+ * Strings and byte ranges in a decoded message are borrowed from the arena that decoding used and live until it is reset; strings
+ * are valid UTF-8, zero-terminated, at most MESSAGE_TEXT_MAX bytes and never NULL. In a message to be encoded they are borrowed from
+ * the caller; a NULL string counts as empty. Ranges are checked by the decoder as the comments say; whether a value makes
+ * sense now (an epoch, a slice) is the receiver's business.
+ */
+#ifndef PROTO_MESSAGE_H
+#define PROTO_MESSAGE_H
+
+#include "base/hash.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define PROTOCOL_VERSION 1
+#define MESSAGE_TEXT_MAX 1024
+#define MESSAGE_NAME_MAX 63 /* bytes of a board's name: letters, digits, '.', '_', '-' */
+#define MESSAGE_TENSORS_MAX 65536
+#define MESSAGE_BOARDS_MAX 64
+#define MESSAGE_TOP_MAX 1000
+#define MESSAGE_RANK_MAX 4
+#define MESSAGE_PARTS_MAX 2
+#define MESSAGE_JSON_MAX (4u << 20)       /* config.json and preprocessor_config.json */
+#define MESSAGE_CHUNK_MAX (1u << 20)      /* bytes of one TensorPart */
+#define MESSAGE_FILE_MAX (64u << 20)      /* a submitted image file */
+#define MESSAGE_ENVELOPE_MAX (24u << 20)  /* any envelope frame */
+#define MESSAGE_ITEMS_MAX 1024            /* items of one microbatch */
+#define DATA_HEADER_MAX 256               /* bytes of an encoded data header */
+
+typedef struct {
+    uint64_t number; /* of the plan in force; 0 = none; only grows */
+} epoch_t;
+
+typedef struct {
+    uint64_t number; /* of a microbatch within a cluster; only grows */
+} sequence_t;
+
+enum role { ROLE_STAGE = 1, ROLE_CLIENT = 2 };
+
+struct message_hello {
+    uint32_t protocol;
+    const char *version;
+    enum role role;
+    const char *name;          /* stage: a valid board name; client: anything */
+    const char *data_endpoint; /* stage: "tcp://ADDRESS:PORT" */
+    uint64_t memory_bytes;
+    uint32_t threads;
+    const char *kernels;
+};
+
+struct message_welcome {
+    uint64_t cluster;
+    uint32_t heartbeat_ms;
+    uint32_t window;
+    const char *architecture;
+};
+
+struct message_refuse {
+    const char *text;
+    bool again; /* the coordinator does not know this peer (any more): say hello once more */
+};
+
+struct tensor_entry {
+    const char *name;
+    uint32_t element; /* enum element of kernels.h: 0 F32, 1 F16, 2 BF16 */
+    uint32_t rank;    /* 0 to MESSAGE_RANK_MAX */
+    uint64_t shape[MESSAGE_RANK_MAX];
+    uint64_t bytes; /* = product of shape * element size: checked */
+    struct hash hash;
+};
+
+struct message_assign {
+    epoch_t epoch;
+    uint32_t first, end, units; /* first < end <= units <= 65536 */
+    uint32_t microbatch;        /* 1 to MESSAGE_ITEMS_MAX */
+    const char *next_endpoint;
+    const void *config;
+    size_t config_bytes;
+    const void *preprocessor; /* NULL when absent */
+    size_t preprocessor_bytes;
+    const struct tensor_entry *tensors;
+    size_t tensor_count;
+};
+
+struct message_tensor_get {
+    struct hash hash;
+    uint64_t offset;
+    uint32_t bytes; /* 1 to MESSAGE_CHUNK_MAX */
+};
+
+struct message_tensor_part { /* the bytes are the raw frame */
+    struct hash hash;
+    uint64_t offset;
+};
+
+struct message_progress {
+    epoch_t epoch;
+    uint64_t done, total; /* bytes bound so far and in all */
+    uint64_t fetched;     /* bytes that came over the network for this epoch */
+};
+
+struct message_ready {
+    epoch_t epoch;
+    uint64_t weight_bytes;
+};
+
+struct message_failed {
+    epoch_t epoch;
+    const char *text;
+};
+
+struct message_serve {
+    epoch_t epoch;
+};
+
+struct rejected { /* frames and connections turned away, counted since start */
+    uint64_t handshake, malformed, oversized, stale;
+};
+
+struct message_heartbeat {
+    epoch_t epoch;
+    uint64_t microbatches, items;
+    uint64_t busy_ns, serving_ns; /* computing, and serving at all, in this epoch */
+    uint64_t allocations;
+    struct rejected rejected;
+};
+
+struct message_submit { /* the image file is the raw frame */
+    uint64_t request;
+    uint32_t item;
+    uint32_t top; /* 0 to MESSAGE_TOP_MAX */
+    bool logits;
+};
+
+struct answer_class {
+    uint32_t class_index;
+    const char *label;
+    float score;
+};
+
+struct message_answer { /* logits or embedding, where asked for, are the raw frame: little-endian fp32 */
+    uint64_t request;
+    uint32_t item;
+    const char *error; /* empty: answered */
+    bool embedding;
+    const struct answer_class *top;
+    size_t top_count;
+};
+
+struct board_status {
+    const char *name, *state, *units, *kernels, *endpoint;
+    uint32_t first, end, threads;
+    uint64_t items, microbatches;
+    double busy; /* share of the time since the epoch began serving, 0 to 1 */
+    uint64_t weight_bytes, memory_bytes;
+    uint64_t loaded, load_total, fetched;
+    uint64_t allocations;
+    struct rejected rejected;
+};
+
+struct message_status {
+    const char *version, *state, *architecture, *policy, *reason, *data_endpoint;
+    epoch_t epoch;
+    uint32_t microbatch;
+    uint64_t items_done, items_failed;
+    uint32_t waiting, in_flight, clients;
+    double items_per_second; /* over the last ten seconds */
+    uint64_t uptime_ms, allocations;
+    struct rejected rejected;
+    const struct board_status *boards;
+    size_t board_count;
+};
+
+enum message_type {
+    MESSAGE_HELLO = 1, /* the numbers are those of the oneof in stagecoach.proto */
+    MESSAGE_WELCOME,
+    MESSAGE_REFUSE,
+    MESSAGE_ASSIGN,
+    MESSAGE_TENSOR_GET,
+    MESSAGE_TENSOR_PART,
+    MESSAGE_PROGRESS,
+    MESSAGE_READY,
+    MESSAGE_FAILED,
+    MESSAGE_SERVE,
+    MESSAGE_LEAVE,
+    MESSAGE_RELEASED,
+    MESSAGE_HEARTBEAT,
+    MESSAGE_SUBMIT,
+    MESSAGE_ANSWER,
+    MESSAGE_STATUS_GET,
+    MESSAGE_STATUS,
+};
+
+struct message {
+    enum message_type type;
+    union {
+        struct message_hello hello;
+        struct message_welcome welcome;
+        struct message_refuse refuse;
+        struct message_assign assign;
+        struct message_tensor_get tensor_get;
+        struct message_tensor_part tensor_part;
+        struct message_progress progress;
+        struct message_ready ready;
+        struct message_failed failed;
+        struct message_serve serve;
+        struct message_heartbeat heartbeat;
+        struct message_submit submit;
+        struct message_answer answer;
+        struct message_status status;
+    };
+};
+
+struct data_part {
+    uint32_t type; /* enum payload_type of model.h */
+    uint32_t rank;
+    uint32_t shape[MESSAGE_RANK_MAX]; /* per item */
+};
+
+/* Beside every microbatch. */
+struct data_header {
+    uint64_t cluster;
+    epoch_t epoch;
+    sequence_t sequence;
+    uint32_t attempt;
+    uint32_t cut;
+    uint32_t items; /* 1 to MESSAGE_ITEMS_MAX */
+    uint32_t parts; /* 1 to MESSAGE_PARTS_MAX */
+    struct data_part part[MESSAGE_PARTS_MAX];
+    uint64_t checksum; /* checksum_of the first part, seeded 0, then of the second, seeded with the first's */
+    uint64_t sequence_id, position; /* for decoding with KV caches, later */
+};
+
+#endif
