@@ -1,0 +1,133 @@
+/* Sockets: the only code that includes <zmq.h>.
+ *
+ * All sockets of a process belong to one thread, the one that made them. Every socket is non-blocking, limits the size of a frame
+ * before memory is taken for it (a larger one costs the peer its connection), and has a monitor whose events (a
+ * connection opened, closed, failed its handshake) are read like messages. Frames are received into struct net_message
+ * without a copy and sent without one where the caller hands over ownership.
+ */
+#ifndef DAEMON_NET_NET_H
+#define DAEMON_NET_NET_H
+
+#include "base/error.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define NET_FRAMES_MAX 4
+#define NET_ENDPOINT_MAX 128
+#define NET_PEER_MAX 16 /* bytes of a router's name for a peer */
+
+struct net;        /* one per process */
+struct net_socket; /* one socket and its monitor */
+
+struct net *net_new(struct error *error);
+/* Closes everything; what was sent is flushed for at most linger_ms. Sockets must have been closed. */
+void net_destroy(struct net **net, int linger_ms);
+
+enum net_kind {
+    NET_ROUTER, /* coordinator's control socket: each message carries its peer */
+    NET_DEALER, /* a board's or client's side of it */
+    NET_PULL,   /* microbatches in */
+    NET_PUSH,   /* microbatches out */
+};
+
+struct net_options {
+    uint64_t frame_max;  /* bytes of the largest frame accepted */
+    int queue;           /* high-water mark in each direction, messages */
+    int kernel_buffer;   /* SO_SNDBUF/SO_RCVBUF in bytes, 0 = the system's */
+};
+
+/* Binds "tcp://ADDRESS:PORT" (port 0 or * = any free one). A port in use is an error that says so and what to do. */
+struct net_socket *net_bind(struct net *net, enum net_kind kind, const char *endpoint, const struct net_options *options,
+                            struct error *error);
+/* Starts connecting to "tcp://HOST:PORT" and keeps trying, with back-off from 0.1 s to 2 s; fails only for a malformed endpoint. */
+struct net_socket *net_connect(struct net *net, enum net_kind kind, const char *endpoint,
+                               const struct net_options *options, struct error *error);
+/* Closes at once; what is unsent is dropped after linger_ms. *socket becomes NULL. NULL is fine. */
+void net_close(struct net_socket **socket, int linger_ms);
+
+/* The endpoint with the port that was chosen. */
+const char *net_endpoint(const struct net_socket *socket);
+
+/* A name for a peer of a router: opaque bytes that mean nothing after it disconnects. */
+struct net_peer {
+    uint8_t size;
+    uint8_t bytes[NET_PEER_MAX];
+};
+bool net_peer_equal(const struct net_peer *left, const struct net_peer *right);
+
+/* One received message. Frames own their memory until net_message_close or until a frame is taken. */
+struct net_frame {
+    _Alignas(8) unsigned char opaque[64];
+};
+struct net_message {
+    struct net_peer peer; /* router only */
+    int connection;       /* descriptor of the connection it came through, for NET_CLOSED; -1 unknown */
+    unsigned count;       /* frames, without the peer's */
+    struct net_frame frame[NET_FRAMES_MAX];
+};
+const void *net_frame_data(const struct net_frame *frame);
+void *net_frame_bytes(struct net_frame *frame); /* writable: a received frame belongs to its receiver alone */
+size_t net_frame_size(const struct net_frame *frame);
+/* Moves a frame's memory to *to (uninitialised before); the source becomes empty. */
+void net_frame_take(struct net_frame *to, struct net_frame *from);
+void net_frame_close(struct net_frame *frame);
+void net_message_close(struct net_message *message);
+
+enum net_result {
+    NET_OK,
+    NET_AGAIN, /* nothing to receive, or no room to send */
+    NET_BAD,   /* received something that is not a message of ours (frame count); it was dropped */
+    NET_GONE,  /* router: that peer is not connected */
+};
+
+/* Never blocks. On NET_OK the message must be closed. */
+enum net_result net_receive(struct net_socket *socket, struct net_message *message);
+
+/* A frame to be sent. With released NULL the bytes are copied. Else they are sent from where they lie: released(context) is called,
+ * from any thread, when they are no longer needed - also when sending fails. */
+struct net_piece {
+    const void *data;
+    size_t size;
+    void (*released)(void *data, void *context);
+    void *context;
+};
+
+/* Sends all pieces as one message, or none. peer only for a router. Never blocks. */
+enum net_result net_send(struct net_socket *socket, const struct net_peer *peer, const struct net_piece *pieces,
+                         unsigned count);
+/* Could a message be sent now? */
+bool net_writable(struct net_socket *socket);
+
+/* What a monitor tells. */
+enum net_event_kind { NET_NOTHING, NET_OPENED, NET_CLOSED, NET_HANDSHAKE_FAILED };
+struct net_event {
+    enum net_event_kind kind;
+    int connection; /* descriptor, as in net_message; valid for comparison only */
+};
+/* The next event of a socket's monitor, NET_NOTHING when there is none. Never blocks. */
+struct net_event net_next_event(struct net_socket *socket);
+
+/* What to wait for. */
+struct net_wait {
+    struct net_socket *socket; /* NULL: use descriptor */
+    int descriptor;
+    bool readable, writable; /* in: what is awaited; socket monitors are always awaited */
+    bool can_read, can_write; /* out */
+    bool has_event;           /* out: net_next_event will tell something */
+};
+#define NET_WAITS_MAX 16
+/* Sleeps until something of `waits` is ready, or timeout_ms passed (-1: for ever); false with an error only when the process was told to
+ * stop in a way that makes waiting impossible. A signal ends the wait early without an error. */
+bool net_wait(struct net_wait *waits, unsigned count, int timeout_ms, struct error *error);
+
+/* The local address ("192.168.1.7") from which HOST of "tcp://HOST:PORT" is reached, so that a board listens there and not
+ * everywhere. No packet is sent. */
+bool net_local_address(const char *endpoint, char address[64], struct error *error);
+/* Is "tcp://ADDRESS:PORT" on the loopback interface only? */
+bool net_is_loopback(const char *endpoint);
+/* Checks "tcp://HOST:PORT" with port 0..65535; the error says what is wrong. */
+bool net_endpoint_check(const char *endpoint, struct error *error);
+
+#endif
