@@ -1,11 +1,12 @@
 /* Fleet + model costs -> plan. Pure functions: no clock but the one passed in, no file, no socket, no global state.
  *
- * A problem lists what each board can compute, hold and transmit and what each unit and cut of the model costs. A policy answers
- * with a plan: an ordered list of (board, slice). Policies stand in one table (policy.c); plan_cost prices any plan with the same
- * arithmetic that the solvers use, and plan_check validates one without knowing how it was made.
+ * A problem lists what each board can compute, hold and transmit and what each unit and cut of the model costs. A
+ * policy answers with a plan: an ordered list of (board, slice). Policies stand in one table (policy.c); plan_cost
+ * prices any plan with the same arithmetic that the solvers use, and plan_check validates one without knowing how it
+ * was made.
  *
- * Words: see docs/ARCHITECTURE.md. Boards are numbered from 0; PARTITIONER_COORDINATOR (= boards) is the source and sink in the
- * link matrices. Times in seconds for one microbatch, sizes in bytes for one microbatch.
+ * Words: see docs/ARCHITECTURE.md. Boards are numbered from 0; number `boards` is the coordinator, source and sink, in
+ * the link matrices. Times in seconds for one microbatch, sizes in bytes for one microbatch.
  */
 #ifndef PARTITIONER_PARTITIONER_H
 #define PARTITIONER_PARTITIONER_H
@@ -17,7 +18,7 @@
 #include <stdint.h>
 
 #define PARTITIONER_BOARDS_MAX 64
-#define PARTITIONER_UNITS_MAX 1024
+#define PARTITIONER_UNITS_MAX  1024
 
 /* All arrays are borrowed and must outlive the call. */
 struct problem {
@@ -27,19 +28,21 @@ struct problem {
 
     const double *unit_seconds;      /* [boards][units] */
     const uint64_t *weight_bytes;    /* [units] */
-    const uint64_t *workspace_bytes; /* [units]: scratch while the unit computes; a slice needs the largest of its units */
+    const uint64_t *workspace_bytes; /* [units]: scratch while it computes; a slice needs the largest of its units */
     const uint64_t *payload_bytes;   /* [units + 1]: what crosses cut c */
     const uint64_t *memory_bytes;    /* [boards]: what a board may use for weights, workspace and slots */
     unsigned input_slots;            /* receive buffers a stage keeps, each of the size of its first cut's payload */
     unsigned output_slots;           /* send buffers, each of the size of its last cut's payload */
+    unsigned source_slots_spared;    /* of the input_slots, how many the stage that holds unit 0 does without */
 
     /* Directed links, [boards + 1][boards + 1], row = from, column = to, the last row and column are the coordinator's.
-     * bytes_per_second may be INFINITY (free); the time of a transfer is latency + bytes / bandwidth. */
+     * Bytes per second may be INFINITY (free) or 0 (no link); the time of a transfer is latency + bytes / bandwidth.
+     * The diagonals are not read. */
     const double *bandwidth;
     const double *latency;
     bool half_duplex; /* a board's receive and send add up instead of overlapping */
 
-    const char *const *board_names; /* [boards], for messages */
+    const char *const *board_names; /* [boards], for messages; may be NULL */
 };
 
 struct plan_stage {
@@ -70,21 +73,21 @@ struct policy_options {
     double (*clock)(void); /* seconds, for the limit and solve_s; NULL = no clock */
 };
 
-/* Solves `problem` by the policy of that name. False with ERROR_USAGE for an unknown policy or unusable options, ERROR_INFEASIBLE
- * when no plan exists (the text says which unit fits no board or how much memory is missing). Boards are taken in the given order by
- * every policy but "optimal". Memory-blind policies ("pipedream", "even", "manual") may return plans that break a limit: plan_check
- * tells. */
-bool plan_solve(const struct problem *problem, const char *policy, const struct policy_options *options, struct plan *plan,
-                struct error *error);
+/* Solves `problem` by the policy of that name. False with ERROR_USAGE for an unknown policy or unusable options,
+ * ERROR_INFEASIBLE when no plan exists (the text says which unit fits no board or how much memory is missing). Boards
+ * are taken in the given order by every policy but "optimal". Memory-blind policies ("pipedream", "even", "manual") may
+ * return plans that break a limit: plan_check tells. */
+bool plan_solve(const struct problem *problem, const char *policy, const struct policy_options *options,
+                struct plan *plan, struct error *error);
 
 /* Names of policies until NULL. */
 const char *policy_name(size_t index);
 
-/* Fills in the times, memory, period, latency and throughput of plan->stage[0..stages) from board, first and end alone. */
+/* Fills in times, memory, period, latency and throughput of plan->stage[0..stages) from board, first and end alone. */
 void plan_cost(const struct problem *problem, struct plan *plan);
 
-/* Is this a plan for this problem? Each unit once and in order, each board at most once, memory within limits, and the priced
- * figures as plan_cost would give them (1e-9 relative). The error names the stage. */
+/* Is this a plan for this problem? Each unit once and in order, each board at most once, memory within limits, and the
+ * priced figures as plan_cost would give them (1e-9 relative). The error names the stage. */
 bool plan_check(const struct problem *problem, const struct plan *plan, struct error *error);
 
 /* Bytes that a slice needs on any board: weights + workspace + slots. */

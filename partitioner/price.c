@@ -1,0 +1,60 @@
+/* What things cost; see price.h.
+ *
+ * EdgePipe (arXiv 2110.14895, section III) prices a stage by its compute and by the transfer to its successor. Here a
+ * stage also pays for what it receives, the coordinator is the first sender and the last receiver, and links are
+ * directed. Whether a board's receive and send overlap is decided by whoever combines these prices (plan.c and the
+ * solvers).
+ *
+ * Sizes come from files and peers: sums of bytes stop at UINT64_MAX instead of wrapping round into something that fits.
+ */
+#include "partitioner/price.h"
+
+#include <math.h>
+
+double price_compute(const struct problem *problem, unsigned board, unsigned first, unsigned end) {
+    const double *seconds = problem->unit_seconds + (size_t)board * problem->units;
+    struct running_sum from = {0}, to;
+    for (unsigned unit = 0; unit < first; unit++)
+        from = running_sum_add(from, seconds[unit]);
+    to = from;
+    for (unsigned unit = first; unit < end; unit++)
+        to = running_sum_add(to, seconds[unit]);
+    return running_sum_between(from, to);
+}
+
+double price_transfer(const struct problem *problem, unsigned from, unsigned to, unsigned cut) {
+    size_t link = (size_t)from * (problem->boards + 1) + to;
+    if (!(problem->bandwidth[link] > 0))
+        return INFINITY;
+    return problem->latency[link] + (double)problem->payload_bytes[cut] / problem->bandwidth[link];
+}
+
+static uint64_t add(uint64_t left, uint64_t right) {
+    uint64_t sum;
+    return __builtin_add_overflow(left, right, &sum) ? UINT64_MAX : sum;
+}
+
+static uint64_t multiply(uint64_t left, uint64_t right) {
+    uint64_t product;
+    return __builtin_mul_overflow(left, right, &product) ? UINT64_MAX : product;
+}
+
+struct slice_bytes slice_bytes_at(const struct problem *problem, unsigned first) {
+    return (struct slice_bytes){.problem = problem, .first = first, .end = first};
+}
+
+void slice_bytes_grow(struct slice_bytes *slice) {
+    unsigned unit = slice->end++;
+    slice->weights = add(slice->weights, slice->problem->weight_bytes[unit]);
+    if (slice->workspace < slice->problem->workspace_bytes[unit])
+        slice->workspace = slice->problem->workspace_bytes[unit];
+}
+
+uint64_t slice_bytes_total(const struct slice_bytes *slice) {
+    const struct problem *problem = slice->problem;
+    unsigned spared = slice->first == 0 ? problem->source_slots_spared : 0;
+    unsigned input_slots = problem->input_slots > spared ? problem->input_slots - spared : 0;
+    uint64_t input = multiply(input_slots, problem->payload_bytes[slice->first]);
+    uint64_t output = multiply(problem->output_slots, problem->payload_bytes[slice->end]);
+    return add(add(slice->weights, slice->workspace), add(input, output));
+}
