@@ -4,7 +4,6 @@
 # `make check`. Variants (debug, sanitizers, arm64) are the same rules with another BUILD folder and other flags.
 
 BUILD   ?= build
-CC      ?= gcc
 PKG     ?= pkg-config
 PREFIX  ?= /usr/local
 VERSION := $(shell cat VERSION)
@@ -14,16 +13,36 @@ WARN     := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wca
 WERROR   ?= -Werror
 # -ffp-contract=off: a multiply and an add are fused only where the source says so; results do not depend on the compiler.
 CFLAGS_ALL = -std=c11 -D_GNU_SOURCE -DSTAGECOACH_VERSION='"$(VERSION)"' $(OPTIMISE) -g $(WARN) $(WERROR) -ffp-contract=off \
-             -pthread -fno-math-errno -I. -I$(BUILD) $(CFLAGS)
+             -pthread -fno-math-errno -I. -I$(BUILD) $(CFLAGS_EXTERNAL) $(CFLAGS)
 
-MACHINE := $(shell $(CC) -dumpmachine)
+# ---- what the goals need is installed first (a look that takes milliseconds when all is there) ----
+GOALS       := $(or $(MAKECMDGOALS),all)
+SETUP_build := all install demo bench
+SETUP_test  := test tests test-asan test-tsan
+SETUP_check := check check-fast tidy fuzz
+SETUP_arm64 := arm64
+GROUPS := $(foreach g,build test check arm64,$(if $(filter $(SETUP_$g),$(GOALS)),$g))
+ifeq ($(findstring n,$(filter-out -%,$(firstword $(MAKEFLAGS)))),)
+ifneq ($(shell for g in $(GROUPS); do scripts/setup $$g >&2 || echo failed; done),)
+$(error scripts/setup could not install what is missing)
+endif
+endif
 
-LIBS_base   := libsodium
-LIBS_model  := jansson libjpeg libpng
-LIBS_proto  := libprotobuf-c
-LIBS_daemon := libzmq yaml-0.1
+ifeq ($(origin CC),default)
+CC := $(if $(shell command -v gcc),gcc,cc)
+endif
+# as many jobs as cores; a -j on the command line wins
+ifeq ($(filter -j% --jobserver%,$(MAKEFLAGS)),)
+MAKEFLAGS += -j$(shell nproc)
+endif
 
-# the libraries, highest first: each may use those after it
+# ---- what others wrote ----
+LIBRARIES := libzmq yaml-0.1 libprotobuf-c jansson libjpeg libpng libsodium
+CFLAGS_EXTERNAL := $(shell $(PKG) --cflags $(filter-out libzmq,$(LIBRARIES)) openblas 2>/dev/null)
+BLAS     ?= $(or $(shell $(PKG) --libs openblas 2>/dev/null),-lopenblas)
+EXTERNAL := -Wl,--as-needed $(shell $(PKG) --libs $(LIBRARIES) 2>/dev/null) $(BLAS) -lm -pthread
+
+# ---- the libraries, highest first: each may use those after it ----
 MODULES := daemon proto partitioner model kernels base
 SOURCES_base        := $(wildcard base/*.c)
 SOURCES_kernels     := $(wildcard kernels/*.c kernels/*/*.c)
@@ -33,19 +52,16 @@ SOURCES_proto       := $(wildcard proto/*.c)
 SOURCES_daemon      := $(filter-out daemon/main.c,$(wildcard daemon/*.c daemon/*/*.c))
 SOURCES             := $(foreach m,$(MODULES),$(SOURCES_$(m))) daemon/main.c
 
-objects = $(patsubst %.c,$(BUILD)/%.o,$(1))
-library = $(BUILD)/lib$(1).a
+objects   = $(patsubst %.c,$(BUILD)/%.o,$(1))
+library   = $(BUILD)/lib$(1).a
 libraries = $(foreach m,$(1),$(call library,$(m)))
 
-EXTERNAL = $(shell $(PKG) --libs $(LIBS_daemon) $(LIBS_proto) $(LIBS_model) $(LIBS_base)) $(BLAS) -lm -pthread
-BLAS    ?= -lopenblas
-
 .PHONY: all help
-all: $(BUILD)/stagecoach ## build build/stagecoach
+all: $(BUILD)/stagecoach ## build build/stagecoach (plain `make` does this)
 help: ## this list
-	@awk -F':.*## ' '/^[a-z0-9_-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F':.*## ' '/^[a-z0-9_-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(filter %Makefile %.mk,$(MAKEFILE_LIST))
+	@echo "  BUILD=folder CC=compiler CFLAGS=... OPTIMISE=-O2 WERROR= PREFIX=/usr/local DESTDIR= can be given to each"
 
-# ---- libraries ----
 define module_rules
 $(call library,$(1)): $(call objects,$(SOURCES_$(1)))$(if $(filter proto,$(1)), $(BUILD)/proto/stagecoach.pb-c.o)
 	@rm -f $$@
@@ -53,25 +69,35 @@ $(call library,$(1)): $(call objects,$(SOURCES_$(1)))$(if $(filter proto,$(1)), 
 endef
 $(foreach m,$(MODULES),$(eval $(call module_rules,$(m))))
 
-$(BUILD)/%.o: %.c
+$(BUILD)/%.o: %.c $(BUILD)/flags
 	@mkdir -p $(@D)
 	@echo "  CC   $<"
 	@$(CC) $(CFLAGS_ALL) $(CFLAGS_FILE) -MMD -MP -c $< -o $@
 
 # vector code is compiled for its instruction set and called only after a run-time check (kernels/dispatch.c)
+MACHINE := $(shell $(CC) -dumpmachine 2>/dev/null)
 ifneq ($(filter x86_64%,$(MACHINE)),)
-$(BUILD)/kernels/vector/avx2.o: CFLAGS_FILE = -O3 -mavx2 -mfma -mf16c
-$(BUILD)/kernels/vector/avx512.o: CFLAGS_FILE = -O3 -mavx512f -mavx512bw -mavx512dq -mavx512vl -mavx2 -mfma -mf16c
+FLAGS_AVX2   := -O3 -mavx2 -mfma -mf16c
+FLAGS_AVX512 := -O3 -mavx512f -mavx512bw -mavx512dq -mavx512vl -mavx2 -mfma -mf16c
 endif
-$(BUILD)/kernels/vector/neon.o: CFLAGS_FILE = -O3
+FLAGS_NEON   := -O3
+$(BUILD)/kernels/vector/avx2%:   CFLAGS_FILE = $(FLAGS_AVX2)
+$(BUILD)/kernels/vector/avx512%: CFLAGS_FILE = $(FLAGS_AVX512)
+$(BUILD)/kernels/vector/neon%:   CFLAGS_FILE = $(FLAGS_NEON)
+
+# everything is compiled again when the compiler or its flags change
+STAMP = $(CC) $(MACHINE) $(CFLAGS_ALL) $(LDFLAGS) $(EXTERNAL) $(FLAGS_AVX2) $(FLAGS_AVX512) $(FLAGS_NEON)
+.PHONY: FORCE
+$(BUILD)/flags: FORCE
+	@$(shell mkdir -p $(@D))$(file >$@.new,$(STAMP))if cmp -s $@.new $@; then rm $@.new; else mv $@.new $@; fi
 
 # ---- protocol buffers: generated into the build folder, never committed ----
 $(BUILD)/proto/stagecoach.pb-c.c: proto/stagecoach.proto
 	@mkdir -p $(@D)
 	@echo "  PB   $<"
 	@protoc-c --c_out=$(BUILD) $<
-$(BUILD)/proto/stagecoach.pb-c.h: $(BUILD)/proto/stagecoach.pb-c.c
-$(BUILD)/proto/stagecoach.pb-c.o: $(BUILD)/proto/stagecoach.pb-c.c
+$(BUILD)/proto/stagecoach.pb-c.h: $(BUILD)/proto/stagecoach.pb-c.c ;
+$(BUILD)/proto/stagecoach.pb-c.o: $(BUILD)/proto/stagecoach.pb-c.c $(BUILD)/flags
 	@$(CC) $(CFLAGS_ALL) -Wno-cast-qual -Wno-shadow -c $< -o $@
 $(call objects,$(SOURCES_proto)): | $(BUILD)/proto/stagecoach.pb-c.c
 
@@ -80,35 +106,21 @@ $(BUILD)/stagecoach: $(BUILD)/daemon/main.o $(call libraries,$(MODULES))
 	@echo "  LD   $@"
 	@$(CC) $(CFLAGS_ALL) $(LDFLAGS) -o $@ $^ $(EXTERNAL)
 
-# ---- unit tests: test/FOLDER/test_*.c, one program each, linked with FOLDER and what lies below it ----
-BELOW_base        := base
-BELOW_kernels     := kernels base
-BELOW_model       := model kernels base
-BELOW_partitioner := partitioner base
-BELOW_proto       := proto base
-BELOW_core        := daemon proto partitioner model kernels base
-BELOW_daemon      := daemon proto partitioner model kernels base
-TEST_SOURCES := $(wildcard test/*/test_*.c)
-TESTS        := $(patsubst %.c,$(BUILD)/%,$(TEST_SOURCES))
-test_folder = $(word 2,$(subst /, ,$(1)))
-define test_rules
-$(BUILD)/$(1:.c=): $(BUILD)/$(1:.c=.o) $(call libraries,$(BELOW_$(call test_folder,$(1))))
-	@echo "  LD   $$@"
-	@$$(CC) $$(CFLAGS_ALL) $$(LDFLAGS) -o $$@ $$^ $$(TEST_EXTERNAL_$(call test_folder,$(1))) -lm -pthread
-endef
-TEST_EXTERNAL_base        = -lcmocka $(shell $(PKG) --libs $(LIBS_base))
-TEST_EXTERNAL_kernels     = $(TEST_EXTERNAL_base) $(BLAS)
-TEST_EXTERNAL_model       = $(TEST_EXTERNAL_kernels) $(shell $(PKG) --libs $(LIBS_model))
-TEST_EXTERNAL_partitioner = $(TEST_EXTERNAL_base)
-TEST_EXTERNAL_proto       = $(TEST_EXTERNAL_base) $(shell $(PKG) --libs $(LIBS_proto))
-TEST_EXTERNAL_core        = -lcmocka $(EXTERNAL)
-TEST_EXTERNAL_daemon      = -lcmocka $(EXTERNAL)
-$(foreach t,$(TEST_SOURCES),$(eval $(call test_rules,$(t))))
-
-.PHONY: tests clean
-tests: $(TESTS) $(BUILD)/stagecoach ## build every test program
+# ---- what a person does with it ----
+.PHONY: demo bench install uninstall clean
+demo: all ## classify the sample pictures with a coordinator and four stages
+	@STAGECOACH=$(BUILD)/stagecoach scripts/demo
+bench: all ## measure this machine (scripts/bench)
+	@STAGECOACH=$(BUILD)/stagecoach scripts/bench
+MAN := $(wildcard docs/stagecoach.1)
+install: all ## install the binary below $(DESTDIR)$(PREFIX)
+	install -D -m 755 $(BUILD)/stagecoach $(DESTDIR)$(PREFIX)/bin/stagecoach
+	$(if $(MAN),install -D -m 644 $(MAN) $(DESTDIR)$(PREFIX)/share/man/man1/stagecoach.1)
+uninstall: ## remove what install installed
+	rm -f $(DESTDIR)$(PREFIX)/bin/stagecoach $(DESTDIR)$(PREFIX)/share/man/man1/stagecoach.1
 clean: ## remove build folders
 	rm -rf build build-*
 
--include scripts/make/*.mk
--include $(patsubst %.c,$(BUILD)/%.d,$(SOURCES) $(TEST_SOURCES))
+include scripts/make/test.mk
+include scripts/make/check.mk
+-include $(patsubst %.c,$(BUILD)/%.d,$(SOURCES) $(TEST_SOURCES) $(FUZZ_SOURCES))
