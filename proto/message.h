@@ -97,7 +97,7 @@ struct message_tensor_part { /* the bytes are the raw frame */
 
 struct message_progress {
     epoch_t epoch;
-    uint64_t done, total; /* bytes bound so far and in all */
+    uint64_t done, total; /* bytes bound so far and in all; done <= total */
     uint64_t fetched;     /* bytes that came over the network for this epoch */
 };
 
@@ -137,7 +137,7 @@ struct message_submit { /* the image file is the raw frame */
 struct answer_class {
     uint32_t class_index;
     const char *label;
-    float score;
+    float score; /* finite */
 };
 
 struct message_answer { /* logits or embedding, where asked for, are the raw frame: little-endian fp32 */
@@ -151,9 +151,9 @@ struct message_answer { /* logits or embedding, where asked for, are the raw fra
 
 struct board_status {
     const char *name, *state, *units, *kernels, *endpoint;
-    uint32_t first, end, threads;
+    uint32_t first, end, threads; /* first <= end <= 65536 */
     uint64_t items, microbatches;
-    double busy; /* share of the time since the epoch began serving, 0 to 1 */
+    double busy; /* share of the time since the epoch began serving: finite, from 0, about 1 at the most */
     uint64_t weight_bytes, memory_bytes;
     uint64_t loaded, load_total, fetched;
     uint64_t allocations;
@@ -166,7 +166,7 @@ struct message_status {
     uint32_t microbatch;
     uint64_t items_done, items_failed;
     uint32_t waiting, in_flight, clients;
-    double items_per_second; /* over the last ten seconds */
+    double items_per_second; /* over the last ten seconds; finite, from 0 */
     uint64_t uptime_ms, allocations;
     struct rejected rejected;
     const struct board_status *boards;
@@ -225,7 +225,7 @@ struct data_header {
     epoch_t epoch;
     sequence_t sequence;
     uint32_t attempt;
-    uint32_t cut;
+    uint32_t cut;   /* 0 to 65536 */
     uint32_t items; /* 1 to MESSAGE_ITEMS_MAX */
     uint32_t parts; /* 1 to MESSAGE_PARTS_MAX */
     struct data_part part[MESSAGE_PARTS_MAX];

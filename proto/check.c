@@ -1,0 +1,160 @@
+/* The ranges that message.h promises.
+ *
+ * Both directions pass through here: a decoded message before anybody sees it, and a message of ours before it is
+ * encoded, so that a slip of ours is an error where it happens and not a mysterious refusal at the other end. Whether a
+ * value makes sense now (an epoch, a slice of this model) is for the receiver to say. Texts are valid UTF-8 already:
+ * wire.c saw to it on the way in, encode.c on the way out. Pure functions; any thread. */
+#include "proto/check.h"
+
+#include "proto/codec.h"
+
+#include <inttypes.h>
+#include <math.h>
+#include <string.h>
+
+#define UNITS_MAX 65536
+
+bool board_name_valid(const char *name) {
+    static const char letters[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-";
+    size_t size = strlen(name);
+    return size >= 1 && size <= MESSAGE_NAME_MAX && name[0] != '.' && name[0] != '-' && strspn(name, letters) == size;
+}
+
+/* Is `value` within [low, high]? `where` names message and field. */
+static bool within(const char *where, uint64_t value, uint64_t low, uint64_t high, struct error *error) {
+    if (value >= low && value <= high)
+        return true;
+    return error_set(error, ERROR_INPUT, "%s: got %" PRIu64 ", want %" PRIu64 " to %" PRIu64, where, value, low, high);
+}
+
+static bool has_control_characters(const char *text) {
+    for (const char *c = text ? text : ""; *c; c++)
+        if ((unsigned char)*c < 0x20 || *c == 0x7f)
+            return true;
+    return false;
+}
+
+static bool hello_check(const struct message_hello *hello, struct error *error) {
+    if (hello->role != ROLE_STAGE && hello->role != ROLE_CLIENT)
+        return error_set(error, ERROR_INPUT, "hello: role: got %d, want 1 (stage) or 2 (client)", (int)hello->role);
+    if (hello->role == ROLE_STAGE && !(hello->name && board_name_valid(hello->name)))
+        return error_set(
+            error, ERROR_INPUT,
+            "hello: name: got \"%s\", want 1 to %d letters, digits, '.', '_' or '-', not starting with '.' or '-'",
+            hello->name ? hello->name : "", MESSAGE_NAME_MAX);
+    if (has_control_characters(hello->name))
+        return error_set(error, ERROR_INPUT, "hello: name: has control characters");
+    return true;
+}
+
+/* bytes = product of shape * element size, without overflow. */
+static bool tensor_bytes_check(const struct tensor_entry *tensor, size_t index, struct error *error) {
+    static const uint64_t element_bytes[] = {4, 2, 2};
+    uint64_t bytes = element_bytes[tensor->element];
+    for (uint32_t i = 0; i < tensor->rank; i++)
+        if (__builtin_mul_overflow(bytes, tensor->shape[i], &bytes))
+            return error_set(error, ERROR_INPUT, "assign: tensors[%zu].shape: larger than 2^64 bytes", index);
+    if (tensor->bytes != bytes)
+        return error_set(error, ERROR_INPUT, "assign: tensors[%zu].bytes: got %" PRIu64 ", want %" PRIu64, index,
+                         tensor->bytes, bytes);
+    return true;
+}
+
+static bool tensor_check(const struct tensor_entry *tensor, size_t index, struct error *error) {
+    if (!tensor->name || !*tensor->name || has_control_characters(tensor->name))
+        return error_set(error, ERROR_INPUT, "assign: tensors[%zu].name: empty or with control characters", index);
+    if (tensor->element > 2)
+        return error_set(error, ERROR_INPUT, "assign: tensors[%zu].element: got %" PRIu32 ", want 0 to 2", index,
+                         tensor->element);
+    if (tensor->rank > MESSAGE_RANK_MAX)
+        return error_set(error, ERROR_INPUT, "assign: tensors[%zu].shape: got %" PRIu32 " dimensions, want at most %d",
+                         index, tensor->rank, MESSAGE_RANK_MAX);
+    return tensor_bytes_check(tensor, index, error);
+}
+
+static bool assign_check(const struct message_assign *assign, struct error *error) {
+    if (!within("assign: units", assign->units, 1, UNITS_MAX, error) ||
+        !within("assign: end", assign->end, 1, assign->units, error) ||
+        !within("assign: first", assign->first, 0, assign->end - 1, error) ||
+        !within("assign: microbatch", assign->microbatch, 1, MESSAGE_ITEMS_MAX, error) ||
+        !within("assign: config: bytes", assign->config_bytes, 0, MESSAGE_JSON_MAX, error) ||
+        !within("assign: preprocessor: bytes", assign->preprocessor_bytes, 0, MESSAGE_JSON_MAX, error) ||
+        !within("assign: tensors: count", assign->tensor_count, 0, MESSAGE_TENSORS_MAX, error))
+        return false;
+    for (size_t i = 0; i < assign->tensor_count; i++)
+        if (!tensor_check(&assign->tensors[i], i, error))
+            return false;
+    return true;
+}
+
+static bool tensor_get_check(const struct message_tensor_get *get, struct error *error) {
+    return within("tensor_get: bytes", get->bytes, 1, MESSAGE_CHUNK_MAX, error) &&
+           within("tensor_get: offset", get->offset, 0, UINT64_MAX - get->bytes, error);
+}
+
+static bool answer_check(const struct message_answer *answer, struct error *error) {
+    if (!within("answer: top: count", answer->top_count, 0, MESSAGE_TOP_MAX, error))
+        return false;
+    for (size_t i = 0; i < answer->top_count; i++)
+        if (!isfinite(answer->top[i].score))
+            return error_set(error, ERROR_INPUT, "answer: top[%zu].score: not a finite number", i);
+    return true;
+}
+
+static bool board_check(const struct board_status *board, size_t index, struct error *error) {
+    if (!board->name || !board_name_valid(board->name))
+        return error_set(error, ERROR_INPUT, "status: boards[%zu].name: got \"%s\", want a board name", index,
+                         board->name ? board->name : "");
+    if (!isfinite(board->busy) || board->busy < 0)
+        return error_set(error, ERROR_INPUT, "status: boards[%zu].busy: got %g, want a share", index, board->busy);
+    if (board->first > board->end || board->end > UNITS_MAX)
+        return error_set(error, ERROR_INPUT,
+                         "status: boards[%zu]: got units %" PRIu32 " to %" PRIu32 ", want first <= end <= %d", index,
+                         board->first, board->end, UNITS_MAX);
+    return true;
+}
+
+static bool status_check(const struct message_status *status, struct error *error) {
+    if (!within("status: boards: count", status->board_count, 0, MESSAGE_BOARDS_MAX, error) ||
+        !within("status: microbatch", status->microbatch, 0, MESSAGE_ITEMS_MAX, error))
+        return false;
+    if (!isfinite(status->items_per_second) || status->items_per_second < 0)
+        return error_set(error, ERROR_INPUT, "status: items_per_second: got %g, want a rate", status->items_per_second);
+    for (size_t i = 0; i < status->board_count; i++)
+        if (!board_check(&status->boards[i], i, error))
+            return false;
+    return true;
+}
+
+bool message_check(const struct message *message, struct error *error) {
+    switch (message->type) {
+    case MESSAGE_HELLO:
+        return hello_check(&message->hello, error);
+    case MESSAGE_ASSIGN:
+        return assign_check(&message->assign, error);
+    case MESSAGE_TENSOR_GET:
+        return tensor_get_check(&message->tensor_get, error);
+    case MESSAGE_PROGRESS:
+        return within("progress: done", message->progress.done, 0, message->progress.total, error);
+    case MESSAGE_SUBMIT:
+        return within("submit: top", message->submit.top, 0, MESSAGE_TOP_MAX, error);
+    case MESSAGE_ANSWER:
+        return answer_check(&message->answer, error);
+    case MESSAGE_STATUS:
+        return status_check(&message->status, error);
+    default:
+        return true; /* any value of every other message is in range */
+    }
+}
+
+bool data_header_check(const struct data_header *header, struct error *error) {
+    if (!within("data header: items", header->items, 1, MESSAGE_ITEMS_MAX, error) ||
+        !within("data header: cut", header->cut, 0, UNITS_MAX, error) ||
+        !within("data header: parts: count", header->parts, 1, MESSAGE_PARTS_MAX, error))
+        return false;
+    for (uint32_t i = 0; i < header->parts; i++)
+        if (!within("data header: parts: type", header->part[i].type, 0, 1, error) ||
+            !within("data header: parts: dimensions", header->part[i].rank, 0, MESSAGE_RANK_MAX, error))
+            return false;
+    return true;
+}

@@ -1,0 +1,286 @@
+/* Bytes into messages; see codec.h.
+ *
+ * A frame passes four gates: its size, wire.c (form, texts, counts), protobuf-c (into the arena), and here the
+ * translation into plain structs, which check.c then holds against the ranges of message.h. Texts and byte ranges of
+ * the result are those that protobuf-c copied into the arena; only arrays of messages are built anew. When any gate
+ * refuses, the arena is as it was.
+ *
+ * protobuf-c is given nothing that wire.c has not seen, and no memory but the arena's: a peer can cost us the arena's
+ * limit and the time to read its frame, and no more. */
+#include "proto/codec.h"
+
+#include "proto/arena.h"
+#include "proto/check.h"
+#include "proto/stagecoach.pb-c.h"
+#include "proto/wire.h"
+
+#include <string.h>
+
+/* enum message_type is the number of the body in the oneof, so that one can stand for the other */
+_Static_assert((int)MESSAGE_HELLO == (int)STAGECOACH__ENVELOPE__BODY_HELLO, "message.h and stagecoach.proto differ");
+_Static_assert((int)MESSAGE_ASSIGN == (int)STAGECOACH__ENVELOPE__BODY_ASSIGN, "message.h and stagecoach.proto differ");
+_Static_assert((int)MESSAGE_LEAVE == (int)STAGECOACH__ENVELOPE__BODY_LEAVE, "message.h and stagecoach.proto differ");
+_Static_assert((int)MESSAGE_SUBMIT == (int)STAGECOACH__ENVELOPE__BODY_SUBMIT, "message.h and stagecoach.proto differ");
+_Static_assert((int)MESSAGE_STATUS == (int)STAGECOACH__ENVELOPE__BODY_STATUS, "message.h and stagecoach.proto differ");
+
+static bool no_memory(const struct arena *arena, const char *name, struct error *error) {
+    return error_set(error, ERROR_SYSTEM, "%s: needs more memory than the %zu bytes set aside for messages", name,
+                     arena_limit(arena));
+}
+
+static bool hash_get(const ProtobufCBinaryData *from, struct hash *to, struct error *error) {
+    if (from->len != HASH_BYTES)
+        return error_set(error, ERROR_INPUT, "got %zu bytes, want %d", from->len, HASH_BYTES);
+    memcpy(to->bytes, from->data, HASH_BYTES);
+    return true;
+}
+
+static struct rejected rejected_get(const Stagecoach__Rejected *from) {
+    if (!from)
+        return (struct rejected){0};
+    return (struct rejected){
+        .handshake = from->handshake,
+        .malformed = from->malformed,
+        .oversized = from->oversized,
+        .stale = from->stale,
+    };
+}
+
+static struct message_hello hello_get(const Stagecoach__Hello *from) {
+    return (struct message_hello){
+        .protocol = from->protocol,
+        .version = from->version,
+        .role = (enum role)from->role,
+        .name = from->name,
+        .data_endpoint = from->data_endpoint,
+        .memory_bytes = from->memory_bytes,
+        .threads = from->threads,
+        .kernels = from->kernels,
+    };
+}
+
+static struct message_welcome welcome_get(const Stagecoach__Welcome *from) {
+    return (struct message_welcome){
+        .cluster = from->cluster,
+        .heartbeat_ms = from->heartbeat_ms,
+        .window = from->window,
+        .architecture = from->architecture,
+    };
+}
+
+static bool tensor_entry_get(const Stagecoach__TensorEntry *from, size_t index, struct tensor_entry *to,
+                             struct error *error) {
+    if (!hash_get(&from->hash, &to->hash, error))
+        return error_wrap(error, "assign: tensors[%zu].hash", index);
+    if (from->n_shape > MESSAGE_RANK_MAX)
+        return error_set(error, ERROR_INPUT, "assign: tensors[%zu].shape: got %zu dimensions, want at most %d", index,
+                         from->n_shape, MESSAGE_RANK_MAX);
+    to->name = from->name;
+    to->element = from->element;
+    to->rank = (uint32_t)from->n_shape;
+    for (size_t i = 0; i < from->n_shape; i++)
+        to->shape[i] = from->shape[i];
+    to->bytes = from->bytes;
+    return true;
+}
+
+static bool assign_get(struct arena *arena, const Stagecoach__Assign *from, struct message_assign *to,
+                       struct error *error) {
+    struct tensor_entry *tensors = arena_take(arena, from->n_tensors, sizeof *tensors);
+    if (!tensors)
+        return no_memory(arena, "assign", error);
+    for (size_t i = 0; i < from->n_tensors; i++)
+        if (!tensor_entry_get(from->tensors[i], i, &tensors[i], error))
+            return false;
+    *to = (struct message_assign){
+        .epoch = {from->epoch},
+        .first = from->first,
+        .end = from->end,
+        .units = from->units,
+        .microbatch = from->microbatch,
+        .next_endpoint = from->next_endpoint,
+        .config = from->config.data,
+        .config_bytes = from->config.len,
+        .preprocessor = from->preprocessor.len > 0 ? from->preprocessor.data : NULL,
+        .preprocessor_bytes = from->preprocessor.len,
+        .tensors = tensors,
+        .tensor_count = from->n_tensors,
+    };
+    return true;
+}
+
+static bool tensor_get_get(const Stagecoach__TensorGet *from, struct message_tensor_get *to, struct error *error) {
+    *to = (struct message_tensor_get){.offset = from->offset, .bytes = from->bytes};
+    return hash_get(&from->hash, &to->hash, error) || error_wrap(error, "tensor_get: hash");
+}
+
+static bool tensor_part_get(const Stagecoach__TensorPart *from, struct message_tensor_part *to, struct error *error) {
+    *to = (struct message_tensor_part){.offset = from->offset};
+    return hash_get(&from->hash, &to->hash, error) || error_wrap(error, "tensor_part: hash");
+}
+
+static struct message_heartbeat heartbeat_get(const Stagecoach__Heartbeat *from) {
+    return (struct message_heartbeat){
+        .epoch = {from->epoch},
+        .microbatches = from->microbatches,
+        .items = from->items,
+        .busy_ns = from->busy_ns,
+        .serving_ns = from->serving_ns,
+        .allocations = from->allocations,
+        .rejected = rejected_get(from->rejected),
+    };
+}
+
+static bool answer_get(struct arena *arena, const Stagecoach__Answer *from, struct message_answer *to,
+                       struct error *error) {
+    struct answer_class *top = arena_take(arena, from->n_top, sizeof *top);
+    if (!top)
+        return no_memory(arena, "answer", error);
+    for (size_t i = 0; i < from->n_top; i++)
+        top[i] = (struct answer_class){from->top[i]->class_index, from->top[i]->label, from->top[i]->score};
+    *to = (struct message_answer){
+        .request = from->request,
+        .item = from->item,
+        .error = from->error,
+        .embedding = from->embedding,
+        .top = top,
+        .top_count = from->n_top,
+    };
+    return true;
+}
+
+static struct board_status board_status_get(const Stagecoach__BoardStatus *from) {
+    return (struct board_status){
+        .name = from->name,
+        .state = from->state,
+        .units = from->units,
+        .kernels = from->kernels,
+        .endpoint = from->endpoint,
+        .first = from->first,
+        .end = from->end,
+        .threads = from->threads,
+        .items = from->items,
+        .microbatches = from->microbatches,
+        .busy = from->busy,
+        .weight_bytes = from->weight_bytes,
+        .memory_bytes = from->memory_bytes,
+        .loaded = from->loaded,
+        .load_total = from->load_total,
+        .fetched = from->fetched,
+        .allocations = from->allocations,
+        .rejected = rejected_get(from->rejected),
+    };
+}
+
+static bool status_get(struct arena *arena, const Stagecoach__Status *from, struct message_status *to,
+                       struct error *error) {
+    struct board_status *boards = arena_take(arena, from->n_boards, sizeof *boards);
+    if (!boards)
+        return no_memory(arena, "status", error);
+    for (size_t i = 0; i < from->n_boards; i++)
+        boards[i] = board_status_get(from->boards[i]);
+    *to = (struct message_status){
+        .version = from->version,
+        .state = from->state,
+        .architecture = from->architecture,
+        .policy = from->policy,
+        .reason = from->reason,
+        .data_endpoint = from->data_endpoint,
+        .epoch = {from->epoch},
+        .microbatch = from->microbatch,
+        .items_done = from->items_done,
+        .items_failed = from->items_failed,
+        .waiting = from->waiting,
+        .in_flight = from->in_flight,
+        .clients = from->clients,
+        .items_per_second = from->items_per_second,
+        .uptime_ms = from->uptime_ms,
+        .allocations = from->allocations,
+        .rejected = rejected_get(from->rejected),
+        .boards = boards,
+        .board_count = from->n_boards,
+    };
+    return true;
+}
+
+/* The bodies that need no memory and cannot be refused while they are translated. */
+static bool simple_get(const Stagecoach__Envelope *from, struct message *to, struct error *error) {
+    switch (to->type) {
+    case MESSAGE_HELLO:
+        to->hello = hello_get(from->hello);
+        return true;
+    case MESSAGE_WELCOME:
+        to->welcome = welcome_get(from->welcome);
+        return true;
+    case MESSAGE_REFUSE:
+        to->refuse = (struct message_refuse){from->refuse->text, from->refuse->again};
+        return true;
+    case MESSAGE_PROGRESS:
+        to->progress = (struct message_progress){
+            {from->progress->epoch}, from->progress->done, from->progress->total, from->progress->fetched};
+        return true;
+    case MESSAGE_READY:
+        to->ready = (struct message_ready){{from->ready->epoch}, from->ready->weight_bytes};
+        return true;
+    case MESSAGE_FAILED:
+        to->failed = (struct message_failed){{from->failed->epoch}, from->failed->text};
+        return true;
+    case MESSAGE_SERVE:
+        to->serve = (struct message_serve){{from->serve->epoch}};
+        return true;
+    case MESSAGE_HEARTBEAT:
+        to->heartbeat = heartbeat_get(from->heartbeat);
+        return true;
+    case MESSAGE_SUBMIT:
+        to->submit =
+            (struct message_submit){from->submit->request, from->submit->item, from->submit->top, from->submit->logits};
+        return true;
+    case MESSAGE_LEAVE:
+    case MESSAGE_RELEASED:
+    case MESSAGE_STATUS_GET:
+        return true; /* say all by their type */
+    default:
+        return error_set(error, ERROR_INPUT, "envelope: no body that this version knows");
+    }
+}
+
+static bool body_get(struct arena *arena, const Stagecoach__Envelope *from, struct message *to, struct error *error) {
+    to->type = (enum message_type)from->body_case;
+    switch (to->type) {
+    case MESSAGE_ASSIGN:
+        return assign_get(arena, from->assign, &to->assign, error);
+    case MESSAGE_TENSOR_GET:
+        return tensor_get_get(from->tensor_get, &to->tensor_get, error);
+    case MESSAGE_TENSOR_PART:
+        return tensor_part_get(from->tensor_part, &to->tensor_part, error);
+    case MESSAGE_ANSWER:
+        return answer_get(arena, from->answer, &to->answer, error);
+    case MESSAGE_STATUS:
+        return status_get(arena, from->status, &to->status, error);
+    default:
+        return simple_get(from, to, error);
+    }
+}
+
+static bool envelope_decode(struct arena *arena, const void *bytes, size_t size, struct message *message,
+                            struct error *error) {
+    if (size > MESSAGE_ENVELOPE_MAX)
+        return error_set(error, ERROR_INPUT, "envelope: got %zu bytes, want at most %u", size, MESSAGE_ENVELOPE_MAX);
+    if (!wire_check("envelope", &stagecoach__envelope__descriptor, bytes, size, MESSAGE_TENSORS_MAX, error))
+        return false;
+    const Stagecoach__Envelope *envelope = stagecoach__envelope__unpack(arena_allocator(arena), size, bytes);
+    if (!envelope)
+        return arena_exhausted(arena) ? no_memory(arena, "envelope", error)
+                                      : error_set(error, ERROR_INPUT, "envelope: malformed");
+    return body_get(arena, envelope, message, error) && message_check(message, error);
+}
+
+bool message_decode(struct arena *arena, const void *bytes, size_t size, struct message *message, struct error *error) {
+    struct arena_mark mark = arena_mark(arena);
+    *message = (struct message){0};
+    if (envelope_decode(arena, bytes, size, message, error))
+        return true;
+    *message = (struct message){0}; /* nothing half done, nothing that points into what is forgotten */
+    arena_rewind(arena, mark);
+    return false;
+}
