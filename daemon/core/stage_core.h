@@ -1,0 +1,224 @@
+/* The state machine of a stage: pure. Every happening is an event, everything to be done an effect; time is passed in.
+ *
+ *              welcome            a newer assignment       slots and loader at rest         loaded
+ *   JOINING ------------> IDLE --------------------> CLEARING --------------------> LOADING ------> READY
+ *    ^  |                  ^                          ^   ^                            |             |  told to serve,
+ * or |  | shutdown         | cannot load, or next     |   |   a newer assignment       |             |  the first
+ * microbatch |  v                  | stage has no address     |   +----------------------------+             v | GONE
+ * +--------------------------|--------------------------------+          SERVING |
+ * +----------------------------------------------+
+ *    +--- from everywhere: connection closed; the loaded slice is kept, everything else is given up
+ *
+ * Leaving is no state but a wish: a stage that asked to leave goes on serving until it is released, the connection
+ * closes, patience ends, or it is told to stop a second time; then it is GONE.
+ *
+ * Slots. An input slot holds a received microbatch from its arrival until it was computed; an output slot is taken
+ * together with the start of computing and held until the network has let go of its bytes. Both slots of a kind may be
+ * with the compute worker, which works in order. Events about slots come from threads that cannot be called back, so
+ * slots outlive the epoch they were filled in; a new load begins only when none is in use.
+ *
+ * Invariants (stage_core_broken checks them): a slot is in one state and leaves it only by its own event; computing
+ * inputs and computing outputs pair up; nothing waits or is ready to be sent unless the stage is READY or SERVING;
+ * chunks are outstanding only while LOADING; the loader has at most one load, and in LOADING exactly one; epochs and
+ * the sequence numbers of what was computed in one epoch only grow.
+ *
+ * Memory: one struct of fixed size. Threads: none; one caller. Errors: none; a wrong event is counted or ignored.
+ */
+#ifndef DAEMON_CORE_STAGE_CORE_H
+#define DAEMON_CORE_STAGE_CORE_H
+
+#include "base/mono.h"
+#include "proto/message.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define STAGE_INPUTS      2 /* one computing, one being received ahead */
+#define STAGE_OUTPUTS     2 /* one being sent, one being computed */
+#define STAGE_CHUNKS      8 /* pieces of tensors asked for and not yet stored */
+#define STAGE_EFFECTS_MAX 24
+
+enum stage_state {
+    STAGE_JOINING,  /* no coordinator knows us */
+    STAGE_IDLE,     /* welcome, owning no slice */
+    STAGE_CLEARING, /* assigned; what is left of the last epoch is going away */
+    STAGE_LOADING,  /* the loader prepares the slice */
+    STAGE_READY,    /* prepared; other stages may not be */
+    STAGE_SERVING,
+    STAGE_GONE, /* finished; nothing has an effect any more */
+};
+const char *stage_state_name(enum stage_state state);
+
+/* A piece of a tensor that the loader wants from the coordinator. */
+struct stage_chunk {
+    struct hash hash;
+    uint64_t offset;
+    uint32_t bytes;
+};
+
+/* What may cross a cut: the parts as a data header describes them, and their sizes per item. */
+struct stage_cut {
+    uint32_t parts;
+    struct data_part part[MESSAGE_PARTS_MAX];
+    uint64_t bytes[MESSAGE_PARTS_MAX];
+};
+
+/* What happened. The comment lists the members that count. */
+enum stage_event_type {
+    STAGE_OPENED,      /* the control connection is there */
+    STAGE_CLOSED,      /* it is not any more */
+    STAGE_WELCOMED,    /* cluster, heartbeat_ns */
+    STAGE_REFUSED,     /* again */
+    STAGE_ASSIGNED,    /* epoch, first, end, microbatch: the slice to prepare */
+    STAGE_TOLD_SERVE,  /* epoch */
+    STAGE_RELEASED,    /* the coordinator lets us go */
+    STAGE_PART,        /* chunk: bytes of a tensor came */
+    STAGE_WANTED,      /* chunk: the loader wants bytes of a tensor */
+    STAGE_PROGRESSED,  /* done, total, fetched: the loader tells how far it is */
+    STAGE_LOADED,      /* weight_bytes, in, out: the loader has finished */
+    STAGE_LOAD_FAILED, /* text: it has finished in vain */
+    STAGE_LOAD_ENDED,  /* it has stopped because it was told to */
+    STAGE_NEXT_FAILED, /* text: the next stage's endpoint is unusable */
+    STAGE_ARRIVED,     /* header, sizes, frames: a microbatch that could be decoded */
+    STAGE_UNREADABLE,  /* a message that could not */
+    STAGE_HANDSHAKE,   /* a connection that never became one */
+    STAGE_COMPUTED,    /* input, output, damaged, checksum, busy_ns */
+    STAGE_SENT,        /* output: handed to the network */
+    STAGE_BLOCKED,     /* output: the network has no room */
+    STAGE_WRITABLE,    /* it has room again */
+    STAGE_LET_GO,      /* output: the network needs its bytes no more */
+    STAGE_TICK,        /* time has passed */
+    STAGE_SHUTDOWN,    /* asked to stop by the system */
+};
+
+struct stage_event {
+    enum stage_event_type type;
+    uint64_t cluster;
+    int64_t heartbeat_ns;
+    epoch_t epoch;
+    uint32_t first, end, microbatch;
+    bool again, damaged;
+    struct stage_chunk chunk;
+    uint64_t done, total, fetched, weight_bytes;
+    const char *text; /* borrowed during the step, and by its effects */
+    const struct stage_cut *in, *out;
+    const struct data_header *header;
+    unsigned frames; /* raw frames that came with the header */
+    uint64_t sizes[MESSAGE_PARTS_MAX];
+    unsigned input, output;
+    uint64_t checksum;
+    int64_t busy_ns;
+};
+
+/* What is to be done, in this order. */
+enum stage_effect_type {
+    STAGE_SAY_HELLO,
+    STAGE_SAY_PROGRESS,  /* epoch, done, total, fetched */
+    STAGE_SAY_READY,     /* epoch, weight_bytes */
+    STAGE_SAY_FAILED,    /* epoch, text */
+    STAGE_SAY_HEARTBEAT, /* see stage_core_heartbeat */
+    STAGE_SAY_LEAVE,
+    STAGE_OPEN_NEXT,  /* connect afresh to the next stage of the newest assignment; answer STAGE_NEXT_FAILED if
+                         impossible */
+    STAGE_CLOSE_NEXT, /* drop what is unsent */
+    STAGE_LOAD, /* have the loader prepare the newest assignment; it ends with exactly one STAGE_LOAD(ED|_FAILED|_ENDED)
+                 */
+    STAGE_CANCEL,  /* tell the loader to stop */
+    STAGE_FETCH,   /* chunk: ask the coordinator for it */
+    STAGE_STORE,   /* chunk: hand the bytes that came with this event to the loader */
+    STAGE_KEEP,    /* input: the microbatch of this event goes into this slot */
+    STAGE_COMPUTE, /* input, output */
+    STAGE_DROP,    /* input: its frames are not needed any more */
+    STAGE_SEND,    /* output; answer STAGE_SENT or STAGE_BLOCKED */
+    STAGE_EXIT,
+};
+
+struct stage_effect {
+    enum stage_effect_type type;
+    epoch_t epoch;
+    uint64_t done, total, fetched, weight_bytes;
+    const char *text;
+    struct stage_chunk chunk;
+    unsigned input, output;
+};
+
+struct stage_effects {
+    const char *fault; /* what was wrong with a frame that was counted as rejected; static; NULL: nothing */
+    unsigned count;
+    struct stage_effect effect[STAGE_EFFECTS_MAX];
+};
+
+enum stage_input_state { STAGE_INPUT_FREE, STAGE_INPUT_WAITING, STAGE_INPUT_COMPUTING };
+enum stage_output_state {
+    STAGE_OUTPUT_FREE,
+    STAGE_OUTPUT_COMPUTING,
+    STAGE_OUTPUT_READY,   /* to be sent */
+    STAGE_OUTPUT_SENDING, /* being handed to the network */
+    STAGE_OUTPUT_SENT,    /* the network reads from it */
+};
+
+struct stage_input {
+    enum stage_input_state state;
+    uint64_t order; /* of arrival */
+    struct data_header header;
+};
+
+struct stage_output {
+    enum stage_output_state state;
+    uint64_t order;
+    struct data_header header; /* complete once it is READY */
+};
+
+struct stage_core {
+    enum stage_state state;
+    bool connected, leaving;
+    mono_t leave_by;     /* while leaving */
+    mono_t hello_at;     /* while JOINING and connected: when to say hello (again) */
+    mono_t heartbeat_at; /* while welcome */
+    int64_t heartbeat_ns;
+    uint64_t cluster;
+
+    epoch_t epoch;  /* assigned last in this cluster */
+    epoch_t active; /* what heartbeats report: 0 unless a slice is assigned */
+    uint32_t first, end, microbatch;
+    struct stage_cut in, out; /* while READY or SERVING */
+    bool loader_busy, loader_cancelled;
+    struct {
+        bool used;
+        mono_t ask_again_at;
+        struct stage_chunk chunk;
+    } chunk[STAGE_CHUNKS];
+
+    uint64_t arrivals; /* gives slots their order */
+    struct stage_input input[STAGE_INPUTS];
+    struct stage_output output[STAGE_OUTPUTS];
+    bool blocked;         /* the network has no room */
+    sequence_t newest;    /* that was computed in this epoch */
+    mono_t serving_since; /* while SERVING */
+
+    uint64_t microbatches, items; /* computed in this epoch */
+    int64_t busy_ns;
+    struct rejected rejected; /* since the start of the process */
+};
+
+void stage_core_init(struct stage_core *core);
+
+/* One event. *effects is overwritten. */
+void stage_core_step(struct stage_core *core, const struct stage_event *event, mono_t now,
+                     struct stage_effects *effects);
+
+/* When STAGE_TICK is wanted at the latest; false when nothing is waited for. */
+bool stage_core_deadline(const struct stage_core *core, mono_t *deadline);
+
+/* Should the data socket be read? Only while an input slot is free: TCP holds the rest back. Without a slice too:
+ * whatever comes then is stale, and is counted and dropped rather than left to be taken for fresh later. */
+bool stage_core_receiving(const struct stage_core *core);
+
+/* The counters that STAGE_SAY_HEARTBEAT tells; allocations are the caller's. */
+struct message_heartbeat stage_core_heartbeat(const struct stage_core *core, mono_t now);
+
+/* NULL, or which invariant does not hold. For tests. */
+const char *stage_core_broken(const struct stage_core *core);
+
+#endif
