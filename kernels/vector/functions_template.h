@@ -1,0 +1,94 @@
+/* Part of the vector template: exp, tanh and the activations, for one vector at a time.
+ *
+ * The polynomials were fitted by us (scripted Lawson iteration towards the smallest largest error, coefficients rounded
+ * to fp32). Only +, -, *, /, fma, comparisons and shifts of exponents are used: all exactly rounded, hence the same
+ * bits on every instruction set. A NaN goes through every function; infinities give the limit.
+ */
+#ifndef KERNELS_VECTOR_FUNCTIONS_TEMPLATE_H
+#define KERNELS_VECTOR_FUNCTIONS_TEMPLATE_H
+
+#include "kernels/kernels.h"
+#include "kernels/vector/lanes_template.h"
+
+#include <float.h>
+
+/* coefficient[0] * x^(count - 1) + ... + coefficient[count - 1] */
+static inline vector polynomial(vector x, const float *coefficient, size_t count) {
+    vector sum = vector_broadcast(coefficient[0]);
+    for (size_t i = 1; i < count; i++)
+        sum = vector_fma(sum, x, vector_broadcast(coefficient[i]));
+    return sum;
+}
+
+/* e^x within 1 ulp, denormal results included: x = n ln 2 + r with |r| <= ln 2 / 2, e^x = 2^n e^r. The scaling by 2^n
+ * is done in two steps because n runs from -150 to 128 and one fp32 factor reaches neither end. */
+static inline vector vector_exp(vector x) {
+    static const float tail[] = {0.001381453825160861f, 0.00836874544620514f, 0.04166838899254799f, 0.1666652113199234f,
+                                 0.4999999403953552f}; /* (e^r - 1 - r) / r^2 within 3e-9 of e^r */
+    const vector magic =
+        vector_broadcast(0x1.8p23f); /* adding it rounds to an integer and leaves that in the low bits */
+    x = vector_max(vector_broadcast(-104.0f), vector_min(vector_broadcast(89.0f), x));
+    vector n = vector_subtract(vector_fma(x, vector_broadcast(0x1.715476p+0f), magic), magic);
+    vector r = vector_fma(n, vector_broadcast(-0x1.62e430p-1f), x);
+    r = vector_fma(n, vector_broadcast(0x1.05c610p-29f), r);
+    vector power = vector_fma(vector_multiply(r, r), polynomial(r, tail, 5), r);
+    power = vector_add(power, vector_broadcast(1.0f));
+
+    vector half = vector_fma(n, vector_broadcast(0.5f), magic);
+    vector rest = vector_add(vector_subtract(n, vector_subtract(half, magic)), magic);
+    return vector_multiply(vector_multiply(power, vector_exponent(half)), vector_exponent(rest));
+}
+
+/* tanh within 3 ulp: an odd polynomial near 0, where the exponential form would cancel, 1 - 2 / (e^2|x| + 1) beyond. */
+static inline vector vector_tanh(vector x) {
+    static const float near[] = {-0.006282466929405928f, 0.021077753975987434f, -0.05385385826230049f,
+                                 0.13332602381706238f, -0.33333319425582886f}; /* (tanh x / x - 1) / x^2 in x^2 */
+    vector size = vector_absolute(x), square = vector_multiply(x, x);
+    vector small = vector_fma(vector_multiply(size, square), polynomial(square, near, 5), size);
+    vector power = vector_exp(vector_add(size, size));
+    vector one = vector_broadcast(1.0f);
+    vector large = vector_subtract(one, vector_divide(vector_broadcast(2.0f), vector_add(power, one)));
+    return vector_copy_sign(vector_select_less(size, vector_broadcast(0.55f), small, large), x);
+}
+
+/* gelu(x) = x P(x) with P the normal distribution function. By symmetry that is max(x, 0) - t P(-t) with t = |x|, and
+ * ln P(-t) is smooth enough for one polynomial up to t = 14.3, beyond which P(-t) is 0 in fp32. No cancellation and no
+ * second branch, unlike an erf. Absolute error below 1.5e-7 max(1, |x|). */
+static inline vector vector_gelu(vector x) {
+    static const float log_tail[] = {9.235465864287917e-11f,   -6.199371238579943e-09f, 1.7358532033995289e-07f,
+                                     -2.599293338789721e-06f,  2.1622736312565394e-05f, -8.004232950042933e-05f,
+                                     -0.00024492552620358765f, 0.005124029237776995f,   -0.03656603395938873f,
+                                     -0.3182324469089508f,     -0.7978945374488831f,    -0.6931470036506653f};
+    vector t = vector_min(vector_broadcast(14.3f), vector_absolute(x));
+    vector below = vector_multiply(t, vector_exp(polynomial(t, log_tail, 12)));
+    return vector_subtract(vector_max(vector_broadcast(0.0f), x), below);
+}
+
+/* x (1 + tanh u) / 2 with u = sqrt(2 / pi) (x + 0.044715 x^3), written as x / (1 + e^-2u). */
+static inline vector vector_gelu_tanh(vector x) {
+    vector slope =
+        vector_fma(vector_multiply(x, x), vector_broadcast(-0.0713548162726f), vector_broadcast(-1.59576912161f));
+    vector power = vector_exp(vector_multiply(x, slope));
+    vector finite =
+        vector_max(vector_broadcast(-FLT_MAX), x); /* minus infinity over infinity would be NaN, the limit is 0 */
+    return vector_divide(finite, vector_add(vector_broadcast(1.0f), power));
+}
+
+static inline vector vector_activate(enum activation activation, vector x) {
+    switch (activation) {
+    case ACTIVATION_NONE:
+        return x;
+    case ACTIVATION_GELU:
+        return vector_gelu(x);
+    case ACTIVATION_GELU_TANH:
+        return vector_gelu_tanh(x);
+    case ACTIVATION_RELU:
+        return vector_max(vector_broadcast(0.0f), x);
+    case ACTIVATION_TANH:
+        return vector_tanh(x);
+    }
+    assert(!"activation");
+    return x;
+}
+
+#endif
