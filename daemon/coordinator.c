@@ -1,0 +1,377 @@
+/* The coordinator daemon: start, event loop, effects.
+ *
+ * The loop sleeps on its sockets (control ROUTER, results PULL, PUSH to the first stage), the preparers, the manifest and
+ * signals. Whatever wakes it becomes an event for the pure core (core/coordinator_core.h), and the core's effects are carried
+ * out at once: messages to boards, a microbatch to the first stage, an answer to a client. Nothing here blocks: decoding and
+ * hashing have threads of their own, weights are sent by ZeroMQ straight from the mapped files.
+ * A bad frame is counted, complained of at most once a second, and dropped. SIGTERM refuses new submissions, finishes what was
+ * admitted and ends; a second one ends at once. All memory belongs to struct coordinator.
+ */
+#include "daemon/coordinator.h"
+
+#include "base/allocate.h"
+#include "base/file.h"
+#include "base/log.h"
+#include "daemon/coordinator_internal.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/random.h>
+#include <sys/signalfd.h>
+#include <unistd.h>
+
+#define CONTROL_QUEUE 4096
+#define ARENA_LIMIT (64u << 20)
+
+/* ---- peers ---- */
+
+struct peer *peer_find(struct coordinator *c, const struct net_peer *name) {
+    for (unsigned i = 0; i < c->peers; i++)
+        if (net_peer_equal(&c->peer[i].name, name))
+            return &c->peer[i];
+    return NULL;
+}
+
+struct peer *peer_of_board(struct coordinator *c, unsigned board) {
+    for (unsigned i = 0; i < c->peers; i++)
+        if (c->peer[i].role == ROLE_STAGE && c->peer[i].board == board)
+            return &c->peer[i];
+    return NULL;
+}
+
+struct peer *peer_add(struct coordinator *c, const struct net_message *received, enum role role) {
+    struct peer *peer = peer_find(c, &received->peer);
+    if (!peer && c->peers == PEERS_MAX)
+        return NULL;
+    if (!peer)
+        peer = &c->peer[c->peers++];
+    *peer = (struct peer){.name = received->peer, .connection = received->connection, .role = role};
+    return peer;
+}
+
+void peer_remove(struct coordinator *c, struct peer *peer) {
+    *peer = c->peer[--c->peers];
+}
+
+/* ---- sending ---- */
+
+bool coordinator_send(struct coordinator *c, const struct net_peer *peer, const struct message *message,
+                      const struct net_piece *raw) {
+    struct error error;
+    struct net_piece pieces[2] = {{0}};
+    arena_reset(c->encoded);
+    if (!message_encode(c->encoded, message, &pieces[0].data, &pieces[0].size, &error)) {
+        log_error("cannot encode a message: %s", error.text);
+        return false;
+    }
+    if (raw)
+        pieces[1] = *raw;
+    return net_send(c->control, peer, pieces, raw ? 2 : 1) == NET_OK;
+}
+
+void coordinator_complain(struct coordinator *c, const char *what, const struct error *error) {
+    mono_t now = mono_now();
+    if (mono_since(now, c->complained) < MONO_SECOND)
+        return;
+    c->complained = now;
+    log_warn("dropped %s: %s", what, error ? error->text : "not a message of ours");
+}
+
+/* ---- the core ---- */
+
+static void carry_out(struct coordinator *c, const struct coordinator_effect *effect) {
+    switch (effect->type) {
+    case CORE_PLAN:
+        c->plan_wanted = true;
+        c->plan_board_count = c->effects.board_count;
+        memcpy(c->plan_boards, c->effects.boards, sizeof c->plan_boards);
+        break;
+    case CORE_ASSIGN:
+        boards_assign(c, effect->board, effect->epoch);
+        break;
+    case CORE_SERVE:
+        boards_serve(c, effect->epoch);
+        break;
+    case CORE_DISPATCH:
+        clients_dispatch(c, effect);
+        break;
+    case CORE_ANSWER:
+        clients_answer(c, effect->item, effect->row);
+        break;
+    case CORE_FAIL:
+        clients_fail(c, effect->item, effect->text);
+        break;
+    case CORE_RELEASE:
+        boards_release(c, effect->board);
+        break;
+    case CORE_NOTE:
+        log_warn("%s", effect->text);
+        break;
+    case CORE_EXIT:
+        c->stop = true;
+        break;
+    }
+}
+
+void coordinator_step(struct coordinator *c, const struct coordinator_event *event) {
+    enum coordinator_state before = c->core.state;
+    coordinator_core_step(&c->core, event, mono_now(), &c->effects);
+    for (unsigned i = 0; i < c->effects.count; i++)
+        carry_out(c, &c->effects.effect[i]);
+    if (before != c->core.state)
+        log_debug("%s -> %s", coordinator_state_name(before), coordinator_state_name(c->core.state));
+}
+
+/* ---- what wakes the loop ---- */
+
+static void on_control_message(struct coordinator *c, struct net_message *received) {
+    struct message message;
+    struct error error;
+    const struct net_frame *frame = &received->frame[0];
+    arena_reset(c->decoded);
+    if (!message_decode(c->decoded, net_frame_data(frame), net_frame_size(frame), &message, &error)) {
+        c->rejected.malformed++;
+        coordinator_complain(c, "a control message", &error);
+        return;
+    }
+    unsigned frames = message.type == MESSAGE_SUBMIT ? 2 : 1;
+    if (received->count != frames) {
+        c->rejected.malformed++;
+        coordinator_complain(c, "a control message with a wrong number of frames", NULL);
+        return;
+    }
+    struct peer *peer = peer_find(c, &received->peer);
+    if (message.type == MESSAGE_HELLO && message.hello.role == ROLE_STAGE)
+        boards_hello(c, received, &message.hello);
+    else if (message.type == MESSAGE_HELLO)
+        clients_hello(c, received, &message.hello);
+    else if (message.type == MESSAGE_STATUS_GET)
+        status_send(c, &received->peer);
+    else if (!peer) {
+        const struct message again = {.type = MESSAGE_REFUSE, .refuse = {"say hello first", true}};
+        coordinator_send(c, &received->peer, &again, NULL);
+    } else if (peer->role == ROLE_STAGE)
+        boards_message(c, peer, &message);
+    else if (message.type == MESSAGE_SUBMIT)
+        clients_submit(c, received, &message.submit);
+    else
+        c->rejected.malformed++;
+}
+
+static void read_control(struct coordinator *c) {
+    struct net_message received;
+    for (int i = 0; i < 256; i++) { /* then let the others have a turn */
+        enum net_result result = net_receive(c->control, &received);
+        if (result == NET_AGAIN)
+            return;
+        if (result == NET_OK) {
+            on_control_message(c, &received);
+            net_message_close(&received);
+        } else
+            c->rejected.malformed++;
+    }
+}
+
+static void read_results(struct coordinator *c) {
+    struct net_message received;
+    for (int i = 0; i < 256; i++) {
+        enum net_result result = net_receive(c->results, &received);
+        if (result == NET_AGAIN)
+            return;
+        if (result == NET_OK) {
+            clients_result(c, &received);
+            net_message_close(&received);
+        } else
+            c->rejected.malformed++;
+    }
+}
+
+static void read_events(struct coordinator *c, struct net_socket *socket) {
+    struct net_event event;
+    while ((event = net_next_event(socket)).kind != NET_NOTHING) {
+        if (event.kind == NET_HANDSHAKE_FAILED)
+            c->rejected.handshake++;
+        if (event.kind != NET_CLOSED || socket != c->control)
+            continue;
+        for (unsigned i = 0; i < c->peers; i++) {
+            struct peer *peer = &c->peer[i];
+            if (peer->connection != event.connection)
+                continue;
+            struct peer gone = *peer;
+            peer_remove(c, peer);
+            if (gone.role == ROLE_STAGE)
+                coordinator_step(c, &(struct coordinator_event){.type = CORE_BOARD_LOST, .board = gone.board});
+            break;
+        }
+    }
+}
+
+static void read_signals(struct coordinator *c) {
+    struct signalfd_siginfo info;
+    while (read(c->signals, &info, sizeof info) == (ssize_t)sizeof info) {
+        if (c->shutdown)
+            c->stop = true;
+        else
+            log_info("finishing what was admitted: %u waiting, %u microbatches in flight; once more to end at once",
+                     c->core.queued + c->preparing, c->core.flights);
+        c->shutdown = true;
+    }
+}
+
+enum { WAIT_CONTROL, WAIT_RESULTS, WAIT_PREPARED, WAIT_SIGNALS, WAIT_MANIFEST, WAIT_FIRST_STAGE, WAITS };
+
+static unsigned fill_waits(struct coordinator *c, struct net_wait waits[WAITS]) {
+    memset(waits, 0, WAITS * sizeof *waits);
+    waits[WAIT_CONTROL] = (struct net_wait){.socket = c->control, .readable = true};
+    waits[WAIT_RESULTS] = (struct net_wait){.socket = c->results, .readable = true};
+    waits[WAIT_PREPARED] = (struct net_wait){.descriptor = preparation_descriptor(c->preparation), .readable = true};
+    waits[WAIT_SIGNALS] = (struct net_wait){.descriptor = c->signals, .readable = true};
+    waits[WAIT_MANIFEST] = (struct net_wait){.descriptor = manifest_descriptor(c->manifest), .readable = c->plan_wanted};
+    if (!c->first_stage)
+        return WAIT_FIRST_STAGE;
+    waits[WAIT_FIRST_STAGE] = (struct net_wait){.socket = c->first_stage, .writable = !c->core.writable};
+    return WAITS;
+}
+
+static int milliseconds_until(mono_t deadline) {
+    int64_t left = mono_since(deadline, mono_now());
+    return left <= 0 ? 0 : (int)((left + MONO_MS - 1) / MONO_MS);
+}
+
+static bool turn(struct coordinator *c, struct error *error) {
+    struct net_wait waits[WAITS];
+    unsigned count = fill_waits(c, waits);
+    if (!net_wait(waits, count, milliseconds_until(coordinator_core_deadline(&c->core, mono_now())), error))
+        return false;
+    read_events(c, c->control); /* first: a closed connection's descriptor may be reused by the next message's */
+    read_events(c, c->results);
+    if (waits[WAIT_SIGNALS].can_read)
+        read_signals(c);
+    if (waits[WAIT_RESULTS].can_read)
+        read_results(c);
+    if (waits[WAIT_PREPARED].can_read)
+        clients_prepared(c);
+    if (waits[WAIT_CONTROL].can_read)
+        read_control(c);
+    if (count == WAITS && waits[WAIT_FIRST_STAGE].can_write && c->core.state == COORDINATOR_SERVING)
+        coordinator_step(c, &(struct coordinator_event){.type = CORE_WRITABLE});
+    if (c->plan_wanted && manifest_ready(c->manifest))
+        boards_plan(c);
+    if (c->shutdown && !c->core.ending && c->preparing == 0)
+        coordinator_step(c, &(struct coordinator_event){.type = CORE_SHUTDOWN});
+    coordinator_step(c, &(struct coordinator_event){.type = CORE_TICK});
+    return true;
+}
+
+/* ---- start and end ---- */
+
+static bool open_signals(struct coordinator *c, struct error *error) {
+    sigset_t set;
+    sigemptyset(&set);
+    sigaddset(&set, SIGTERM);
+    sigaddset(&set, SIGINT);
+    /* before any thread is made, so that all inherit the mask and signals arrive only here */
+    if (pthread_sigmask(SIG_BLOCK, &set, NULL) != 0 || (c->signals = signalfd(-1, &set, SFD_NONBLOCK | SFD_CLOEXEC)) < 0)
+        return error_set_errno(error, "signals");
+    return true;
+}
+
+static bool open_model(struct coordinator *c, struct error *error) {
+    c->model = model_open(c->options->model, error);
+    if (!c->model)
+        return false;
+    c->config = model_borrow_config(c->model);
+    unsigned units = model_units(c->config);
+    for (unsigned i = 0; i < c->options->cut_count; i++)
+        if (c->options->cuts[i] >= units)
+            return error_set(error, ERROR_USAGE, "--cuts: got %u, want less than the model's %u units",
+                             c->options->cuts[i], units);
+    c->manifest = manifest_new(c->model, error);
+    return c->manifest && clients_init(c, error);
+}
+
+/* The host of a "tcp://HOST:PORT" with another port. */
+static void with_port(const char *endpoint, const char *port, char out[NET_ENDPOINT_MAX]) {
+    const char *colon = strrchr(endpoint, ':');
+    snprintf(out, NET_ENDPOINT_MAX, "%.*s:%s", (int)(colon - endpoint), endpoint, port);
+}
+
+static bool open_sockets(struct coordinator *c, struct error *error) {
+    const struct coordinator_options *options = c->options;
+    if (!net_endpoint_check(options->listen, error))
+        return error_wrap(error, "--listen");
+    if (!net_is_loopback(options->listen) && !options->insecure)
+        return error_set(error, ERROR_USAGE,
+                         "--listen %s: beyond loopback anyone could connect; give --insecure on a network you trust",
+                         options->listen);
+    struct net_options control = {.frame_max = MESSAGE_FILE_MAX, .queue = CONTROL_QUEUE};
+    struct net_options results = {.frame_max = c->answer_size * sizeof(float) * options->microbatch + 4096, .queue = 16};
+    char data[NET_ENDPOINT_MAX];
+    with_port(options->listen, "0", data);
+    c->net = net_new(error);
+    return c->net && (c->control = net_bind(c->net, NET_ROUTER, options->listen, &control, error)) &&
+           (c->results = net_bind(c->net, NET_PULL, data, &results, error)) &&
+           (!options->endpoint_file ||
+            file_write_atomic(options->endpoint_file, net_endpoint(c->control), strlen(net_endpoint(c->control)), error));
+}
+
+static void set_up_core(struct coordinator *c) {
+    const struct coordinator_options *options = c->options;
+    struct coordinator_settings settings = {
+        .stages = options->cut_count ? options->cut_count + 1 : options->stages,
+        .microbatch = options->microbatch,
+        .in_flight = options->in_flight,
+        .microbatch_wait_ns = options->microbatch_wait_ms * MONO_MS,
+        .board_silence_ns = 3 * MONO_SECOND,
+        .patience_ns = options->patience_ms * MONO_MS,
+        .stall_ns = 20 * MONO_SECOND,
+        .settle_ns = MONO_SECOND,
+    };
+    coordinator_core_init(&c->core, &settings, mono_now());
+    snprintf(c->policy, sizeof c->policy, "%s", options->cut_count ? "manual" : options->policy);
+}
+
+/* ZeroMQ's threads must have ended (net_destroy) before buffers it may still be sending from go. */
+static void close_all(struct coordinator *c) {
+    net_close(&c->first_stage, 0);
+    net_close(&c->results, 0);
+    net_close(&c->control, 2000);
+    net_destroy(&c->net, 2000);
+    preparation_destroy(&c->preparation);
+    clients_close(c);
+    manifest_destroy(&c->manifest);
+    model_close(&c->model);
+    arena_destroy(&c->decoded);
+    arena_destroy(&c->encoded);
+    if (c->signals >= 0)
+        close(c->signals);
+    release(c);
+}
+
+bool coordinator_run(const struct coordinator_options *options, struct error *error) {
+    struct coordinator *c = allocate(1, sizeof *c);
+    c->options = options;
+    c->signals = -1;
+    c->started = mono_now();
+    c->decoded = arena_new(ARENA_LIMIT);
+    c->encoded = arena_new(ARENA_LIMIT);
+    pthread_mutex_init(&c->buffers_lock, NULL);
+    bool ok = getrandom(&c->cluster, sizeof c->cluster, 0) == (ssize_t)sizeof c->cluster || error_set_errno(error, "getrandom");
+    ok = ok && open_signals(c, error) && open_model(c, error) && open_sockets(c, error);
+    if (ok) {
+        set_up_core(c);
+        log_info("%s, %u units, listening on %s", model_architecture(c->config), model_units(c->config),
+                 net_endpoint(c->control));
+        if (c->core.settings.stages > 0)
+            log_info("waiting for %u boards", c->core.settings.stages);
+    }
+    while (ok && !c->stop)
+        ok = turn(c, error);
+    if (ok)
+        log_info("done: %llu items answered, %llu failed", (unsigned long long)c->core.items_done,
+                 (unsigned long long)c->core.items_failed);
+    close_all(c);
+    return ok;
+}

@@ -1,0 +1,32 @@
+/* The coordinator daemon: admits boards and clients, plans, hands out slices and weights, streams images through the stages. */
+#ifndef DAEMON_COORDINATOR_H
+#define DAEMON_COORDINATOR_H
+
+#include "base/error.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#define COORDINATOR_CUTS_MAX 63
+
+struct coordinator_options {
+    const char *model;         /* directory */
+    const char *listen;        /* "tcp://ADDRESS:PORT" of the control socket; port 0 = any */
+    const char *endpoint_file; /* where to write the endpoint that was bound, NULL = nowhere */
+    const char *policy;        /* name in the partitioner's table */
+    unsigned stages;           /* boards to wait for, 0 = any number */
+    unsigned cuts[COORDINATOR_CUTS_MAX];
+    unsigned cut_count;
+    unsigned microbatch;
+    unsigned microbatch_wait_ms;
+    unsigned in_flight; /* microbatches, 0 = by the number of stages */
+    unsigned patience_ms;
+    unsigned decoders; /* threads that decode and resize images */
+    bool insecure;     /* allow listening beyond loopback without keys */
+};
+
+/* Runs until SIGTERM or SIGINT, finishes what was admitted, and returns true; a second signal ends it at once. False with an
+ * error when it cannot start. One per process: it takes over the process's signals. */
+bool coordinator_run(const struct coordinator_options *options, struct error *error);
+
+#endif

@@ -1,0 +1,314 @@
+/* Boards: their messages, the plan over them, and the weights they fetch.
+ *
+ * A hello is admitted when version and name are right and becomes an event for the core; the core answers with effects: a plan
+ * is computed here by the partitioner's policy (units cost what their arithmetic costs until boards are profiled), each stage
+ * is told its slice, the tensors it needs and where to send, and when all are ready the first one is connected to. Tensor
+ * chunks are answered from the mapped model files without a copy. Nothing a board says is trusted beyond its own slice: epochs
+ * and ranges are checked by the core or here, and a wrong message is counted and dropped.
+ */
+#include "base/allocate.h"
+#include "base/log.h"
+#include "daemon/coordinator_internal.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+#define HEARTBEAT_MS 500
+#define STAGE_QUEUE 1
+#define INPUT_SLOTS 2
+#define OUTPUT_SLOTS 2
+
+static void refuse(struct coordinator *c, const struct net_message *received, bool again, const char *text) {
+    const struct message message = {.type = MESSAGE_REFUSE, .refuse = {text, again}};
+    coordinator_send(c, &received->peer, &message, NULL);
+    log_warn("refused a board: %s", text);
+}
+
+/* Why a hello cannot be admitted; NULL when it can. *again: trying later may help. */
+static const char *objection(struct coordinator *c, const struct net_message *received,
+                             const struct message_hello *hello, bool *again, char text[256]) {
+    struct error error;
+    *again = false;
+    if (hello->protocol != PROTOCOL_VERSION || strcmp(hello->version, STAGECOACH_VERSION) != 0)
+        snprintf(text, 256, "%.63s runs version %.40s (protocol %u), this coordinator %s (protocol %d): install the same "
+                            "version on every board",
+                 hello->name, hello->version, hello->protocol, STAGECOACH_VERSION, PROTOCOL_VERSION);
+    else if (!net_endpoint_check(hello->data_endpoint, &error))
+        snprintf(text, 256, "data endpoint of %.63s: %.150s", hello->name, error.text);
+    else {
+        *again = true;
+        for (unsigned i = 0; i < c->core.boards; i++) {
+            const struct core_board *board = &c->core.board[i];
+            const struct peer *peer = peer_of_board(c, i);
+            bool recent = mono_since(mono_now(), board->heard) < 3 * HEARTBEAT_MS * MONO_MS;
+            if (strcmp(board->name, hello->name) == 0 && board->state != BOARD_ABSENT && recent && peer &&
+                !net_peer_equal(&peer->name, &received->peer)) {
+                snprintf(text, 256, "a board named %.63s is already here: give each its own --name", hello->name);
+                return text;
+            }
+        }
+        return NULL;
+    }
+    return text;
+}
+
+void boards_hello(struct coordinator *c, const struct net_message *received, const struct message_hello *hello) {
+    char text[256];
+    bool again;
+    if (objection(c, received, hello, &again, text)) {
+        refuse(c, received, again, text);
+        return;
+    }
+    for (unsigned i = 0; i < c->peers; i++) /* a descriptor is reused only after its connection was closed */
+        if (c->peer[i].connection == received->connection && !net_peer_equal(&c->peer[i].name, &received->peer))
+            c->peer[i].connection = -1;
+    coordinator_step(c, &(struct coordinator_event){.type = CORE_BOARD_JOINED,
+                                                    .name = hello->name,
+                                                    .memory_bytes = hello->memory_bytes});
+    unsigned board = c->effects.board;
+    struct peer *old = board < CORE_BOARDS_MAX ? peer_of_board(c, board) : NULL;
+    if (old)
+        peer_remove(c, old);
+    struct peer *peer = board < CORE_BOARDS_MAX ? peer_add(c, received, ROLE_STAGE) : NULL;
+    if (!peer) {
+        refuse(c, received, true, "the coordinator has no room for another board");
+        return;
+    }
+    peer->board = board;
+    memset(&c->board[board], 0, sizeof c->board[board]);
+    snprintf(c->board[board].endpoint, NET_ENDPOINT_MAX, "%s", hello->data_endpoint);
+    snprintf(c->board[board].kernels, sizeof c->board[board].kernels, "%s", hello->kernels);
+    c->board[board].threads = hello->threads;
+    const struct message welcome = {.type = MESSAGE_WELCOME,
+                                    .welcome = {.cluster = c->cluster,
+                                                .heartbeat_ms = HEARTBEAT_MS,
+                                                .window = 1,
+                                                .architecture = model_architecture(c->config)}};
+    coordinator_send(c, &received->peer, &welcome, NULL);
+    log_info("board %s joined: %u threads, %.1f GiB, %s kernels", hello->name, hello->threads,
+             (double)hello->memory_bytes / (1u << 30), hello->kernels);
+    coordinator_step(c, &(struct coordinator_event){.type = CORE_BOARD_HEARD, .board = board});
+}
+
+static void send_tensor(struct coordinator *c, const struct peer *peer, const struct message_tensor_get *get) {
+    const void *bytes = manifest_ready(c->manifest) ? manifest_bytes(c->manifest, &get->hash, get->offset, get->bytes) : NULL;
+    if (!bytes) {
+        c->rejected.malformed++;
+        coordinator_complain(c, "a request for a tensor range that does not exist", NULL);
+        return;
+    }
+    const struct message part = {.type = MESSAGE_TENSOR_PART, .tensor_part = {get->hash, get->offset}};
+    /* the mapping outlives every socket, so there is nothing to release, but a copy must not be made */
+    const struct net_piece raw = {.data = bytes, .size = get->bytes, .released = manifest_released, .context = NULL};
+    coordinator_send(c, &peer->name, &part, &raw);
+}
+
+void boards_message(struct coordinator *c, struct peer *peer, const struct message *message) {
+    unsigned board = peer->board;
+    struct coordinator_event event = {.type = CORE_BOARD_HEARD, .board = board};
+    switch (message->type) {
+    case MESSAGE_TENSOR_GET:
+        send_tensor(c, peer, &message->tensor_get);
+        break;
+    case MESSAGE_PROGRESS:
+        if (message->progress.epoch.number == c->core.epoch.number)
+            c->board[board].progress = message->progress;
+        break;
+    case MESSAGE_READY:
+        event.type = CORE_BOARD_READY;
+        event.epoch = message->ready.epoch;
+        if (message->ready.epoch.number == c->core.epoch.number)
+            c->board[board].weight_bytes = message->ready.weight_bytes;
+        break;
+    case MESSAGE_FAILED:
+        event.type = CORE_BOARD_FAILED;
+        event.epoch = message->failed.epoch;
+        event.text = message->failed.text;
+        break;
+    case MESSAGE_HEARTBEAT:
+        event.type = CORE_HEARTBEAT;
+        event.heartbeat = &message->heartbeat;
+        break;
+    case MESSAGE_LEAVE:
+        event.type = CORE_BOARD_LEAVING;
+        log_info("board %s asks to leave", c->core.board[board].name);
+        break;
+    default:
+        c->rejected.malformed++;
+        coordinator_complain(c, "a message that a board does not send", NULL);
+    }
+    coordinator_step(c, &event);
+}
+
+/* ---- the plan ---- */
+
+/* The arrays of a problem, all in one allocation's lifetime. */
+struct costs {
+    double *unit_seconds, *bandwidth, *latency;
+    uint64_t *weight_bytes, *workspace_bytes, *payload_bytes, *memory_bytes;
+    const char *names[CORE_BOARDS_MAX];
+};
+
+static void costs_close(struct costs *costs) {
+    release(costs->unit_seconds);
+    release(costs->bandwidth);
+    release(costs->latency);
+    release(costs->weight_bytes);
+    release(costs->workspace_bytes);
+    release(costs->payload_bytes);
+    release(costs->memory_bytes);
+}
+
+static void fill_model_costs(struct coordinator *c, struct costs *costs, unsigned units) {
+    unsigned items = c->options->microbatch;
+    struct payload payload;
+    for (unsigned u = 0; u < units; u++) {
+        costs->weight_bytes[u] = model_unit_weight_bytes(c->config, u);
+        costs->workspace_bytes[u] =
+            model_workspace_bytes(c->config, (struct slice){u, u + 1}, items, kernels_get("ref", NULL), 1);
+    }
+    for (unsigned cut = 0; cut <= units; cut++) {
+        model_cut(c->config, cut, &payload);
+        costs->payload_bytes[cut] = items * payload_bytes(&payload);
+    }
+}
+
+static void fill_board_costs(struct coordinator *c, struct costs *costs, unsigned units) {
+    unsigned boards = c->plan_board_count;
+    for (unsigned b = 0; b < boards; b++) {
+        const struct core_board *board = &c->core.board[c->plan_boards[b]];
+        costs->names[b] = board->name;
+        costs->memory_bytes[b] = board->memory_bytes ? board->memory_bytes : UINT64_MAX;
+        for (unsigned u = 0; u < units; u++)
+            costs->unit_seconds[b * units + u] = c->options->microbatch * model_unit_flops(c->config, u) * 1e-9;
+    }
+    for (unsigned i = 0; i < (boards + 1) * (boards + 1); i++)
+        costs->bandwidth[i] = INFINITY;
+}
+
+static bool solve(struct coordinator *c, struct plan *plan, struct error *error) {
+    unsigned units = model_units(c->config), boards = c->plan_board_count;
+    struct costs costs = {
+        .unit_seconds = allocate(boards * units, sizeof(double)),
+        .bandwidth = allocate((boards + 1) * (boards + 1), sizeof(double)),
+        .latency = allocate((boards + 1) * (boards + 1), sizeof(double)),
+        .weight_bytes = allocate(units, sizeof(uint64_t)),
+        .workspace_bytes = allocate(units, sizeof(uint64_t)),
+        .payload_bytes = allocate(units + 1, sizeof(uint64_t)),
+        .memory_bytes = allocate(boards, sizeof(uint64_t)),
+    };
+    fill_model_costs(c, &costs, units);
+    fill_board_costs(c, &costs, units);
+    const struct problem problem = {
+        .boards = boards,
+        .units = units,
+        .items = c->options->microbatch,
+        .unit_seconds = costs.unit_seconds,
+        .weight_bytes = costs.weight_bytes,
+        .workspace_bytes = costs.workspace_bytes,
+        .payload_bytes = costs.payload_bytes,
+        .memory_bytes = costs.memory_bytes,
+        .input_slots = INPUT_SLOTS,
+        .output_slots = OUTPUT_SLOTS,
+        .bandwidth = costs.bandwidth,
+        .latency = costs.latency,
+        .board_names = costs.names,
+    };
+    const struct policy_options options = {
+        .cuts = c->options->cuts, .cut_count = c->options->cut_count, .stages = boards < units ? boards : units};
+    bool ok = plan_solve(&problem, c->policy, &options, plan, error) && plan_check(&problem, plan, error);
+    costs_close(&costs);
+    return ok;
+}
+
+static void log_plan(struct coordinator *c) {
+    char first[40], last[40];
+    log_info("epoch %llu, policy %s:", (unsigned long long)c->core.epoch.number, c->policy);
+    for (unsigned i = 0; i < c->core.plan.stages; i++) {
+        const struct plan_stage *stage = &c->core.plan.stage[i];
+        log_info("  %-16s units %3u to %3u (%s to %s)", c->core.board[stage->board].name, stage->first, stage->end - 1,
+                 model_unit_name(c->config, stage->first, first), model_unit_name(c->config, stage->end - 1, last));
+    }
+}
+
+void boards_plan(struct coordinator *c) {
+    struct plan plan;
+    struct error error;
+    c->plan_wanted = false;
+    uint64_t before = c->core.epoch.number;
+    struct coordinator_event event = {.type = CORE_PLANNED, .text = error.text};
+    if (solve(c, &plan, &error)) {
+        for (unsigned i = 0; i < plan.stages; i++)
+            plan.stage[i].board = c->plan_boards[plan.stage[i].board];
+        event.plan = &plan;
+    }
+    coordinator_step(c, &event);
+    if (c->core.epoch.number != before)
+        log_plan(c);
+}
+
+/* Where the stage sends its results: the next stage, or this coordinator at the address the last board reaches it by. */
+static void next_endpoint(struct coordinator *c, unsigned stage, char out[NET_ENDPOINT_MAX]) {
+    const struct plan *plan = &c->core.plan;
+    if (stage + 1 < plan->stages) {
+        snprintf(out, NET_ENDPOINT_MAX, "%s", c->board[plan->stage[stage + 1].board].endpoint);
+        return;
+    }
+    char address[64];
+    const char *mine = net_endpoint(c->results);
+    const char *last = c->board[plan->stage[stage].board].endpoint;
+    snprintf(out, NET_ENDPOINT_MAX, "%s", mine);
+    if ((strstr(mine, "//0.0.0.0:") || strstr(mine, "//*:")) && net_local_address(last, address, NULL))
+        snprintf(out, NET_ENDPOINT_MAX, "tcp://%s%s", address, strrchr(mine, ':'));
+}
+
+void boards_assign(struct coordinator *c, unsigned board, epoch_t epoch) {
+    struct peer *peer = peer_of_board(c, board);
+    int number = c->core.board[board].stage;
+    if (!peer || number < 0)
+        return; /* it is gone already; the core will hear of it */
+    const struct plan_stage *stage = &c->core.plan.stage[number];
+    char endpoint[NET_ENDPOINT_MAX];
+    next_endpoint(c, (unsigned)number, endpoint);
+    memset(&c->board[board].progress, 0, sizeof c->board[board].progress);
+    struct message message = {.type = MESSAGE_ASSIGN};
+    struct message_assign *assign = &message.assign;
+    assign->epoch = epoch;
+    assign->first = stage->first;
+    assign->end = stage->end;
+    assign->units = model_units(c->config);
+    assign->microbatch = c->options->microbatch;
+    assign->next_endpoint = endpoint;
+    model_borrow_json(c->model, &assign->config, &assign->config_bytes, &assign->preprocessor,
+                      &assign->preprocessor_bytes);
+    assign->tensor_count = manifest_slice(c->manifest, (struct slice){stage->first, stage->end}, &assign->tensors);
+    coordinator_send(c, &peer->name, &message, NULL);
+}
+
+void boards_serve(struct coordinator *c, epoch_t epoch) {
+    struct error error;
+    const struct plan *plan = &c->core.plan;
+    net_close(&c->first_stage, 0);
+    const struct net_options options = {.frame_max = 4096, .queue = STAGE_QUEUE};
+    c->first_stage = net_connect(c->net, NET_PUSH, c->board[plan->stage[0].board].endpoint, &options, &error);
+    if (!c->first_stage)
+        log_error("%s", error.text);
+    const struct message message = {.type = MESSAGE_SERVE, .serve = {epoch}};
+    for (unsigned i = 0; i < plan->stages; i++) {
+        struct peer *peer = peer_of_board(c, plan->stage[i].board);
+        if (peer)
+            coordinator_send(c, &peer->name, &message, NULL);
+    }
+    log_info("serving with %u stages", plan->stages);
+}
+
+void boards_release(struct coordinator *c, unsigned board) {
+    struct peer *peer = peer_of_board(c, board);
+    if (!peer)
+        return;
+    const struct message message = {.type = MESSAGE_RELEASED};
+    coordinator_send(c, &peer->name, &message, NULL);
+    log_info("board %s left", c->core.board[board].name);
+    peer_remove(c, peer);
+}
