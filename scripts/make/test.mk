@@ -39,8 +39,10 @@ TEST_SOURCES := $(UNIT_SOURCES) $(foreach d,$(sort $(dir $(UNIT_SOURCES))),$(cal
 TESTS        := $(UNITS) $(REPLAYS) $(E2E)
 BINARY       := $(if $(wildcard daemon/main.c),$(BUILD)/stagecoach)
 
-.PHONY: test tests run-tests fuzzers
+.PHONY: test tests test-programs fuzzers
 tests: $(UNITS) $(REPLAYS) $(BINARY) ## build every test program
 test: tests ## build and run every test: unit, fuzz corpus, end to end
 	@STAGECOACH=$(BUILD)/stagecoach scripts/run_tests $(TESTS)
+test-programs: $(UNITS) $(REPLAYS) # those that a machine with another processor can run, under $RUNNER
+	@scripts/run_tests $(UNITS) $(REPLAYS)
 fuzzers: $(FUZZERS)
