@@ -1,9 +1,9 @@
 /* A model as the rest of the program sees it: units, cuts, weights by name, and slices that compute.
  *
- * What a family (ViT, DeiT, ...) must say about itself is in model/family.h; this header is what daemons and commands use. The
- * path of a model: model_open reads a Hugging Face directory (config.json, safetensors, preprocessor_config.json) ->
- * model_config -> slice_load binds and packs the tensors of one slice [first, end) -> slice_forward runs a microbatch.
- * Units: 0 = embed; 1 + 4 * b + {0, 1, 2, 3} = block b; last = head.
+ * What a family (ViT, DeiT, ...) must say about itself is in model/family.h; this header is what daemons and commands
+ * use. The path of a model: model_open reads a Hugging Face directory (config.json, safetensors,
+ * preprocessor_config.json) -> model_config -> slice_load binds and packs the tensors of one slice [first, end) ->
+ * slice_forward runs a microbatch. Units: 0 = embed; 1 + 4 * b + {0, 1, 2, 3} = block b; last = head.
  */
 #ifndef MODEL_MODEL_H
 #define MODEL_MODEL_H
@@ -16,7 +16,8 @@
 #include <stdint.h>
 
 #define MODEL_DIMENSIONS_MAX 4
-#define MODEL_PAYLOAD_PARTS 2
+#define MODEL_PAYLOAD_PARTS  2
+#define MODEL_ITEMS_MAX      4096 /* items of a microbatch */
 
 enum payload_type { PAYLOAD_U8, PAYLOAD_F32 };
 
@@ -27,8 +28,8 @@ struct payload_part {
     uint32_t shape[MODEL_DIMENSIONS_MAX];
 };
 
-/* Everything that must cross a cut. Cut 0: the image, u8 [height][width][3]. Within a block after attention and after FC1: the
- * activation and the residual. Last cut (= units): the answer, f32 [labels] logits or [hidden] embedding. */
+/* Everything that must cross a cut. Cut 0: the image, u8 [height][width][3]. Within a block after attention and after
+ * FC1: the activation and the residual. Last cut (= units): the answer, f32 [labels] logits or [hidden] embedding. */
 struct payload {
     unsigned parts;
     struct payload_part part[MODEL_PAYLOAD_PARTS];
@@ -47,19 +48,22 @@ enum answer_kind { ANSWER_LOGITS, ANSWER_EMBEDDING };
 /* One parsed config.json: opaque, immutable, shared by threads. */
 struct model_config;
 
-/* Parses config.json's bytes. Errors name the key. The family is found by "architectures". preprocessor may be NULL (absent). */
-struct model_config *model_config_new(const void *json, size_t json_bytes, const void *preprocessor, size_t preprocessor_bytes,
-                                      struct error *error);
+/* Parses config.json's bytes. Errors name file and key. The family is found by "architectures", or where that is absent
+ * by model_type and id2label. preprocessor may be NULL: the directory has none and the family's own defaults hold. */
+struct model_config *model_config_new(const void *json, size_t json_bytes, const void *preprocessor,
+                                      size_t preprocessor_bytes, struct error *error);
 void model_config_destroy(struct model_config **config);
 
 const char *model_architecture(const struct model_config *config); /* "ViTForImageClassification" */
 unsigned model_units(const struct model_config *config);
-/* "embed", "block 3 attention", "block 3 projection", "block 3 FC1", "block 3 FC2", "head"; buffer is filled and returned. */
+/* "embed", "block 3 attention", "block 3 projection", "block 3 FC1", "block 3 FC2", "head"; buffer is filled and
+ * returned. */
 const char *model_unit_name(const struct model_config *config, unsigned unit, char buffer[40]);
 void model_cut(const struct model_config *config, unsigned cut, struct payload *payload); /* 0 <= cut <= units */
-double model_unit_flops(const struct model_config *config, unsigned unit);                 /* multiply-adds x 2, per item */
-size_t model_unit_weight_bytes(const struct model_config *config, unsigned unit);          /* fp32, as computed */
-/* Activation memory that slice_forward needs for `items` items with these kernels, beside weights and in/out payloads. */
+double model_unit_flops(const struct model_config *config, unsigned unit);        /* multiply-adds x 2, per item */
+size_t model_unit_weight_bytes(const struct model_config *config, unsigned unit); /* fp32, as computed */
+/* Activation memory that slice_forward needs for `items` items with these kernels, beside weights and in/out payloads.
+ */
 size_t model_workspace_bytes(const struct model_config *config, struct slice slice, unsigned items,
                              const struct kernels *kernels, unsigned threads);
 enum answer_kind model_answer_kind(const struct model_config *config);
@@ -81,16 +85,16 @@ struct tensor {
 /* Where slice_load gets tensors from: a model directory or a board's cache. */
 struct tensor_source {
     void *context;
-    /* Fills *tensor with the tensor of that name; data stays valid until release or the source's end. false with an error that
-     * names file and tensor when absent. */
+    /* Fills *tensor with the tensor of that name; data stays valid until release or the source's end. false with an
+     * error that names file and tensor when absent. */
     bool (*find)(void *context, const char *name, struct tensor *tensor, struct error *error);
     /* The tensor's bytes will not be read again: its pages may be dropped. May be NULL. */
     void (*release)(void *context, const struct tensor *tensor);
 };
 
-/* What a slice reads: names with the shapes the architecture demands. element is not known here (data NULL, bytes 0). Calls
- * visit for each, in loading order; stops and returns false when visit does. The family knows aliases of names; a name given here
- * is the public hub name. */
+/* What a slice reads: names with the shapes the architecture demands. element is not known here (data NULL, bytes 0).
+ * Calls visit for each, in loading order; stops and returns false when visit does. A name given here is the public hub
+ * name, and lives only during the visit; a model directory's source finds it under the other names in use too. */
 bool model_tensors(const struct model_config *config, struct slice slice,
                    bool (*visit)(void *context, const struct tensor *tensor), void *context);
 
@@ -98,13 +102,15 @@ bool model_tensors(const struct model_config *config, struct slice slice,
 
 struct model; /* config, labels, preprocessing and mapped weights of one directory */
 
-/* Opens and checks DIR: every file's header, every tensor the model needs present with the right shape, offsets in range and
- * not overlapping. Reads no weights. */
+/* Opens and checks DIR: every file's header, every tensor the model needs present with the right shape, offsets in
+ * range and not overlapping. Reads no weights. */
 struct model *model_open(const char *directory, struct error *error);
 void model_close(struct model **model);
 const struct model_config *model_borrow_config(const struct model *model);
 struct tensor_source model_source(struct model *model);
-/* The files' bytes, for sending to boards. preprocessor is NULL when the directory has none. */
+/* The files' bytes, for sending to boards; whoever parses them needs no checkpoint: where this one lacks weights that
+ * its architecture may lack (the pooler of a ViTModel), config says so in a key of its own. preprocessor is NULL when
+ * the directory has none. Borrowed until model_close. */
 void model_borrow_json(const struct model *model, const void **config, size_t *config_bytes, const void **preprocessor,
                        size_t *preprocessor_bytes);
 
@@ -112,32 +118,36 @@ void model_borrow_json(const struct model *model, const void **config, size_t *c
 
 struct slice_model; /* packed weights of a slice, ready to compute; one compute thread at a time */
 
-/* Loads and packs a slice. Peak memory is the packed weights plus one tensor. progress (may be NULL) is told bytes packed so far;
- * returning false cancels (error says so). kernels must outlive it. */
-struct slice_model *slice_load(const struct model_config *config, struct slice slice, const struct tensor_source *source,
-                               const struct kernels *kernels, bool (*progress)(void *context, uint64_t done, uint64_t total),
-                               void *context, struct error *error);
+/* Loads and packs a slice. Peak memory is the packed weights plus one tensor. progress (may be NULL) is told bytes
+ * packed so far; returning false cancels (error says so). kernels must outlive it. */
+struct slice_model *slice_load(const struct model_config *config, struct slice slice,
+                               const struct tensor_source *source, const struct kernels *kernels,
+                               bool (*progress)(void *context, uint64_t done, uint64_t total), void *context,
+                               struct error *error);
 void slice_unload(struct slice_model **slice);
 size_t slice_weight_bytes(const struct slice_model *slice);
 
-/* Scratch for forward passes of up to `items` items: allocated once, reused. */
+/* Scratch for forward passes of up to `items` items (1 to MODEL_ITEMS_MAX) on up to `threads` threads: one block of
+ * model_workspace_bytes, allocated once, reused. NULL with an error when memory is short. */
 struct workspace;
 struct workspace *workspace_new(const struct slice_model *slice, unsigned items, unsigned threads, struct error *error);
 void workspace_destroy(struct workspace **workspace);
 
-/* One microbatch through the slice. in[p], out[p]: the parts of cut `first` and cut `end`, [items][shape...], any 1-byte (u8) or
- * 4-byte alignment, not overlapping; in may be overwritten. Never allocates, never fails. */
+/* One microbatch through the slice. in[p], out[p]: the parts of cut `first` and cut `end`, [items][shape...], any
+ * 1-byte (u8) or 4-byte alignment, not overlapping; in may be overwritten. pool may be NULL (this thread alone). Never
+ * allocates, never fails. */
 void slice_forward(const struct slice_model *slice, struct workspace *workspace, struct pool *pool, unsigned items,
                    void *const in[MODEL_PAYLOAD_PARTS], void *const out[MODEL_PAYLOAD_PARTS]);
 
 /* As slice_forward; seconds[u - first] receives the time of each unit. For profiling. */
-void slice_forward_timed(const struct slice_model *slice, struct workspace *workspace, struct pool *pool, unsigned items,
-                         void *const in[MODEL_PAYLOAD_PARTS], void *const out[MODEL_PAYLOAD_PARTS], double *seconds);
+void slice_forward_timed(const struct slice_model *slice, struct workspace *workspace, struct pool *pool,
+                         unsigned items, void *const in[MODEL_PAYLOAD_PARTS], void *const out[MODEL_PAYLOAD_PARTS],
+                         double *seconds);
 
 /* ---- images for a model ---- */
 
-/* Decodes an image file's bytes and prepares it as preprocessor_config.json says, into u8 [height][width][3] (cut 0 of one
- * item). One preparer per thread; it keeps scratch memory and allocates only to grow. */
+/* Decodes an image file's bytes and prepares it as preprocessor_config.json says, into u8 [height][width][3] (cut 0 of
+ * one item). One preparer per thread; it keeps scratch memory and allocates only to grow. */
 struct preparer;
 struct preparer *preparer_new(const struct model_config *config);
 void preparer_destroy(struct preparer **preparer);
@@ -150,13 +160,14 @@ struct top_class {
     float score; /* softmax probability */
 };
 
-/* The `count` best classes by score, best first, ties by lower index; returns how many (<= classes). Scores by the softmax of the ref
- * kernels in fp32. A model with one label (regression-like) gives score 1. NaN logits sort last. */
+/* The `count` best classes by score, best first, ties by lower index; returns how many (<= classes). Scores are those
+ * of a softmax over all classes, summed in double, whatever kernels made the logits. A model with one label
+ * (regression-like) gives score 1. NaN logits sort last with score 0. Never allocates. */
 unsigned answer_top(const float *logits, unsigned classes, struct top_class *top, unsigned count);
 
-/* Writes a Hugging Face directory with seeded random weights. architecture: "vit-tiny", "vit-small", "vit-base", "vit-large", "vit-huge",
- * "deit-tiny", "deit-small", "deit-base", "deit-base-distilled", ... Shards above 2 GB. Refuses to overwrite a non-empty directory.
- * Any failure removes what was written. */
+/* Writes a Hugging Face directory with seeded random weights. architecture: "vit-tiny", "vit-small", "vit-base",
+ * "vit-large", "vit-huge", "deit-tiny", "deit-small", "deit-base", "deit-base-distilled", ... Shards above 2 GB.
+ * config.json is written last. Refuses to overwrite a non-empty directory. Any failure removes what was written. */
 bool model_synthesise(const char *architecture, uint64_t seed, const char *directory, struct error *error);
 /* Names for --help, until NULL. */
 const char *model_synthesise_name(size_t index);
