@@ -1,9 +1,9 @@
 /* What travels between daemons, as plain structs; codec.h turns them into bytes and back.
  *
- * Strings and byte ranges in a decoded message are borrowed from the arena that decoding used and live until it is reset; strings
- * are valid UTF-8, zero-terminated, at most MESSAGE_TEXT_MAX bytes and never NULL. In a message to be encoded they are borrowed from
- * the caller; a NULL string counts as empty. Ranges are checked by the decoder as the comments say; whether a value makes
- * sense now (an epoch, a slice) is the receiver's business.
+ * Strings and byte ranges in a decoded message are borrowed from the arena that decoding used and live until it is
+ * reset; strings are valid UTF-8, zero-terminated, at most MESSAGE_TEXT_MAX bytes and never NULL. In a message to be
+ * encoded they are borrowed from the caller; a NULL string counts as empty. Ranges are checked by the decoder as the
+ * comments say; whether a value makes sense now (an epoch, a slice) is the receiver's business.
  */
 #ifndef PROTO_MESSAGE_H
 #define PROTO_MESSAGE_H
@@ -14,20 +14,20 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define PROTOCOL_VERSION 1
-#define MESSAGE_TEXT_MAX 1024
-#define MESSAGE_NAME_MAX 63 /* bytes of a board's name: letters, digits, '.', '_', '-' */
-#define MESSAGE_TENSORS_MAX 65536
-#define MESSAGE_BOARDS_MAX 64
-#define MESSAGE_TOP_MAX 1000
-#define MESSAGE_RANK_MAX 4
-#define MESSAGE_PARTS_MAX 2
-#define MESSAGE_JSON_MAX (4u << 20)       /* config.json and preprocessor_config.json */
-#define MESSAGE_CHUNK_MAX (1u << 20)      /* bytes of one TensorPart */
-#define MESSAGE_FILE_MAX (64u << 20)      /* a submitted image file */
-#define MESSAGE_ENVELOPE_MAX (24u << 20)  /* any envelope frame */
-#define MESSAGE_ITEMS_MAX 1024            /* items of one microbatch */
-#define DATA_HEADER_MAX 256               /* bytes of an encoded data header */
+#define PROTOCOL_VERSION     1
+#define MESSAGE_TEXT_MAX     1024
+#define MESSAGE_NAME_MAX     63 /* bytes of a board's name: letters, digits, '.', '_', '-' */
+#define MESSAGE_TENSORS_MAX  65536
+#define MESSAGE_BOARDS_MAX   64
+#define MESSAGE_TOP_MAX      1000
+#define MESSAGE_RANK_MAX     4
+#define MESSAGE_PARTS_MAX    2
+#define MESSAGE_JSON_MAX     (4u << 20)  /* config.json and preprocessor_config.json */
+#define MESSAGE_CHUNK_MAX    (1u << 20)  /* bytes of one TensorPart */
+#define MESSAGE_FILE_MAX     (64u << 20) /* a submitted image file */
+#define MESSAGE_ENVELOPE_MAX (24u << 20) /* any envelope frame */
+#define MESSAGE_ITEMS_MAX    1024        /* items of one microbatch */
+#define DATA_HEADER_MAX      256         /* bytes of an encoded data header */
 
 typedef struct {
     uint64_t number; /* of the plan in force; 0 = none; only grows */

@@ -1,9 +1,9 @@
 /* Sockets: the only code that includes <zmq.h>.
  *
- * All sockets of a process belong to one thread, the one that made them. Every socket is non-blocking, limits the size of a frame
- * before memory is taken for it (a larger one costs the peer its connection), and has a monitor whose events (a
- * connection opened, closed, failed its handshake) are read like messages. Frames are received into struct net_message
- * without a copy and sent without one where the caller hands over ownership.
+ * All sockets of a process belong to one thread, the one that made them. Every socket is non-blocking, limits the size
+ * of a frame before memory is taken for it (a larger one costs the peer its connection), and has a monitor whose events
+ * (a connection opened, closed, failed its handshake) are read like messages. Frames are received into struct
+ * net_message without a copy and sent without one where the caller hands over ownership.
  */
 #ifndef DAEMON_NET_NET_H
 #define DAEMON_NET_NET_H
@@ -14,15 +14,16 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define NET_FRAMES_MAX 4
+#define NET_FRAMES_MAX   4
 #define NET_ENDPOINT_MAX 128
-#define NET_PEER_MAX 16 /* bytes of a router's name for a peer */
+#define NET_PEER_MAX     16 /* bytes of a router's name for a peer */
 
 struct net;        /* one per process */
 struct net_socket; /* one socket and its monitor */
 
 struct net *net_new(struct error *error);
-/* Closes everything; what was sent is flushed for at most linger_ms. Sockets must have been closed. */
+/* Closes the sockets that are still open, with linger_ms, and waits until what was sent is flushed or its time is over:
+ * no longer than the longest linger_ms that a socket was closed with. */
 void net_destroy(struct net **net, int linger_ms);
 
 enum net_kind {
@@ -33,15 +34,18 @@ enum net_kind {
 };
 
 struct net_options {
-    uint64_t frame_max;  /* bytes of the largest frame accepted */
-    int queue;           /* high-water mark in each direction, messages */
-    int kernel_buffer;   /* SO_SNDBUF/SO_RCVBUF in bytes, 0 = the system's */
+    uint64_t frame_max; /* bytes of the largest frame accepted */
+    int queue;          /* high-water mark in each direction, messages */
+    int kernel_buffer;  /* SO_SNDBUF/SO_RCVBUF in bytes, 0 = the system's */
 };
 
 /* Binds "tcp://ADDRESS:PORT" (port 0 or * = any free one). A port in use is an error that says so and what to do. */
-struct net_socket *net_bind(struct net *net, enum net_kind kind, const char *endpoint, const struct net_options *options,
-                            struct error *error);
-/* Starts connecting to "tcp://HOST:PORT" and keeps trying, with back-off from 0.1 s to 2 s; fails only for a malformed endpoint. */
+struct net_socket *net_bind(struct net *net, enum net_kind kind, const char *endpoint,
+                            const struct net_options *options, struct error *error);
+/* Starts connecting to "tcp://HOST:PORT" and keeps trying, with back-off from 0.1 s to 2 s; fails only for a malformed
+ * endpoint (a HOST that cannot be resolved now is tried again as well). A DEALER takes messages at once and keeps them
+ * until it is connected; a PUSH takes none before (net_writable), and drops those not yet on their way when its
+ * connection ends. */
 struct net_socket *net_connect(struct net *net, enum net_kind kind, const char *endpoint,
                                const struct net_options *options, struct error *error);
 /* Closes at once; what is unsent is dropped after linger_ms. *socket becomes NULL. NULL is fine. */
@@ -63,10 +67,12 @@ struct net_frame {
 };
 struct net_message {
     struct net_peer peer; /* router only */
-    int connection;       /* descriptor of the connection it came through, for NET_CLOSED; -1 unknown */
+    int connection;       /* descriptor of the connection it came through, for NET_CLOSED; -1 unknown. A message may be
+                           * received after the NET_CLOSED of its connection was told: the two come by separate ways. */
     unsigned count;       /* frames, without the peer's */
     struct net_frame frame[NET_FRAMES_MAX];
 };
+/* Aligned to 8 bytes. A small frame lies inside the struct: its address changes when it is taken. */
 const void *net_frame_data(const struct net_frame *frame);
 void *net_frame_bytes(struct net_frame *frame); /* writable: a received frame belongs to its receiver alone */
 size_t net_frame_size(const struct net_frame *frame);
@@ -79,14 +85,14 @@ enum net_result {
     NET_OK,
     NET_AGAIN, /* nothing to receive, or no room to send */
     NET_BAD,   /* received something that is not a message of ours (frame count); it was dropped */
-    NET_GONE,  /* router: that peer is not connected */
+    NET_GONE,  /* router: that peer is not connected (any more) */
 };
 
 /* Never blocks. On NET_OK the message must be closed. */
 enum net_result net_receive(struct net_socket *socket, struct net_message *message);
 
-/* A frame to be sent. With released NULL the bytes are copied. Else they are sent from where they lie: released(context) is called,
- * from any thread, when they are no longer needed - also when sending fails. */
+/* A frame to be sent. With released NULL the bytes are copied. Else they are sent from where they lie:
+ * released(context) is called, from any thread, when they are no longer needed - also when sending fails. */
 struct net_piece {
     const void *data;
     size_t size;
@@ -94,13 +100,17 @@ struct net_piece {
     void *context;
 };
 
-/* Sends all pieces as one message, or none. peer only for a router. Never blocks. */
+/* Sends all pieces (1 to NET_FRAMES_MAX) as one message, or none. peer for a router, else NULL. Never blocks. NET_OK
+ * means that the message is on its way; like any other it is lost if the connection ends before it arrives. */
 enum net_result net_send(struct net_socket *socket, const struct net_peer *peer, const struct net_piece *pieces,
                          unsigned count);
 /* Could a message be sent now? */
 bool net_writable(struct net_socket *socket);
 
-/* What a monitor tells. */
+/* What a monitor tells. Every NET_OPENED is followed by one NET_CLOSED with the same descriptor, which may then be used
+ * anew. When the connection ends before its handshake is done (a stranger, garbage, an old protocol, silence for 5 s),
+ * NET_HANDSHAKE_FAILED comes just before NET_CLOSED. A frame above frame_max ends its connection, too, and is not told
+ * apart from any other end. */
 enum net_event_kind { NET_NOTHING, NET_OPENED, NET_CLOSED, NET_HANDSHAKE_FAILED };
 struct net_event {
     enum net_event_kind kind;
@@ -113,21 +123,23 @@ struct net_event net_next_event(struct net_socket *socket);
 struct net_wait {
     struct net_socket *socket; /* NULL: use descriptor */
     int descriptor;
-    bool readable, writable; /* in: what is awaited; socket monitors are always awaited */
+    bool readable, writable;  /* in: what is awaited; socket monitors are always awaited */
     bool can_read, can_write; /* out */
     bool has_event;           /* out: net_next_event will tell something */
 };
 #define NET_WAITS_MAX 16
-/* Sleeps until something of `waits` is ready, or timeout_ms passed (-1: for ever); false with an error only when the process was told to
- * stop in a way that makes waiting impossible. A signal ends the wait early without an error. */
+/* Sleeps until something of `waits` is ready, or timeout_ms passed (-1: for ever); false with an error only when
+ * waiting is impossible (a descriptor that is none). A signal ends the wait early without an error and with nothing
+ * ready. */
 bool net_wait(struct net_wait *waits, unsigned count, int timeout_ms, struct error *error);
 
-/* The local address ("192.168.1.7") from which HOST of "tcp://HOST:PORT" is reached, so that a board listens there and not
- * everywhere. No packet is sent. */
+/* The local address ("192.168.1.7", or "[fe80::1]" where HOST is in brackets) from which HOST of "tcp://HOST:PORT" is
+ * reached, so that a board listens there and not everywhere. No packet is sent to HOST; the resolver may block. */
 bool net_local_address(const char *endpoint, char address[64], struct error *error);
 /* Is "tcp://ADDRESS:PORT" on the loopback interface only? */
 bool net_is_loopback(const char *endpoint);
-/* Checks "tcp://HOST:PORT" with port 0..65535; the error says what is wrong. */
+/* Checks "tcp://HOST:PORT": HOST a name, an IPv4 address, an IPv6 address in brackets or "*"; PORT 0 to 65535 or "*".
+ * The error says what is wrong. */
 bool net_endpoint_check(const char *endpoint, struct error *error);
 
 #endif
