@@ -10,7 +10,6 @@
 #include "base/log.h"
 #include "daemon/coordinator_internal.h"
 
-#include <assert.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -19,6 +18,7 @@ bool clients_init(struct coordinator *c, struct error *error) {
     model_cut(c->config, 0, &payload);
     c->pixel_bytes = payload_bytes(&payload);
     c->answer_size = model_answer_size(c->config);
+    c->answer_row = allocate(c->answer_size, sizeof(float));
     c->items = allocate(CORE_ITEMS_MAX, sizeof *c->items);
     for (unsigned i = CORE_ITEMS_MAX; i-- > 0;) {
         c->items[i].number = i;
@@ -36,6 +36,7 @@ void clients_close(struct coordinator *c) {
         release(c->items[i].job.pixels);
     }
     release(c->items);
+    release(c->answer_row);
     while (c->free_buffers) {
         struct flight_buffer *buffer = c->free_buffers;
         c->free_buffers = buffer->next_free;
@@ -264,9 +265,8 @@ static size_t top_classes(struct coordinator *c, const struct item *item, const 
 
 void clients_answer(struct coordinator *c, unsigned number, unsigned row) {
     struct item *item = &c->items[number];
-    static_assert(sizeof(float) == 4, "answers are fp32");
-    /* frames may start at any 4-byte boundary; rows are read as floats */
-    const float *numbers = c->result_rows + row * c->answer_size;
+    float *numbers = c->answer_row; /* aligned, which bytes of a frame need not be */
+    memcpy(numbers, c->result_rows + row * c->answer_size * sizeof(float), c->answer_size * sizeof(float));
     struct answer_class answers[MESSAGE_TOP_MAX];
     char labels[MESSAGE_TOP_MAX][24];
     bool embedding = model_answer_kind(c->config) == ANSWER_EMBEDDING;

@@ -83,7 +83,8 @@ struct coordinator {
     size_t pixel_bytes, answer_size;
     pthread_mutex_t buffers_lock;
     struct flight_buffer *free_buffers; /* under buffers_lock: ZeroMQ gives them back from its own thread */
-    const float *result_rows;           /* of the result being handled */
+    const uint8_t *result_rows;         /* of the result being handled */
+    float *answer_row;
 
     struct rejected rejected;
     unsigned rate[RATE_SECONDS]; /* items answered in each of the last seconds */

@@ -1,0 +1,102 @@
+/* A client's connection; see client.h. One thread. A message that cannot be decoded is skipped: the coordinator is trusted to mean well,
+ * not to be free of faults. */
+#include "daemon/client.h"
+
+#include "base/mono.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#define ARENA_LIMIT (64u << 20)
+#define QUEUE 4096
+#define ASK_MS 5000
+
+bool client_open(struct client *client, const char *endpoint, struct error *error) {
+    const struct net_options options = {.frame_max = MESSAGE_ENVELOPE_MAX, .queue = QUEUE};
+    memset(client, 0, sizeof *client);
+    snprintf(client->endpoint, sizeof client->endpoint, "%s", endpoint);
+    if (!net_endpoint_check(endpoint, error))
+        return error_wrap(error, "--coordinator"), error->code = ERROR_USAGE, false;
+    client->decoded = arena_new(ARENA_LIMIT);
+    client->encoded = arena_new(ARENA_LIMIT);
+    client->net = net_new(error);
+    client->socket = client->net ? net_connect(client->net, NET_DEALER, endpoint, &options, error) : NULL;
+    if (!client->socket)
+        client_close(client);
+    return client->socket != NULL;
+}
+
+void client_close(struct client *client) {
+    net_close(&client->socket, 0);
+    net_destroy(&client->net, 0);
+    arena_destroy(&client->decoded);
+    arena_destroy(&client->encoded);
+}
+
+enum net_result client_send(struct client *client, const struct message *message, const struct net_piece *raw) {
+    struct net_piece pieces[2] = {{0}};
+    arena_reset(client->encoded);
+    if (!message_encode(client->encoded, message, &pieces[0].data, &pieces[0].size, NULL))
+        return NET_BAD;
+    if (raw)
+        pieces[1] = *raw;
+    return net_send(client->socket, NULL, pieces, raw ? 2 : 1);
+}
+
+/* True when the monitor tells that an open connection was closed. */
+static bool closed(struct client *client) {
+    struct net_event event;
+    bool gone = false;
+    while ((event = net_next_event(client->socket)).kind != NET_NOTHING)
+        gone = gone || event.kind == NET_CLOSED;
+    return gone;
+}
+
+bool client_receive(struct client *client, int timeout_ms, struct net_message *received, struct message *message,
+                    struct error *error) {
+    mono_t deadline = mono_after(mono_now(), timeout_ms * MONO_MS);
+    bool gone = false;
+    for (;;) {
+        if (net_receive(client->socket, received) == NET_OK) {
+            arena_reset(client->decoded);
+            if (message_decode(client->decoded, net_frame_data(&received->frame[0]), net_frame_size(&received->frame[0]),
+                               message, error))
+                return true;
+            net_message_close(received);
+            continue;
+        }
+        if (gone)
+            return error_set(error, ERROR_SYSTEM, "%s: the coordinator closed the connection", client->endpoint);
+        int64_t left = mono_since(deadline, mono_now());
+        if (left <= 0)
+            return error_set(error, ERROR_TIMEOUT, "%s: no answer", client->endpoint);
+        struct net_wait wait = {.socket = client->socket, .readable = true};
+        if (!net_wait(&wait, 1, (int)((left + MONO_MS - 1) / MONO_MS), error))
+            return false;
+        gone = wait.has_event && closed(client); /* what came before the end is still read */
+    }
+}
+
+bool client_ask(struct client *client, const struct message *question, enum message_type want,
+                struct net_message *received, struct message *answer, struct error *error) {
+    mono_t deadline = mono_after(mono_now(), ASK_MS * MONO_MS);
+    client_send(client, question, NULL);
+    for (;;) {
+        int64_t left = mono_since(deadline, mono_now()) / MONO_MS;
+        if (left <= 0 || !client_receive(client, (int)left, received, answer, error)) {
+            if (left > 0 && error->code != ERROR_TIMEOUT)
+                continue; /* it may be restarting: ZeroMQ connects again, and the question waits in its queue */
+            return error_set(error, ERROR_TIMEOUT,
+                             "%s: no coordinator answers; is it running, and is this its address (--coordinator)?",
+                             client->endpoint);
+        }
+        if (answer->type == want)
+            return true;
+        bool refused = answer->type == MESSAGE_REFUSE;
+        if (refused)
+            error_set(error, ERROR_INPUT, "%s: refused: %s", client->endpoint, answer->refuse.text);
+        net_message_close(received);
+        if (refused)
+            return false;
+    }
+}

@@ -1,0 +1,97 @@
+/* stagecoach coordinator: option declarations and the translation to struct coordinator_options. */
+#include "base/log.h"
+#include "daemon/commands.h"
+#include "daemon/coordinator.h"
+#include "partitioner/partitioner.h"
+#include "proto/message.h"
+
+#include <string.h>
+#include <unistd.h>
+
+struct values {
+    const char *model, *config, *listen, *endpoint_file, *policy;
+    unsigned stages, microbatch, microbatch_wait_ms, in_flight, patience_s, decoders;
+    struct option_list cuts;
+    bool insecure, verbose;
+};
+
+static bool policy_known(const char *name, struct error *error) {
+    char names[128] = "";
+    for (size_t i = 0; policy_name(i); i++) {
+        if (strcmp(policy_name(i), name) == 0)
+            return true;
+        strncat(strncat(names, i ? ", " : "", sizeof names - strlen(names) - 1), policy_name(i),
+                sizeof names - strlen(names) - 1);
+    }
+    return error_set(error, ERROR_USAGE, "--policy: got '%.40s', want one of %s", name, names);
+}
+
+static bool check(const struct values *values, struct error *error) {
+    if (!values->model)
+        return error_set(error, ERROR_USAGE, "--model DIR is missing; see 'stagecoach coordinator --help'");
+    if (values->cuts.count > 0 && values->stages > 0 && values->stages != values->cuts.count + 1)
+        return error_set(error, ERROR_USAGE, "--cuts: %u cuts make %u stages, but --stages is %u", values->cuts.count,
+                         values->cuts.count + 1, values->stages);
+    return policy_known(values->policy, error);
+}
+
+static int run(const void *parsed, char **operands, unsigned count) {
+    const struct values *values = parsed;
+    struct error error;
+    (void)operands;
+    (void)count;
+    if (!check(values, &error))
+        return command_fail(&error);
+    long cores = sysconf(_SC_NPROCESSORS_ONLN);
+    struct coordinator_options options = {
+        .model = values->model,
+        .listen = values->listen,
+        .endpoint_file = values->endpoint_file,
+        .policy = values->policy,
+        .stages = values->stages,
+        .cut_count = values->cuts.count,
+        .microbatch = values->microbatch,
+        .microbatch_wait_ms = values->microbatch_wait_ms,
+        .in_flight = values->in_flight,
+        .patience_ms = values->patience_s * 1000,
+        .decoders = values->decoders ? values->decoders : cores > 4 ? 4 : cores > 1 ? (unsigned)cores : 1,
+        .insecure = values->insecure,
+    };
+    memcpy(options.cuts, values->cuts.value, sizeof options.cuts);
+    log_set_name("coordinator");
+    log_set_level(values->verbose ? LOG_DEBUG : LOG_INFO);
+    return coordinator_run(&options, &error) ? 0 : command_fail(&error);
+}
+
+#define FIELD(name) offsetof(struct values, name)
+static const struct option options[] = {
+    {"model", OPTION_TEXT, FIELD(model), "DIR", NULL, 0, 0, "Hugging Face model directory"},
+    {"config", OPTION_TEXT, FIELD(config), "FILE", NULL, 0, 0, "YAML file with any of these options"},
+    {"listen", OPTION_TEXT, FIELD(listen), "tcp://ADDR:PORT", "tcp://127.0.0.1:7600", 0, 0,
+     "where boards and clients connect"},
+    {"insecure", OPTION_FLAG, FIELD(insecure), NULL, NULL, 0, 0, "allow --listen beyond loopback; there are no keys yet"},
+    {"stages", OPTION_NUMBER, FIELD(stages), "N", "0", 0, MESSAGE_BOARDS_MAX,
+     "boards to wait for; 0: serve with what is there, replan when more join"},
+    {"policy", OPTION_TEXT, FIELD(policy), "P", "even", 0, 0, "how to slice the model"},
+    {"cuts", OPTION_LIST, FIELD(cuts), "C,C,...", NULL, 0, 0, "slice by hand: units before which to cut"},
+    {"microbatch", OPTION_NUMBER, FIELD(microbatch), "B", "8", 1, MESSAGE_ITEMS_MAX, "most images computed together"},
+    {"microbatch-wait", OPTION_NUMBER, FIELD(microbatch_wait_ms), "MS", "5", 0, 60000,
+     "how long an image waits for company"},
+    {"in-flight", OPTION_NUMBER, FIELD(in_flight), "N", "0", 0, 128,
+     "most microbatches in the pipeline; 0: two per stage and two more"},
+    {"patience", OPTION_NUMBER, FIELD(patience_s), "S", "60", 0, 86400,
+     "how long images wait for a pipeline that does not serve"},
+    {"decoders", OPTION_NUMBER, FIELD(decoders), "N", "0", 0, 64, "threads that decode images; 0: by the number of cores"},
+    {"endpoint-file", OPTION_TEXT, FIELD(endpoint_file), "FILE", NULL, 0, 0,
+     "write the endpoint there once listening (for port 0)"},
+    {"verbose", OPTION_FLAG, FIELD(verbose), NULL, NULL, 0, 0, "log more"},
+};
+
+const struct command command_coordinator = {
+    .name = "coordinator",
+    .summary = "admit boards, hand out slices of a model, stream images through them",
+    .options = options,
+    .option_count = sizeof options / sizeof options[0],
+    .values_size = sizeof(struct values),
+    .run = run,
+};

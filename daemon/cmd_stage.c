@@ -1,0 +1,85 @@
+/* stagecoach stage: option declarations and the translation to struct stage_options. */
+#include "base/log.h"
+#include "daemon/board.h"
+#include "daemon/commands.h"
+#include "daemon/stage.h"
+#include "proto/codec.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+struct values {
+    const char *coordinator, *config, *name, *kernels, *cache, *listen;
+    uint64_t memory, cache_limit;
+    unsigned threads;
+    bool insecure, verbose;
+};
+
+/* --cache, else $XDG_CACHE_HOME/stagecoach, else ~/.cache/stagecoach, else a folder in /var/tmp. */
+static const char *cache_directory(const char *option, char *buffer, size_t size) {
+    const char *base = getenv("XDG_CACHE_HOME"), *home = getenv("HOME");
+    if (option)
+        return option;
+    if (base && base[0] == '/')
+        snprintf(buffer, size, "%s/stagecoach", base);
+    else if (home && home[0] == '/')
+        snprintf(buffer, size, "%s/.cache/stagecoach", home);
+    else
+        snprintf(buffer, size, "/var/tmp/stagecoach");
+    return buffer;
+}
+
+static int run(const void *parsed, char **operands, unsigned count) {
+    const struct values *values = parsed;
+    char host[MESSAGE_NAME_MAX + 1], cache[4096], speaker[MESSAGE_NAME_MAX + 8];
+    struct error error;
+    (void)operands;
+    (void)count;
+    board_default_name(host, sizeof host);
+    const struct stage_options options = {
+        .coordinator = coordinator_endpoint(values->coordinator),
+        .name = values->name ? values->name : host,
+        .memory_bytes = values->memory ? values->memory : board_memory_available(),
+        .threads = thread_count(values->threads),
+        .kernels = values->kernels,
+        .cache_directory = cache_directory(values->cache, cache, sizeof cache),
+        .cache_limit_bytes = values->cache_limit,
+        .insecure = values->insecure,
+        .listen = values->listen,
+    };
+    if (!board_name_valid(options.name)) {
+        error_set(&error, ERROR_USAGE, "--name: got '%.80s', want 1 to %d letters, digits, '.', '_' or '-'", options.name,
+                  MESSAGE_NAME_MAX);
+        return command_fail(&error);
+    }
+    snprintf(speaker, sizeof speaker, "stage %s", options.name);
+    log_set_name(speaker);
+    log_set_level(values->verbose ? LOG_DEBUG : LOG_INFO);
+    return stage_run(&options, &error) ? 0 : command_fail(&error);
+}
+
+#define FIELD(name) offsetof(struct values, name)
+static const struct option options[] = {
+    {"coordinator", OPTION_TEXT, FIELD(coordinator), "tcp://HOST:PORT", NULL, 0, 0,
+     "where the coordinator listens (default $STAGECOACH_COORDINATOR, then tcp://127.0.0.1:7600)"},
+    {"name", OPTION_TEXT, FIELD(name), "NAME", NULL, 0, 0, "this board's name (default: the host's)"},
+    {"config", OPTION_TEXT, FIELD(config), "FILE", NULL, 0, 0, "YAML file with any of these options"},
+    {"memory", OPTION_SIZE, FIELD(memory), "SIZE", NULL, 0, 0, "what it may use, such as 1.5GiB (default: what is free)"},
+    {"threads", OPTION_NUMBER, FIELD(threads), "N", "0", 0, 256, "compute threads, 0 = all cores"},
+    {"kernels", OPTION_TEXT, FIELD(kernels), "SET", NULL, 0, 0, "kernel set instead of the fastest"},
+    {"cache", OPTION_TEXT, FIELD(cache), "DIR", NULL, 0, 0, "where fetched tensors are kept (default ~/.cache/stagecoach)"},
+    {"cache-limit", OPTION_SIZE, FIELD(cache_limit), "SIZE", "16GiB", 0, 0, "most bytes kept there"},
+    {"listen", OPTION_TEXT, FIELD(listen), "tcp://ADDR:PORT", NULL, 0, 0,
+     "where microbatches arrive (default: the address that reaches the coordinator, any port)"},
+    {"insecure", OPTION_FLAG, FIELD(insecure), NULL, NULL, 0, 0, "allow listening beyond loopback; there are no keys yet"},
+    {"verbose", OPTION_FLAG, FIELD(verbose), NULL, NULL, 0, 0, "log more"},
+};
+
+const struct command command_stage = {
+    .name = "stage",
+    .summary = "offer this board to a coordinator and serve a slice of its model",
+    .options = options,
+    .option_count = sizeof options / sizeof options[0],
+    .values_size = sizeof(struct values),
+    .run = run,
+};

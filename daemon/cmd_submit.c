@@ -1,0 +1,211 @@
+/* stagecoach submit: sends image files to the coordinator and prints the answers in the order of the files.
+ *
+ * A window of unanswered files (told by the coordinator) is kept full; files are read when their turn comes, so thousands of them
+ * cost no memory. Answers come in any order; each is formatted at once and kept until those before it are printed. Whatever happens
+ * to one file, or to the coordinator half-way, every file gets its line.
+ */
+#include "base/allocate.h"
+#include "base/file.h"
+#include "base/mono.h"
+#include "daemon/client.h"
+#include "daemon/commands.h"
+#include "daemon/output.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+
+struct values {
+    const char *coordinator;
+    bool json, logits, quiet;
+    unsigned top, repeat;
+};
+
+/* One submission of one file. */
+struct entry {
+    char *line; /* formatted answer, from open_memstream, until it is printed */
+    bool answered, failed;
+};
+
+struct session {
+    const struct values *values;
+    struct client client;
+    char **files;
+    size_t file_count, total;
+    struct entry *entries; /* [total] */
+    uint64_t request;
+    size_t window, sent, answered, printed, failed;
+    struct progress progress;
+};
+
+static void print_ready(struct session *session) {
+    for (; session->printed < session->total && session->entries[session->printed].answered; session->printed++) {
+        struct entry *entry = &session->entries[session->printed];
+        progress_clear(&session->progress);
+        fputs(entry->line, entry->failed && !session->values->json ? stderr : stdout);
+        free(entry->line);
+        entry->line = NULL;
+    }
+}
+
+static void finish(struct session *session, size_t index, struct answer *answer) {
+    struct entry *entry = &session->entries[index];
+    size_t size;
+    FILE *line = open_memstream(&entry->line, &size);
+    answer->file = session->files[index % session->file_count];
+    answer_print(line, answer, session->values->json);
+    fclose(line);
+    entry->answered = true;
+    entry->failed = answer->error && answer->error[0];
+    session->answered++;
+    session->failed += entry->failed;
+    print_ready(session);
+}
+
+static void finish_with_error(struct session *session, size_t index, const char *text) {
+    struct answer answer = {.error = text};
+    finish(session, index, &answer);
+}
+
+static void file_released(void *data, void *context) {
+    (void)context;
+    release(data);
+}
+
+/* False when the socket takes no more at the moment. */
+static bool send_next(struct session *session) {
+    void *bytes;
+    size_t size, index = session->sent;
+    struct error error;
+    if (!net_writable(session->client.socket))
+        return false;
+    session->sent++;
+    if (!file_read(session->files[index % session->file_count], MESSAGE_FILE_MAX, &bytes, &size, &error)) {
+        /* the line names the file already */
+        const char *file = session->files[index % session->file_count];
+        size_t prefix = strncmp(error.text, file, strlen(file)) == 0 ? strlen(file) + 2 : 0;
+        finish_with_error(session, index, error.text + (prefix < strlen(error.text) ? prefix : 0));
+        return true;
+    }
+    const struct message message = {.type = MESSAGE_SUBMIT,
+                                    .submit = {.request = session->request,
+                                               .item = (uint32_t)index,
+                                               .top = session->values->top,
+                                               .logits = session->values->logits}};
+    const struct net_piece raw = {.data = bytes, .size = size, .released = file_released};
+    if (client_send(&session->client, &message, &raw) != NET_OK)
+        finish_with_error(session, index, "could not be sent to the coordinator");
+    return true;
+}
+
+static void on_answer(struct session *session, const struct net_message *received, const struct message_answer *message) {
+    if (message->request != session->request || message->item >= session->sent ||
+        session->entries[message->item].answered)
+        return;
+    struct answer answer = {.error = message->error,
+                            .top = message->top,
+                            .top_count = message->top_count,
+                            .embedding = message->embedding};
+    float *numbers = NULL;
+    if (received->count == 2 && net_frame_size(&received->frame[1]) % sizeof(float) == 0) {
+        answer.number_count = net_frame_size(&received->frame[1]) / sizeof(float);
+        numbers = allocate(answer.number_count + 1, sizeof(float));
+        memcpy(numbers, net_frame_data(&received->frame[1]), answer.number_count * sizeof(float));
+        answer.numbers = numbers;
+    }
+    finish(session, message->item, &answer);
+    release(numbers);
+}
+
+static void stream(struct session *session) {
+    struct net_message received;
+    struct message message;
+    struct error error;
+    while (session->answered < session->total) {
+        while (session->sent < session->total && session->sent - session->answered < session->window &&
+               send_next(session))
+            continue;
+        progress_draw(&session->progress, session->answered, false);
+        if (session->answered == session->total)
+            break;
+        if (client_receive(&session->client, 200, &received, &message, &error)) {
+            if (message.type == MESSAGE_ANSWER)
+                on_answer(session, &received, &message.answer);
+            net_message_close(&received);
+        } else if (error.code != ERROR_TIMEOUT) {
+            for (size_t i = 0; i < session->total; i++)
+                if (!session->entries[i].answered)
+                    finish_with_error(session, i, error.text);
+            session->sent = session->total;
+        }
+    }
+    progress_draw(&session->progress, session->answered, true);
+}
+
+static void report(const struct session *session) {
+    double seconds = (double)mono_now().ns / 1e9 - session->progress.started;
+    size_t done = session->answered - session->failed;
+    if (session->values->quiet)
+        return;
+    fprintf(stderr, "%zu images in %.2f s: %.1f images/s", done, seconds, seconds > 0 ? (double)done / seconds : 0.0);
+    if (session->failed > 0)
+        fprintf(stderr, ", %zu failed", session->failed);
+    fputc('\n', stderr);
+}
+
+static bool say_hello(struct session *session, struct error *error) {
+    struct net_message received;
+    struct message answer;
+    const struct message hello = {
+        .type = MESSAGE_HELLO,
+        .hello = {.protocol = PROTOCOL_VERSION, .version = STAGECOACH_VERSION, .role = ROLE_CLIENT, .name = "submit"}};
+    if (!client_ask(&session->client, &hello, MESSAGE_WELCOME, &received, &answer, error))
+        return false;
+    session->window = answer.welcome.window > 0 ? answer.welcome.window : 1;
+    net_message_close(&received);
+    return true;
+}
+
+static int run(const void *options, char **files, unsigned count) {
+    struct session session = {.values = options, .files = files, .file_count = count};
+    struct error error;
+    session.total = (size_t)count * session.values->repeat;
+    if (!client_open(&session.client, coordinator_endpoint(session.values->coordinator), &error))
+        return command_fail(&error);
+    bool greeted = say_hello(&session, &error);
+    if (greeted && getrandom(&session.request, sizeof session.request, 0) == (ssize_t)sizeof session.request) {
+        session.entries = allocate(session.total, sizeof *session.entries);
+        progress_start(&session.progress, session.total);
+        stream(&session);
+        report(&session);
+        release(session.entries);
+    }
+    client_close(&session.client);
+    if (!greeted)
+        return command_fail(&error);
+    return session.failed > 0 ? EXIT_ITEMS_FAILED : 0;
+}
+
+#define FIELD(name) offsetof(struct values, name)
+static const struct option options[] = {
+    {"coordinator", OPTION_TEXT, FIELD(coordinator), "tcp://HOST:PORT", NULL, 0, 0,
+     "where the coordinator listens (default $STAGECOACH_COORDINATOR, then tcp://127.0.0.1:7600)"},
+    {"json", OPTION_FLAG, FIELD(json), NULL, NULL, 0, 0, "one JSON object per file"},
+    {"logits", OPTION_FLAG, FIELD(logits), NULL, NULL, 0, 0, "print the logits too"},
+    {"top", OPTION_NUMBER, FIELD(top), "K", "5", 0, MESSAGE_TOP_MAX, "how many labels"},
+    {"repeat", OPTION_NUMBER, FIELD(repeat), "N", "1", 1, 1000000, "send the list of files N times"},
+    {"quiet", OPTION_FLAG, FIELD(quiet), NULL, NULL, 0, 0, "no summary on stderr"},
+};
+
+const struct command command_submit = {
+    .name = "submit",
+    .summary = "send image files to the coordinator and print what they show",
+    .operands = "FILE...",
+    .operands_min = 1,
+    .operands_max = UINT32_MAX,
+    .options = options,
+    .option_count = sizeof options / sizeof options[0],
+    .values_size = sizeof(struct values),
+    .run = run,
+};

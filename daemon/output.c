@@ -1,0 +1,139 @@
+/* Answers as text or JSON, and the progress bar; see output.h. Floats are printed with nine significant digits, which is what it takes
+ * to read any fp32 back to the same bits. */
+#include "daemon/output.h"
+
+#include "base/mono.h"
+
+#include <math.h>
+#include <string.h>
+#include <unistd.h>
+
+/* Length of the valid UTF-8 sequence at text, 0 if there is none. */
+static size_t sequence_length(const unsigned char *text) {
+    size_t length = text[0] < 0x80 ? 1 : text[0] >= 0xc2 && text[0] < 0xe0 ? 2 : text[0] >= 0xe0 && text[0] < 0xf0 ? 3
+                    : text[0] >= 0xf0 && text[0] < 0xf5                    ? 4
+                                                                           : 0;
+    for (size_t i = 1; i < length; i++)
+        if ((text[i] & 0xc0) != 0x80)
+            return 0;
+    bool overlong = (text[0] == 0xe0 && text[1] < 0xa0) || (text[0] == 0xf0 && text[1] < 0x90);
+    bool outside = (text[0] == 0xed && text[1] > 0x9f) || (text[0] == 0xf4 && text[1] > 0x8f);
+    return overlong || outside ? 0 : length;
+}
+
+void json_string(FILE *to, const char *text) {
+    fputc('"', to);
+    for (const unsigned char *at = (const unsigned char *)text; *at;) {
+        size_t length = sequence_length(at);
+        if (length == 0) {
+            fputs("\\ufffd", to);
+            at++;
+            continue;
+        }
+        if (*at == '"' || *at == '\\')
+            fprintf(to, "\\%c", *at);
+        else if (*at < 0x20 || *at == 0x7f)
+            fprintf(to, "\\u%04x", *at);
+        else
+            fwrite(at, 1, length, to);
+        at += length;
+    }
+    fputc('"', to);
+}
+
+void json_float(FILE *to, float number) {
+    if (isfinite(number))
+        fprintf(to, "%.9g", (double)number);
+    else
+        fputs("null", to);
+}
+
+void json_double(FILE *to, double number) {
+    if (isfinite(number))
+        fprintf(to, "%.17g", number);
+    else
+        fputs("null", to);
+}
+
+static void json_numbers(FILE *to, const char *name, const float *numbers, size_t count) {
+    fprintf(to, ", \"%s\": [", name);
+    for (size_t i = 0; i < count; i++) {
+        fputs(i ? ", " : "", to);
+        json_float(to, numbers[i]);
+    }
+    fputc(']', to);
+}
+
+static void print_json(FILE *to, const struct answer *answer) {
+    fputs("{\"file\": ", to);
+    json_string(to, answer->file);
+    if (answer->error && answer->error[0]) {
+        fputs(", \"error\": ", to);
+        json_string(to, answer->error);
+        fputs("}\n", to);
+        return;
+    }
+    if (!answer->embedding) {
+        fputs(", \"top\": [", to);
+        for (size_t i = 0; i < answer->top_count; i++) {
+            fprintf(to, "%s{\"class\": %u, \"label\": ", i ? ", " : "", answer->top[i].class_index);
+            json_string(to, answer->top[i].label);
+            fputs(", \"score\": ", to);
+            json_float(to, answer->top[i].score);
+            fputc('}', to);
+        }
+        fputc(']', to);
+    }
+    if (answer->numbers)
+        json_numbers(to, answer->embedding ? "embedding" : "logits", answer->numbers, answer->number_count);
+    fputs("}\n", to);
+}
+
+static void print_text(FILE *to, const struct answer *answer) {
+    fprintf(to, "%s:", answer->file);
+    if (answer->error && answer->error[0]) {
+        fprintf(to, " error: %s\n", answer->error);
+        return;
+    }
+    for (size_t i = 0; i < answer->top_count; i++)
+        fprintf(to, "%s %s %.1f %%", i ? "," : "", answer->top[i].label, 100.0 * (double)answer->top[i].score);
+    for (size_t i = 0; answer->numbers && i < answer->number_count; i++)
+        fprintf(to, " %.9g", (double)answer->numbers[i]);
+    fputc('\n', to);
+}
+
+void answer_print(FILE *to, const struct answer *answer, bool json) {
+    if (json)
+        print_json(to, answer);
+    else
+        print_text(to, answer);
+}
+
+static double seconds_now(void) {
+    return (double)mono_now().ns / 1e9;
+}
+
+void progress_start(struct progress *progress, size_t total) {
+    *progress = (struct progress){.total = total, .started = seconds_now(), .terminal = isatty(STDERR_FILENO) == 1};
+}
+
+void progress_draw(struct progress *progress, size_t done, bool last) {
+    double now = seconds_now();
+    if (!progress->terminal || (!last && now - progress->drawn < 0.1))
+        return;
+    progress->drawn = now;
+    char bar[31];
+    size_t filled = progress->total ? done * 30 / progress->total : 0;
+    memset(bar, ' ', 30);
+    memset(bar, '=', filled);
+    bar[30] = '\0';
+    double elapsed = now - progress->started;
+    fprintf(stderr, "\r[%s] %zu/%zu  %.1f images/s\033[K%s", bar, done, progress->total,
+            elapsed > 0 ? (double)done / elapsed : 0.0, last ? "\n" : "");
+    fflush(stderr);
+}
+
+void progress_clear(struct progress *progress) {
+    if (progress->terminal)
+        fputs("\r\033[K", stderr);
+}
