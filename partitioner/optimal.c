@@ -1,7 +1,246 @@
-/* Placeholder until the exact solver stands. */
-#include "partitioner/policy.h"
+/* Policy "optimal": the exact plan, or the best one found and how far from optimal it can be.
+ *
+ * Generalises EdgePipe's partitioner (arXiv 2110.14895, section III-B), which is exact too but walks all orders of all
+ * subsets. Three ideas keep it short. One period at a time: whether a plan of period T exists is a question of sets
+ * (reach.c; labels.c for half-duplex fleets), and only finitely many T can be the answer (candidates.c). Bounds: a
+ * relaxation with prices (relax.c) refutes most periods at once and, inside the search, most states. Types: identical
+ * boards are counted, not named (fleet.c).
+ *
+ *   bracket    the largest period the relaxation refutes, and from there upwards the first at which a beam finds a plan
+ *   narrow     bisection over the candidate periods between the two, each decided exactly: the period is now proven
+ *   shorten    among plans of that period (within 1e-9) the least latency, then the least number of boards (labels.c)
+ *
+ * Each step leaves a valid plan and a valid bound behind, so running out of time or memory anywhere only means that
+ * less is proven. All memory lives for one call. A fleet without a plan is diagnosed in infeasible.c.
+ */
+#include "partitioner/optimal.h"
+
+#include "base/allocate.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+#define SAME_PERIOD    1e-9                /* periods and latencies this close, relatively, count as equal */
+#define SAME_SUM       1e-13               /* two sums of the same times in another order */
+#define BYTES_MOST     ((size_t)512 << 20) /* what one search may fill */
+#define CANDIDATE_MOST 4096
+#define REFUTE_ROUNDS  60
+#define RAISE_ROUNDS   120
+#define BEAM_WIDTH     48
+
+void solver_init(struct solver *solver, const struct problem *problem, double memory_scale,
+                 const struct policy_options *options) {
+    memset(solver, 0, sizeof *solver);
+    fleet_init(&solver->fleet, problem, memory_scale);
+    graph_init(&solver->graph, &solver->fleet);
+    relaxation_init(&solver->feasible, &solver->fleet);
+    relaxation_init(&solver->cheap, &solver->fleet);
+    reach_init(&solver->reach, &solver->fleet);
+    labels_init(&solver->labels, &solver->fleet);
+    solver->limits.bytes = BYTES_MOST;
+    if (options && options->clock && options->time_limit_s > 0) {
+        solver->limits.clock = options->clock;
+        solver->limits.deadline = options->clock() + options->time_limit_s;
+    }
+    solver->impossible = -1;
+    solver->best.period_s = INFINITY;
+}
+
+void solver_close(struct solver *solver) {
+    candidates_close(&solver->candidates);
+    labels_close(&solver->labels);
+    reach_close(&solver->reach);
+    relaxation_close(&solver->cheap);
+    relaxation_close(&solver->feasible);
+    graph_close(&solver->graph);
+    fleet_close(&solver->fleet);
+}
+
+/* Keeps the plan of a route if it is better than the best so far. */
+static void offer(struct solver *solver, const struct route *route) {
+    struct plan plan = {.stages = 0};
+    route_price(&solver->fleet, route, &plan);
+    if (plan.period_s < solver->best.period_s ||
+        (plan.period_s == solver->best.period_s && plan.latency_s < solver->best.latency_s))
+        solver->best = plan;
+}
+
+static enum search_result search(struct solver *solver, size_t width) {
+    struct search_limits limits = solver->limits;
+    limits.width = width;
+    struct route route;
+    enum search_result result;
+    if (!solver->fleet.problem->half_duplex) {
+        result = reach_search(&solver->reach, &solver->graph, &solver->feasible, &limits, &route);
+    } else {
+        struct label_bound bound = {&solver->feasible, false, RELAXATION_SLACK};
+        result = labels_search(&solver->labels, &solver->graph, &bound, 1, 0, true, &limits);
+        for (unsigned stages = 1; result == SEARCH_FOUND && stages <= PARTITIONER_BOARDS_MAX; stages++)
+            if (solver->labels.best[stages] < INFINITY) {
+                labels_route(&solver->labels, stages, &route);
+                break;
+            }
+    }
+    if (result == SEARCH_FOUND)
+        offer(solver, &route);
+    return result;
+}
+
+/* Asks the relaxation alone about a period. */
+static enum relaxation_verdict refute(struct solver *solver, double period) {
+    graph_build(&solver->graph, period, GRAPH_FREE);
+    enum relaxation_verdict verdict = relaxation_refute(&solver->feasible, &solver->graph, REFUTE_ROUNDS);
+    if (verdict == RELAXATION_IMPOSSIBLE)
+        solver->impossible = fmax(solver->impossible, period);
+    if (verdict == RELAXATION_REAL)
+        offer(solver, &solver->feasible.route);
+    return verdict;
+}
+
+enum search_result solver_try(struct solver *solver, double period, size_t width) {
+    enum relaxation_verdict verdict = refute(solver, period);
+    if (verdict == RELAXATION_IMPOSSIBLE)
+        return SEARCH_NONE;
+    if (solver->best.period_s <= period)
+        return SEARCH_FOUND;
+    enum search_result result = search(solver, width);
+    if (result == SEARCH_NONE && width == 0)
+        solver->impossible = fmax(solver->impossible, period);
+    return result;
+}
+
+/* Prices to start from: a board is worth what it computes in a second. */
+static void guess_prices(struct solver *solver, double *period) {
+    const struct fleet *fleet = &solver->fleet;
+    double speed = 0;
+    for (unsigned type = 0; type < fleet->types; type++) {
+        double seconds = fleet_compute(fleet, type, 0, fleet->units);
+        solver->feasible.price[type] = 1 / fmax(seconds, 1e-9 * solver->longest + 1e-300);
+        speed += fleet->count[type] * solver->feasible.price[type];
+    }
+    *period = 1 / speed;
+}
+
+/* The largest period, to `ratio`, that the relaxation refutes, starting from a guess. */
+static double refute_up_to(struct solver *solver, double guess, double ratio) {
+    double low = 0, high = INFINITY, period = guess;
+    while (!(high <= low * ratio) && period > 1e-12 * solver->longest && period < 2 * solver->longest) {
+        if (refute(solver, period) == RELAXATION_IMPOSSIBLE)
+            low = period;
+        else
+            high = fmin(period, solver->best.period_s);
+        period = low == 0 ? high * 0.7 : high == INFINITY ? low * 1.4 : sqrt(low * high);
+    }
+    return high < INFINITY ? high : period;
+}
+
+/* Finds a first plan; false if there is none or none was found in time. */
+static bool bracket(struct solver *solver) {
+    double guess;
+    guess_prices(solver, &guess);
+    if (solver->longest == 0)
+        return solver_try(solver, 0, 0) == SEARCH_FOUND;
+    double period = refute_up_to(solver, guess, 1.004);
+    for (double step = 0.005; solver->best.period_s == INFINITY && period < solver->longest; step *= 2) {
+        period *= 1 + step;
+        solver_try(solver, period, BEAM_WIDTH);
+    }
+    if (solver->best.period_s == INFINITY)
+        solver_try(solver, solver->longest, BEAM_WIDTH);
+    if (solver->best.period_s == INFINITY)
+        solver_try(solver, solver->longest, 0);
+    return solver->best.period_s < INFINITY;
+}
+
+/* The next period to decide, strictly between what is refuted and what is found; false when there is none: the period
+ * is proven. */
+static bool next_period(struct solver *solver, double *period) {
+    double above = solver->impossible, below = solver->best.period_s * (1 - SAME_SUM);
+    bool all = candidates_between(&solver->candidates, &solver->fleet, above, below, CANDIDATE_MOST);
+    if (solver->candidates.count == 0)
+        return false;
+    *period = all ? solver->candidates.seconds[solver->candidates.count / 2] : above + (below - above) / 2;
+    return true;
+}
+
+/* Bisects until the period is proven (true) or the limits are reached. */
+static bool narrow(struct solver *solver) {
+    double period;
+    while (next_period(solver, &period)) {
+        if (solver_try(solver, period, BEAM_WIDTH) == SEARCH_FOUND || solver->impossible >= period)
+            continue;
+        if (solver_try(solver, period, 0) == SEARCH_GAVE_UP)
+            return false;
+    }
+    return true;
+}
+
+/* The smallest period that is not refuted. */
+static double lower_bound(struct solver *solver) {
+    double below = solver->best.period_s;
+    if (!candidates_between(&solver->candidates, &solver->fleet, solver->impossible, below, CANDIDATE_MOST))
+        return fmax(solver->impossible, 0);
+    return solver->candidates.count ? solver->candidates.seconds[0] : below;
+}
+
+/* Takes over the best plan of the last search with labels: least latency, then fewest boards. */
+static void take_shortest(struct solver *solver) {
+    const struct labels *labels = &solver->labels;
+    double least = INFINITY;
+    for (unsigned stages = 1; stages <= PARTITIONER_BOARDS_MAX; stages++)
+        least = fmin(least, labels->best[stages]);
+    if (!(least <= solver->best.latency_s * (1 + SAME_PERIOD)))
+        return;
+    unsigned stages = 1;
+    while (!(labels->best[stages] <= least * (1 + SAME_PERIOD)))
+        stages++;
+    struct route route;
+    labels_route(labels, stages, &route);
+    route_price(&solver->fleet, &route, &solver->best);
+}
+
+/* Least latency within the period; true when proven. */
+static bool shorten(struct solver *solver, double period) {
+    graph_build(&solver->graph, period, GRAPH_FREE);
+    relaxation_evaluate(&solver->feasible, &solver->graph);
+    graph_build(&solver->graph, period, GRAPH_SECONDS);
+    relaxation_raise(&solver->cheap, &solver->graph, RAISE_ROUNDS, solver->best.latency_s);
+    for (size_t width = BEAM_WIDTH;; width = 0) {
+        struct label_bound bounds[] = {
+            {&solver->cheap, true, solver->best.latency_s * (1 + 2 * SAME_PERIOD)},
+            {&solver->feasible, false, RELAXATION_SLACK},
+        };
+        struct search_limits limits = solver->limits;
+        limits.width = width;
+        enum search_result result =
+            labels_search(&solver->labels, &solver->graph, bounds, 2, 2 * SAME_PERIOD, false, &limits);
+        if (result == SEARCH_FOUND)
+            take_shortest(solver);
+        if (width == 0 || result == SEARCH_GAVE_UP)
+            return width == 0 && result == SEARCH_FOUND;
+    }
+}
 
 bool policy_optimal(const struct problem *problem, const struct policy_options *options, struct plan *plan,
                     struct error *error) {
-    return policy_even(problem, options, plan, error);
+    struct solver solver;
+    solver_init(&solver, problem, 1, options);
+    solver.longest = candidates_longest(&solver.fleet);
+    bool found = bracket(&solver);
+    if (found) {
+        bool proven = narrow(&solver);
+        double bound = lower_bound(&solver);
+        bool shortest = shorten(&solver, solver.best.period_s * (proven ? 1 + SAME_PERIOD : 1));
+        const char *name = plan->policy;
+        *plan = solver.best;
+        plan->policy = name;
+        plan->optimal = proven;
+        plan->latency_optimal = proven && shortest;
+        plan->bound_s = bound;
+    } else {
+        error_set(error, ERROR_INFEASIBLE, "no plan");
+    }
+    solver_close(&solver);
+    return found;
 }

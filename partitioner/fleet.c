@@ -1,0 +1,127 @@
+/* Boards into types, sums, memory and links into tables; see fleet.h.
+ *
+ * Two boards are of one type when swapping them changes nothing: same times, same memory, and the same links to and
+ * from everyone else and between each other. (Same rows alone would not do: with three equal boards of which only two
+ * are joined by a cable, it matters which.) Swaps generate all permutations, so it is enough to compare each board with
+ * the first of a type. Identical boards then cost the search nothing: it counts how many of a type are used instead of
+ * which.
+ */
+#include "partitioner/fleet.h"
+
+#include "base/allocate.h"
+
+#include <math.h>
+#include <string.h>
+
+static bool same_link(const struct problem *problem, size_t left, size_t right) {
+    return problem->bandwidth[left] == problem->bandwidth[right] && problem->latency[left] == problem->latency[right];
+}
+
+static bool interchangeable(const struct problem *problem, unsigned left, unsigned right) {
+    size_t units = problem->units, ends = problem->boards + 1;
+    if (problem->memory_bytes[left] != problem->memory_bytes[right])
+        return false;
+    for (size_t unit = 0; unit < units; unit++)
+        if (problem->unit_seconds[left * units + unit] != problem->unit_seconds[right * units + unit])
+            return false;
+    for (size_t other = 0; other < ends; other++)
+        if (other != left && other != right &&
+            (!same_link(problem, left * ends + other, right * ends + other) ||
+             !same_link(problem, other * ends + left, other * ends + right)))
+            return false;
+    return same_link(problem, left * ends + right, right * ends + left);
+}
+
+static void gather_types(struct fleet *fleet) {
+    const struct problem *problem = fleet->problem;
+    for (unsigned board = 0; board < problem->boards; board++) {
+        unsigned type = 0;
+        while (type < fleet->types && !interchangeable(problem, fleet->member[type][0], board))
+            type++;
+        if (type == fleet->types)
+            fleet->types++;
+        fleet->member[type][fleet->count[type]++] = (unsigned char)board;
+    }
+    fleet->ends = fleet->types + 1;
+}
+
+static void fill_sums(struct fleet *fleet) {
+    for (unsigned type = 0; type < fleet->types; type++) {
+        const double *seconds = fleet->problem->unit_seconds + (size_t)fleet->member[type][0] * fleet->units;
+        struct running_sum *sums = fleet->sums + (size_t)type * fleet->cuts;
+        for (unsigned unit = 0; unit < fleet->units; unit++)
+            sums[unit + 1] = running_sum_add(sums[unit], seconds[unit]);
+    }
+}
+
+static uint64_t scaled(uint64_t bytes, double scale) {
+    if (scale == 1)
+        return bytes;
+    double product = (double)bytes * scale;
+    return product >= 0x1p63 ? UINT64_MAX : (uint64_t)product;
+}
+
+static void fill_fits(struct fleet *fleet, double memory_scale) {
+    uint64_t memory[PARTITIONER_BOARDS_MAX];
+    for (unsigned type = 0; type < fleet->types; type++)
+        memory[type] = scaled(fleet->problem->memory_bytes[fleet->member[type][0]], memory_scale);
+    for (unsigned first = 0; first < fleet->units; first++) {
+        struct slice_bytes slice = slice_bytes_at(fleet->problem, first);
+        while (slice.end < fleet->units) {
+            slice_bytes_grow(&slice);
+            uint64_t bytes = slice_bytes_total(&slice);
+            for (unsigned type = 0; type < fleet->types; type++)
+                if (bytes <= memory[type])
+                    bit_set(fleet->fits + ((size_t)type * fleet->cuts + first) * fleet->words, slice.end);
+        }
+    }
+}
+
+/* A board that stands for an end of a link; the second of its type when the link joins two of one type. */
+static unsigned end_board(const struct fleet *fleet, unsigned end, bool second) {
+    return end == fleet->types ? fleet->problem->boards : fleet->member[end][second];
+}
+
+static void fill_transfer(struct fleet *fleet) {
+    for (unsigned from = 0; from < fleet->ends; from++)
+        for (unsigned to = 0; to < fleet->ends; to++) {
+            bool joined = from != to || (from < fleet->types && fleet->count[from] > 1);
+            for (unsigned cut = 0; cut < fleet->cuts; cut++)
+                fleet->transfer[((size_t)cut * fleet->ends + from) * fleet->ends + to] =
+                    joined ? price_transfer(fleet->problem, end_board(fleet, from, false),
+                                            end_board(fleet, to, from == to), cut)
+                           : INFINITY;
+        }
+}
+
+void fleet_init(struct fleet *fleet, const struct problem *problem, double memory_scale) {
+    memset(fleet, 0, sizeof *fleet);
+    fleet->problem = problem;
+    fleet->units = problem->units;
+    fleet->cuts = problem->units + 1;
+    fleet->words = (fleet->cuts + 63) / 64;
+    gather_types(fleet);
+    fleet->sums = allocate((size_t)fleet->types * fleet->cuts, sizeof *fleet->sums);
+    fleet->fits = allocate((size_t)fleet->types * fleet->cuts * fleet->words, sizeof *fleet->fits);
+    fleet->transfer = allocate((size_t)fleet->cuts * fleet->ends * fleet->ends, sizeof *fleet->transfer);
+    fill_sums(fleet);
+    fill_fits(fleet, memory_scale);
+    fill_transfer(fleet);
+}
+
+void fleet_close(struct fleet *fleet) {
+    release(fleet->sums);
+    release(fleet->fits);
+    release(fleet->transfer);
+}
+
+void route_price(const struct fleet *fleet, const struct route *route, struct plan *plan) {
+    unsigned taken[PARTITIONER_BOARDS_MAX] = {0};
+    plan->stages = route->stages;
+    for (unsigned index = 0; index < route->stages; index++) {
+        const struct route_stop *stop = &route->stop[index];
+        unsigned board = fleet->member[stop->type][taken[stop->type]++];
+        plan->stage[index] = (struct plan_stage){.board = board, .first = stop->first, .end = stop->end};
+    }
+    plan_cost(fleet->problem, plan);
+}
