@@ -226,14 +226,19 @@ const char *json_key(const struct json *value) {
     return value->key;
 }
 
-const struct json *json_find(const struct json *object, const char *key) {
+const struct json *json_member(const struct json *object, const char *key) {
     if (!json_is_object(object->source) || object->count == 0)
         return NULL;
     const struct json wanted = {.key = key};
     const struct json *pointer = &wanted;
     const struct json *const *found = bsearch(&pointer, &object->document->sorted[object->first], object->count,
                                               sizeof *object->document->sorted, compare_keys);
-    return found && !json_is_null((*found)->source) ? *found : NULL;
+    return found ? *found : NULL;
+}
+
+const struct json *json_find(const struct json *object, const char *key) {
+    const struct json *member = json_member(object, key);
+    return member && !json_is_null(member->source) ? member : NULL;
 }
 
 /* ---- errors ---- */

@@ -51,6 +51,9 @@ const char *json_key(const struct json *value);
 /* The member with this key (a binary search), or NULL when it is absent or null, or when this is not an object. */
 const struct json *json_find(const struct json *object, const char *key);
 
+/* The same, but a member that is null is found, for the rare document in which that differs from absent. */
+const struct json *json_member(const struct json *object, const char *key);
+
 /* ---- what a value is: false and an error when it is something else; *result is then untouched ---- */
 
 bool json_as_integer(const struct json *value, int64_t least, int64_t most, int64_t *result, struct error *error);

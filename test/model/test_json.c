@@ -58,6 +58,8 @@ static void test_members(void **state) {
     assert_true(json_get_object(root, "inner", &child, &error));
     assert_null(json_find(root, "none"));
     assert_null(json_find(root, "absent"));
+    assert_int_equal(json_kind(json_member(root, "none")), JSON_KIND_NULL);
+    assert_null(json_member(root, "absent"));
     json_destroy(&root);
     assert_null(root);
     json_destroy(&root);
