@@ -31,8 +31,8 @@ endif
 ifeq ($(origin CC),default)
 CC := $(if $(shell command -v gcc),gcc,cc)
 endif
-# as many jobs as cores; a -j on the command line wins
-ifeq ($(filter -j% --jobserver%,$(MAKEFLAGS)),)
+# as many jobs as cores; a -j on the command line wins, and a make within make shares its parent's
+ifeq ($(MAKELEVEL),0)
 MAKEFLAGS += -j$(shell nproc)
 endif
 
