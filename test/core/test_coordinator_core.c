@@ -1,0 +1,521 @@
+/* The coordinator's state machine against its contract: events in, effects out, no socket and no clock. The last test
+ * drives it through seeded random histories and holds the invariants after every step. */
+#include "daemon/core/coordinator_core.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#define UNITS     12u
+#define HISTORIES 300
+#define STEPS     600
+
+struct fixture {
+    struct coordinator_core core;
+    struct coordinator_effects effects;
+    mono_t now;
+};
+
+static void start(struct fixture *f, unsigned stages, unsigned microbatch) {
+    const struct coordinator_settings settings = {
+        .stages = stages,
+        .microbatch = microbatch,
+        .microbatch_wait_ns = 5 * MONO_MS,
+        .board_silence_ns = 3 * MONO_SECOND,
+        .patience_ns = 60 * MONO_SECOND,
+        .stall_ns = 20 * MONO_SECOND,
+        .settle_ns = MONO_SECOND,
+    };
+    f->now = (mono_t){1000 * MONO_SECOND};
+    coordinator_core_init(&f->core, &settings, f->now);
+}
+
+static void step(struct fixture *f, struct coordinator_event event) {
+    coordinator_core_step(&f->core, &event, f->now, &f->effects);
+}
+
+static unsigned count_of(const struct fixture *f, enum coordinator_effect_type type) {
+    unsigned count = 0;
+    for (unsigned i = 0; i < f->effects.count; i++)
+        count += f->effects.effect[i].type == type;
+    return count;
+}
+
+static const struct coordinator_effect *first_of(const struct fixture *f, enum coordinator_effect_type type) {
+    for (unsigned i = 0; i < f->effects.count; i++)
+        if (f->effects.effect[i].type == type)
+            return &f->effects.effect[i];
+    return NULL;
+}
+
+static unsigned join(struct fixture *f, const char *name) {
+    step(f, (struct coordinator_event){.type = CORE_BOARD_JOINED, .name = name, .memory_bytes = 1 << 30});
+    return f->effects.board;
+}
+
+/* An even plan over the boards that the last CORE_PLAN listed. */
+static void planned(struct fixture *f) {
+    struct plan plan = {.policy = "even", .stages = f->effects.board_count};
+    unsigned boards[CORE_BOARDS_MAX];
+    memcpy(boards, f->effects.boards, sizeof boards);
+    for (unsigned i = 0; i < plan.stages; i++)
+        plan.stage[i] = (struct plan_stage){
+            .board = boards[i], .first = i * UNITS / plan.stages, .end = (i + 1) * UNITS / plan.stages};
+    step(f, (struct coordinator_event){.type = CORE_PLANNED, .plan = &plan});
+}
+
+static void ready(struct fixture *f, unsigned board) {
+    step(f, (struct coordinator_event){.type = CORE_BOARD_READY, .board = board, .epoch = f->core.epoch});
+}
+
+static void serve(struct fixture *f, unsigned boards) {
+    char name[16];
+    start(f, boards, 4);
+    for (unsigned i = 0; i < boards; i++) {
+        snprintf(name, sizeof name, "b%u", i);
+        join(f, name);
+    }
+    assert_int_equal(count_of(f, CORE_PLAN), 1);
+    planned(f);
+    assert_int_equal(count_of(f, CORE_ASSIGN), boards);
+    for (unsigned i = 0; i < boards; i++)
+        ready(f, i);
+    assert_int_equal(count_of(f, CORE_SERVE), 1);
+    assert_int_equal(f->core.state, COORDINATOR_SERVING);
+}
+
+static void admit(struct fixture *f, unsigned item) {
+    step(f, (struct coordinator_event){.type = CORE_ITEM_ADMITTED, .item = item});
+}
+
+static void writable(struct fixture *f) {
+    step(f, (struct coordinator_event){.type = CORE_WRITABLE});
+}
+
+static void result(struct fixture *f, uint64_t sequence, unsigned items) {
+    step(f, (struct coordinator_event){
+                .type = CORE_RESULT, .epoch = f->core.epoch, .sequence = {sequence}, .items = items});
+}
+
+static void tick_after(struct fixture *f, int64_t ns) {
+    f->now = mono_after(f->now, ns);
+    for (unsigned i = 0; i < f->core.boards; i++)
+        if (f->core.board[i].state != BOARD_ABSENT)
+            f->core.board[i].heard = f->now; /* heartbeats went on */
+    step(f, (struct coordinator_event){.type = CORE_TICK});
+}
+
+static void test_waits_for_all_boards(void **state) {
+    struct fixture *f = *state;
+    start(f, 3, 4);
+    join(f, "a");
+    join(f, "b");
+    assert_int_equal(f->effects.count, 0);
+    assert_string_equal(f->core.reason, "2 of 3 boards are here");
+    join(f, "c");
+    assert_int_equal(count_of(f, CORE_PLAN), 1);
+    assert_int_equal(f->effects.board_count, 3);
+    planned(f);
+    ready(f, 0);
+    ready(f, 2);
+    assert_int_equal(f->core.state, COORDINATOR_PREPARING);
+    ready(f, 1);
+    assert_int_equal(f->core.state, COORDINATOR_SERVING);
+    assert_int_equal(f->core.epoch.number, 1);
+}
+
+static void test_ready_of_another_epoch_is_ignored(void **state) {
+    struct fixture *f = *state;
+    start(f, 1, 4);
+    join(f, "a");
+    planned(f);
+    step(f, (struct coordinator_event){.type = CORE_BOARD_READY, .board = 0, .epoch = {7}});
+    assert_int_equal(f->core.state, COORDINATOR_PREPARING);
+}
+
+static void test_full_microbatch_goes_at_once(void **state) {
+    struct fixture *f = *state;
+    serve(f, 2);
+    writable(f);
+    for (unsigned i = 0; i < 3; i++)
+        admit(f, i);
+    assert_int_equal(count_of(f, CORE_DISPATCH), 0);
+    admit(f, 3);
+    const struct coordinator_effect *effect = first_of(f, CORE_DISPATCH);
+    assert_non_null(effect);
+    assert_int_equal(effect->items, 4);
+    const struct core_flight *flight = core_flight_find(&f->core, effect->sequence);
+    for (unsigned row = 0; row < 4; row++)
+        assert_int_equal(core_flight_item(&f->core, flight, row), row);
+}
+
+static void test_partial_microbatch_waits(void **state) {
+    struct fixture *f = *state;
+    serve(f, 2);
+    writable(f);
+    admit(f, 9);
+    assert_int_equal(count_of(f, CORE_DISPATCH), 0);
+    assert_true(mono_since(coordinator_core_deadline(&f->core, f->now), f->now) <= 5 * MONO_MS);
+    tick_after(f, 5 * MONO_MS);
+    assert_int_equal(first_of(f, CORE_DISPATCH)->items, 1);
+}
+
+static void test_back_pressure(void **state) {
+    struct fixture *f = *state;
+    serve(f, 1); /* 2 * 1 + 2 = 4 flights allowed */
+    for (unsigned i = 0; i < 40; i++)
+        admit(f, i);
+    assert_int_equal(f->core.flights, 0); /* not writable yet */
+    for (unsigned i = 0; i < 10; i++)
+        writable(f);
+    assert_int_equal(f->core.flights, 4);
+    result(f, 1, 4);
+    assert_int_equal(count_of(f, CORE_ANSWER), 4);
+    assert_int_equal(count_of(f, CORE_DISPATCH), 1); /* writability was still known */
+    assert_int_equal(f->core.flights, 4);
+}
+
+static void test_lost_stage_fails_its_flights_and_comes_back(void **state) {
+    struct fixture *f = *state;
+    serve(f, 2);
+    writable(f);
+    for (unsigned i = 0; i < 4; i++)
+        admit(f, i);
+    admit(f, 4); /* stays queued */
+    step(f, (struct coordinator_event){.type = CORE_BOARD_LOST, .board = 1});
+    assert_int_equal(count_of(f, CORE_FAIL), 4);
+    assert_non_null(strstr(first_of(f, CORE_FAIL)->text, "stage b1 (units 6 to 11) was lost"));
+    assert_int_equal(f->core.state, COORDINATOR_WAITING);
+    assert_non_null(strstr(f->core.reason, "1 of 2 boards are here"));
+    assert_int_equal(f->core.queued, 1);
+    assert_int_equal(join(f, "b1"), 1);
+    planned(f);
+    assert_int_equal(f->core.epoch.number, 2);
+    ready(f, 0);
+    ready(f, 1);
+    writable(f);
+    tick_after(f, 5 * MONO_MS);
+    assert_int_equal(count_of(f, CORE_DISPATCH), 1);
+    result(f, f->core.sequence.number, 1);
+    assert_int_equal(first_of(f, CORE_ANSWER)->item, 4);
+}
+
+static void test_spare_board_takes_over(void **state) {
+    struct fixture *f = *state;
+    serve(f, 2);
+    join(f, "spare");
+    assert_int_equal(f->core.state, COORDINATOR_SERVING);
+    step(f, (struct coordinator_event){.type = CORE_BOARD_LOST, .board = 0});
+    assert_int_equal(count_of(f, CORE_PLAN), 1);
+    assert_int_equal(f->effects.boards[0], 1);
+    assert_int_equal(f->effects.boards[1], 2);
+}
+
+static void test_silent_board_is_lost(void **state) {
+    struct fixture *f = *state;
+    serve(f, 2);
+    f->now = mono_after(f->now, 4 * MONO_SECOND);
+    f->core.board[0].heard = f->now;
+    step(f, (struct coordinator_event){.type = CORE_TICK});
+    assert_int_equal(f->core.board[1].state, BOARD_ABSENT);
+    assert_non_null(strstr(f->core.cause, "fell silent"));
+}
+
+static void test_leaving_drains_first(void **state) {
+    struct fixture *f = *state;
+    serve(f, 2);
+    writable(f);
+    for (unsigned i = 0; i < 8; i++)
+        admit(f, i);
+    step(f, (struct coordinator_event){.type = CORE_BOARD_LEAVING, .board = 0});
+    assert_int_equal(f->core.state, COORDINATOR_PAUSING);
+    writable(f);
+    assert_int_equal(count_of(f, CORE_DISPATCH), 0);
+    result(f, 1, 4);
+    assert_int_equal(count_of(f, CORE_ANSWER), 4);
+    assert_int_equal(first_of(f, CORE_RELEASE)->board, 0);
+    assert_int_equal(f->core.state, COORDINATOR_WAITING);
+    assert_int_equal(f->core.queued, 4);
+}
+
+static void test_unfit_board_says_why(void **state) {
+    struct fixture *f = *state;
+    start(f, 1, 4);
+    join(f, "a");
+    planned(f);
+    step(f, (struct coordinator_event){
+                .type = CORE_BOARD_FAILED, .board = 0, .epoch = f->core.epoch, .text = "3 MB of memory are missing"});
+    assert_int_equal(f->core.board[0].state, BOARD_UNFIT);
+    assert_non_null(strstr(f->core.reason, "3 MB of memory are missing"));
+    assert_int_equal(count_of(f, CORE_PLAN), 0);
+    join(f, "a"); /* started anew, perhaps with more memory */
+    assert_int_equal(count_of(f, CORE_PLAN), 1);
+}
+
+static void test_results_out_of_place(void **state) {
+    struct fixture *f = *state;
+    serve(f, 2);
+    for (unsigned i = 0; i < 12; i++)
+        admit(f, i);
+    for (unsigned i = 0; i < 3; i++)
+        writable(f);
+    result(f, 9, 4); /* never sent */
+    assert_int_equal(f->effects.count, 0);
+    step(f, (struct coordinator_event){.type = CORE_RESULT, .epoch = {77}, .sequence = {1}, .items = 4});
+    assert_int_equal(f->effects.count, 0);
+    result(f, 1, 3); /* wrong number of items */
+    assert_int_equal(f->effects.count, 0);
+    assert_int_equal(f->core.stale, 3);
+    result(f, 3, 4); /* 1 and 2 can no longer come */
+    assert_int_equal(count_of(f, CORE_ANSWER), 4);
+    assert_int_equal(count_of(f, CORE_FAIL), 8);
+    result(f, 3, 4); /* replayed */
+    assert_int_equal(f->effects.count, 0);
+}
+
+static void test_stalled_flights_fail(void **state) {
+    struct fixture *f = *state;
+    serve(f, 1);
+    writable(f);
+    for (unsigned i = 0; i < 4; i++)
+        admit(f, i);
+    struct message_heartbeat busy = {.epoch = f->core.epoch};
+    for (unsigned i = 0; i < 5; i++) { /* slow, but at work */
+        tick_after(f, 15 * MONO_SECOND);
+        busy.busy_ns += 15 * MONO_SECOND;
+        step(f, (struct coordinator_event){.type = CORE_HEARTBEAT, .board = 0, .heartbeat = &busy});
+        assert_int_equal(f->core.flights, 1);
+    }
+    tick_after(f, 21 * MONO_SECOND);
+    assert_int_equal(count_of(f, CORE_FAIL), 4);
+}
+
+static void test_patience_ends(void **state) {
+    struct fixture *f = *state;
+    start(f, 2, 4);
+    join(f, "a");
+    tick_after(f, 30 * MONO_SECOND);
+    admit(f, 0);
+    tick_after(f, 59 * MONO_SECOND);
+    assert_int_equal(count_of(f, CORE_FAIL), 0);
+    admit(f, 1);
+    tick_after(f, 2 * MONO_SECOND);
+    assert_int_equal(count_of(f, CORE_FAIL), 1);
+    assert_non_null(strstr(first_of(f, CORE_FAIL)->text, "1 of 2 boards are here"));
+    assert_int_equal(f->core.queued, 1);
+}
+
+static void test_open_fleet_replans_when_a_board_joins(void **state) {
+    struct fixture *f = *state;
+    start(f, 0, 4);
+    join(f, "a");
+    assert_int_equal(count_of(f, CORE_PLAN), 0); /* others may be about to come */
+    tick_after(f, MONO_SECOND);
+    assert_int_equal(count_of(f, CORE_PLAN), 1);
+    planned(f);
+    ready(f, 0);
+    writable(f);
+    for (unsigned i = 0; i < 4; i++)
+        admit(f, i);
+    join(f, "b");
+    assert_int_equal(f->core.state, COORDINATOR_PAUSING);
+    result(f, 1, 4);
+    assert_int_equal(count_of(f, CORE_ANSWER), 4);
+    tick_after(f, MONO_SECOND);
+    assert_int_equal(f->effects.board_count, 2);
+    planned(f);
+    assert_int_equal(f->core.epoch.number, 2);
+}
+
+static void test_shutdown_finishes_what_was_admitted(void **state) {
+    struct fixture *f = *state;
+    serve(f, 1);
+    writable(f);
+    admit(f, 0);
+    step(f, (struct coordinator_event){.type = CORE_SHUTDOWN});
+    assert_int_equal(count_of(f, CORE_DISPATCH), 1); /* nobody else is coming: no waiting for company */
+    assert_int_equal(count_of(f, CORE_EXIT), 0);
+    result(f, 1, 1);
+    assert_int_equal(count_of(f, CORE_EXIT), 1);
+    tick_after(f, MONO_MS);
+    assert_int_equal(f->effects.count, 0);
+}
+
+/* ---- random histories ---- */
+
+struct history {
+    struct fixture f;
+    uint32_t random;
+    bool admitted[CORE_ITEMS_MAX], answered[CORE_ITEMS_MAX];
+    unsigned next_item;
+    struct core_flight sent[4 * CORE_FLIGHTS_MAX]; /* dispatched, on their way back */
+    epoch_t epochs[4 * CORE_FLIGHTS_MAX];
+    unsigned sent_count;
+    bool plan_wanted;
+    unsigned boards[CORE_BOARDS_MAX], board_count;
+};
+
+static unsigned dice(struct history *h, unsigned sides) {
+    h->random = h->random * 1664525u + 1013904223u;
+    return (h->random >> 10) % sides;
+}
+
+static void account(struct history *h) {
+    for (unsigned i = 0; i < h->f.effects.count; i++) {
+        const struct coordinator_effect *effect = &h->f.effects.effect[i];
+        if (effect->type == CORE_ANSWER || effect->type == CORE_FAIL) {
+            assert_true(h->admitted[effect->item]);
+            assert_false(h->answered[effect->item]);
+            h->answered[effect->item] = true;
+        }
+        if (effect->type == CORE_DISPATCH) {
+            assert_int_equal(h->f.core.state, COORDINATOR_SERVING);
+            h->epochs[h->sent_count] = effect->epoch;
+            h->sent[h->sent_count++] = *core_flight_find(&h->f.core, effect->sequence);
+        }
+        if (effect->type == CORE_PLAN) {
+            h->plan_wanted = true;
+            h->board_count = h->f.effects.board_count;
+            memcpy(h->boards, h->f.effects.boards, sizeof h->boards);
+        }
+    }
+    unsigned waiting = h->f.core.queued;
+    for (unsigned i = 0; i < h->f.core.flights; i++)
+        waiting += h->f.core.flight[i].count;
+    unsigned open = 0;
+    for (unsigned i = 0; i < h->next_item; i++)
+        open += h->admitted[i] && !h->answered[i];
+    assert_int_equal(open, waiting); /* every unanswered item is in exactly one place */
+}
+
+static void random_step(struct history *h) {
+    char name[16];
+    struct fixture *f = &h->f;
+    unsigned board = f->core.boards ? dice(h, f->core.boards) : 0;
+    f->now = mono_after(f->now, dice(h, 20) * MONO_MS);
+    switch (dice(h, 12)) {
+    case 0:
+        snprintf(name, sizeof name, "b%u", dice(h, 6));
+        join(f, name);
+        break;
+    case 1:
+        if (f->core.boards && dice(h, 4) == 0)
+            step(f, (struct coordinator_event){.type = CORE_BOARD_LOST, .board = board});
+        else
+            f->effects.count = 0;
+        break;
+    case 2:
+        if (f->core.boards && dice(h, 4) == 0)
+            step(f, (struct coordinator_event){.type = CORE_BOARD_LEAVING, .board = board});
+        else
+            f->effects.count = 0;
+        break;
+    case 3:
+    case 4:
+        if (f->core.boards)
+            ready(f, board);
+        break;
+    case 5:
+        if (h->plan_wanted) {
+            h->plan_wanted = false;
+            f->effects.board_count = h->board_count;
+            memcpy(f->effects.boards, h->boards, sizeof h->boards);
+            planned(f);
+        } else
+            f->effects.count = 0;
+        break;
+    case 6:
+    case 7:
+        h->admitted[h->next_item] = true;
+        admit(f, h->next_item++);
+        break;
+    case 8:
+        writable(f);
+        break;
+    case 9:
+    case 10:
+        f->effects.count = 0;
+        if (h->sent_count > 0) { /* usually the oldest; sometimes one is lost or comes twice */
+            unsigned which = dice(h, 8) == 0 ? dice(h, h->sent_count) : 0;
+            struct core_flight flight = h->sent[which];
+            step(f, (struct coordinator_event){.type = CORE_RESULT,
+                                               .epoch = h->epochs[which],
+                                               .sequence = flight.sequence,
+                                               .items = flight.count});
+            if (dice(h, 10) > 0) {
+                h->sent_count--;
+                memmove(&h->sent[which], &h->sent[which + 1], (h->sent_count - which) * sizeof h->sent[0]);
+                memmove(&h->epochs[which], &h->epochs[which + 1], (h->sent_count - which) * sizeof h->epochs[0]);
+            }
+        }
+        break;
+    default:
+        tick_after(f, dice(h, 100) == 0 ? 61 * MONO_SECOND : 10 * MONO_MS);
+    }
+    account(h);
+}
+
+static void test_random_histories(void **state) {
+    (void)state;
+    for (unsigned seed = 1; seed <= HISTORIES; seed++) {
+        struct history *h = calloc(1, sizeof *h);
+        h->random = seed;
+        start(&h->f, dice(h, 4), 1 + dice(h, 5));
+        for (unsigned i = 0; i < STEPS && h->sent_count < 3 * CORE_FLIGHTS_MAX; i++)
+            random_step(h);
+        step(&h->f, (struct coordinator_event){.type = CORE_SHUTDOWN});
+        account(h);
+        for (unsigned i = 0; i < h->f.core.boards; i++) { /* even with nobody left it ends and leaves nothing open */
+            step(&h->f, (struct coordinator_event){.type = CORE_BOARD_LOST, .board = i});
+            account(h);
+        }
+        tick_after(&h->f, 61 * MONO_SECOND);
+        account(h);
+        tick_after(&h->f, 61 * MONO_SECOND);
+        account(h);
+        for (unsigned i = 0; i < h->next_item; i++)
+            if (!h->answered[i])
+                fail_msg("seed %u: item %u was never answered", seed, i);
+        assert_int_equal(h->f.core.state, COORDINATOR_ENDED);
+        free(h);
+    }
+}
+
+static int make_fixture(void **state) {
+    *state = calloc(1, sizeof(struct fixture));
+    return *state ? 0 : -1;
+}
+
+static int free_fixture(void **state) {
+    free(*state);
+    return 0;
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, make_fixture, free_fixture)
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        TEST(test_waits_for_all_boards),
+        TEST(test_ready_of_another_epoch_is_ignored),
+        TEST(test_full_microbatch_goes_at_once),
+        TEST(test_partial_microbatch_waits),
+        TEST(test_back_pressure),
+        TEST(test_lost_stage_fails_its_flights_and_comes_back),
+        TEST(test_spare_board_takes_over),
+        TEST(test_silent_board_is_lost),
+        TEST(test_leaving_drains_first),
+        TEST(test_unfit_board_says_why),
+        TEST(test_results_out_of_place),
+        TEST(test_stalled_flights_fail),
+        TEST(test_patience_ends),
+        TEST(test_open_fleet_replans_when_a_board_joins),
+        TEST(test_shutdown_finishes_what_was_admitted),
+        TEST(test_random_histories),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
