@@ -13,15 +13,21 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#if defined(__x86_64__)
+#include <cpuid.h>
+#endif
 
 static bool always(void) {
     return true;
 }
 
 #if defined(__x86_64__)
-/* The compiler's run-time support also checks that the operating system saves the registers. */
+/* The compiler's run-time support also checks that the operating system saves the registers. Clang 14 has no name for
+ * F16C. */
 static bool has_avx2(void) {
-    return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("f16c");
+    unsigned a, b, c, d;
+    bool half_floats = __get_cpuid(1, &a, &b, &c, &d) && (c & bit_F16C);
+    return half_floats && __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
 }
 
 static bool has_avx512(void) {

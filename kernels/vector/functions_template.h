@@ -52,16 +52,23 @@ static inline vector vector_tanh(vector x) {
 }
 
 /* gelu(x) = x P(x) with P the normal distribution function. By symmetry that is max(x, 0) - t P(-t) with t = |x|, and
- * ln P(-t) is smooth enough for one polynomial up to t = 14.3, beyond which P(-t) is 0 in fp32. No cancellation and no
- * second branch, unlike an erf. Absolute error below 1.5e-7 max(1, |x|). */
+ * log2 P(-t) is smooth enough for one polynomial in t: no cancellation and no second branch, unlike an erf. At t = 13
+ * it is -126.95, which rounds to -127, whose exponent bits are those of 0: the tail ends in an exact 0. Absolute error
+ * below 2e-7 max(1, |x|). */
 static inline vector vector_gelu(vector x) {
-    static const float log_tail[] = {9.235465864287917e-11f,   -6.199371238579943e-09f, 1.7358532033995289e-07f,
-                                     -2.599293338789721e-06f,  2.1622736312565394e-05f, -8.004232950042933e-05f,
-                                     -0.00024492552620358765f, 0.005124029237776995f,   -0.03656603395938873f,
-                                     -0.3182324469089508f,     -0.7978945374488831f,    -0.6931470036506653f};
-    vector t = vector_min(vector_broadcast(14.3f), vector_absolute(x));
-    vector below = vector_multiply(t, vector_exp(polynomial(t, log_tail, 12)));
-    return vector_subtract(vector_max(vector_broadcast(0.0f), x), below);
+    static const float log_tail[] = {-1.4111195545396527e-09f, 7.377393984597802e-08f,   -1.523131118119636e-06f,
+                                     1.4809636923018843e-05f,  -4.3524451029952615e-05f, -0.0005405613337643445f,
+                                     0.007673914544284344f,    -0.05298556387424469f,    -0.459018737077713f,
+                                     -1.1511328220367432f,     -0.9999993443489075f};
+    static const float power[] = {0.0013264587614685297f, 0.009671619161963463f, 0.0555073507130146f,
+                                  0.24022240936756134f, 0.6931470036506653f}; /* (2^r - 1) / r for |r| <= 1/2 */
+    const vector magic = vector_broadcast(0x1.8p23f), one = vector_broadcast(1.0f);
+    vector t = vector_min(vector_broadcast(13.0f), vector_absolute(x));
+    vector y = polynomial(t, log_tail, 11);
+    vector shifted = vector_add(y, magic);
+    vector r = vector_subtract(y, vector_subtract(shifted, magic));
+    vector tail = vector_multiply(vector_fma(r, polynomial(r, power, 5), one), vector_exponent(shifted));
+    return vector_subtract(vector_max(vector_broadcast(0.0f), x), vector_multiply(t, tail));
 }
 
 /* x (1 + tanh u) / 2 with u = sqrt(2 / pi) (x + 0.044715 x^3), written as x / (1 + e^-2u). */

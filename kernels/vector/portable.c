@@ -111,7 +111,8 @@ static inline vector vector_copy_sign(vector magnitude, vector sign) {
     return magnitude;
 }
 
-/* 2^n for biased = 1.5 * 2^23 + n, whose low bits are the integer n (-126 to 127). Anything for a NaN. */
+/* 2^n for biased = 1.5 * 2^23 + n, whose low bits are the integer n (-126 to 127); 0 for n = -127. Anything for a NaN.
+ */
 static inline vector vector_exponent(vector biased) {
     uint32_t bits[LANES];
     memcpy(bits, biased.lane, sizeof bits);
