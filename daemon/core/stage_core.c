@@ -12,8 +12,7 @@
 #include <string.h>
 
 #define HELLO_PATIENCE (10 * MONO_SECOND) /* without an answer, hello is said again */
-#define HELLO_PAUSE    (1 * MONO_SECOND)  /* after a refusal that asks for another hello */
-#define REFUSED_PAUSE  (5 * MONO_SECOND)  /* after one that does not: the reason may go away (a name that is taken) */
+#define HELLO_PAUSE    (1 * MONO_SECOND)  /* after a refusal that asks for another hello: a name may become free */
 #define LEAVE_PATIENCE (30 * MONO_SECOND)
 #define CHUNK_PATIENCE (10 * MONO_SECOND) /* a coordinator that has no room for an answer drops it */
 #define HEARTBEAT_MIN  (10 * MONO_MS)
@@ -143,9 +142,12 @@ static void on_welcomed(struct stage_core *core, const struct stage_event *event
 
 static void on_refused(struct stage_core *core, const struct stage_event *event, mono_t now,
                        struct stage_effects *effects) {
+    if (!event->again) {
+        finish(core, effects); /* asking again would change nothing: another version */
+        return;
+    }
     if (core->state == STAGE_JOINING) {
-        /* it may have refused what was queued before our hello reached it: let that be answered first */
-        core->hello_at = mono_after(now, event->again ? HELLO_PAUSE : REFUSED_PAUSE);
+        core->hello_at = mono_after(now, HELLO_PAUSE);
         return;
     }
     rejoin(core, effects);
@@ -153,9 +155,13 @@ static void on_refused(struct stage_core *core, const struct stage_event *event,
         say_hello(core, now, effects);
 }
 
+bool stage_core_accepts(const struct stage_core *core, epoch_t epoch) {
+    bool welcome = core->state != STAGE_JOINING && core->state != STAGE_GONE;
+    return welcome && !core->leaving && epoch.number > core->epoch.number;
+}
+
 static void on_assigned(struct stage_core *core, const struct stage_event *event, struct stage_effects *effects) {
-    bool newer = event->epoch.number > core->epoch.number;
-    if (core->state == STAGE_JOINING || core->leaving || !newer)
+    if (!stage_core_accepts(core, event->epoch))
         return;
     abandon(core, STAGE_CLEARING, effects);
     core->epoch = core->active = event->epoch;

@@ -211,6 +211,9 @@ void stage_core_step(struct stage_core *core, const struct stage_event *event, m
 /* When STAGE_TICK is wanted at the latest; false when nothing is waited for. */
 bool stage_core_deadline(const struct stage_core *core, mono_t *deadline);
 
+/* Will an assignment of that epoch be acted upon? Not an old one, nor any while leaving. */
+bool stage_core_accepts(const struct stage_core *core, epoch_t epoch);
+
 /* Should the data socket be read? Only while an input slot is free: TCP holds the rest back. Without a slice too:
  * whatever comes then is stale, and is counted and dropped rather than left to be taken for fresh later. */
 bool stage_core_receiving(const struct stage_core *core);

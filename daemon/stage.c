@@ -1,0 +1,257 @@
+/* The stage daemon: start, loop, end. What a stage does when is decided by the pure core (core/stage_core.h); this file
+ * turns what wakes the loop into events and hands effects to those who carry them out.
+ *
+ * Happy path: open the data socket, connect to the coordinator, say hello, be assigned a slice, have the loader prepare
+ * it, serve until a signal asks to leave and the coordinator lets go. Failures: a coordinator that is away is waited
+ * for without end; one that refuses for good, or a port that cannot be had, ends the process with the reason. Nothing
+ * that a peer sends does. Threads: this one owns all sockets and the core; the compute worker and the loader are
+ * reached through queues; libzmq's thread gives output parts back through another. Signals arrive by descriptor.
+ * Memory: `struct stage` lives in stage_run; things are closed in the order: loader, worker, sockets and libzmq (whose
+ * end gives back all output parts), engine.
+ */
+#include "daemon/stage_internal.h"
+
+#include "base/log.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <malloc.h>
+#include <poll.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/signalfd.h>
+#include <unistd.h>
+
+#define WAKE_MS          1000 /* nothing depends on it: only log lines about waiting are due by it */
+#define FAULT_LOG_PERIOD MONO_SECOND
+#define CLOSE_LINGER_MS  500
+#define ADDRESS_PAUSE_MS 2000
+
+/* ---- the core ---- */
+
+static void log_step(struct stage *stage, enum stage_state before) {
+    const struct stage_core *core = &stage->core;
+    if (before == core->state)
+        return;
+    log_debug("%s -> %s", stage_state_name(before), stage_state_name(core->state));
+    if (core->state == STAGE_SERVING)
+        log_info("serving epoch %" PRIu64, core->epoch.number);
+    if (core->state == STAGE_JOINING)
+        log_warn("lost the coordinator%s", stage->engine ? "; keeping what is loaded" : "");
+    if (core->state == STAGE_GONE)
+        log_info("leaving");
+}
+
+/* At most one line a second, whatever strangers send. */
+static void log_fault(struct stage *stage, const char *fault) {
+    mono_t now = mono_now();
+    stage->faults++;
+    if (stage->fault_logged.ns != 0 && mono_since(now, stage->fault_logged) < FAULT_LOG_PERIOD)
+        return;
+    if (stage->faults > 1)
+        log_warn("dropped %s, and %u more since the last such line", fault, stage->faults - 1);
+    else
+        log_warn("dropped %s", fault);
+    stage->fault_logged = now;
+    stage->faults = 0;
+}
+
+static void carry_out(struct stage *stage, const struct stage_effect *effect) {
+    switch (effect->type) {
+    case STAGE_SAY_HELLO:
+    case STAGE_SAY_PROGRESS:
+    case STAGE_SAY_READY:
+    case STAGE_SAY_FAILED:
+    case STAGE_SAY_HEARTBEAT:
+    case STAGE_SAY_LEAVE:
+        control_effect(stage, effect);
+        break;
+    case STAGE_LOAD:
+    case STAGE_CANCEL:
+    case STAGE_FETCH:
+    case STAGE_STORE:
+        weights_effect(stage, effect);
+        break;
+    case STAGE_EXIT:
+        stage->stop = true;
+        break;
+    default:
+        data_effect(stage, effect);
+        break;
+    }
+}
+
+void stage_feed(struct stage *stage, const struct stage_event *event) {
+    struct stage_effects effects;
+    enum stage_state before = stage->core.state;
+    stage_core_step(&stage->core, event, mono_now(), &effects);
+    log_step(stage, before);
+    if (effects.fault)
+        log_fault(stage, effects.fault);
+    for (unsigned i = 0; i < effects.count; i++)
+        carry_out(stage, &effects.effect[i]);
+}
+
+/* ---- the loop ---- */
+
+enum wait_index { WAIT_SIGNALS, WAIT_LOADER, WAIT_COMPUTE, WAIT_LET_GO, WAIT_DATA, WAIT_CONTROL, WAIT_NEXT };
+
+/* Control and next come last because they may be absent; the indices of those that are there are returned. */
+static unsigned fill_waits(struct stage *stage, struct net_wait waits[NET_WAITS_MAX]) {
+    memset(waits, 0, NET_WAITS_MAX * sizeof waits[0]);
+    waits[WAIT_SIGNALS] = (struct net_wait){.descriptor = stage->signals, .readable = true};
+    waits[WAIT_LOADER] = (struct net_wait){.descriptor = loader_descriptor(stage->loader), .readable = true};
+    waits[WAIT_COMPUTE] = (struct net_wait){.descriptor = compute_descriptor(stage->compute), .readable = true};
+    waits[WAIT_LET_GO] = (struct net_wait){.descriptor = queue_descriptor(stage->let_go), .readable = true};
+    waits[WAIT_DATA] = (struct net_wait){.socket = stage->data, .readable = stage_core_receiving(&stage->core)};
+    unsigned count = WAIT_CONTROL;
+    if (stage->control)
+        waits[count++] = (struct net_wait){.socket = stage->control, .readable = true};
+    if (stage->next)
+        waits[count++] = (struct net_wait){.socket = stage->next, .writable = stage->core.blocked};
+    return count;
+}
+
+static int timeout_ms(const struct stage *stage) {
+    mono_t now = mono_now(), deadline;
+    int64_t wait = WAKE_MS * MONO_MS;
+    if (stage_core_deadline(&stage->core, &deadline) && mono_since(deadline, now) < wait)
+        wait = mono_since(deadline, now);
+    if (!stage->control && mono_since(stage->reconnect_at, now) < wait)
+        wait = mono_since(stage->reconnect_at, now);
+    return wait > 0 ? (int)((wait + MONO_MS - 1) / MONO_MS) : 0;
+}
+
+static void read_signal(struct stage *stage) {
+    struct signalfd_siginfo signal_read;
+    if (read(stage->signals, &signal_read, sizeof signal_read) == (ssize_t)sizeof signal_read)
+        stage_feed(stage, &(struct stage_event){.type = STAGE_SHUTDOWN});
+}
+
+/* Everything that can be read is read; nothing here waits. Finished work goes before new work. */
+static void turn(struct stage *stage, bool signalled, bool writable) {
+    if (signalled)
+        read_signal(stage);
+    data_let_go(stage);
+    data_computed(stage);
+    weights_reports(stage);
+    if (writable)
+        stage_feed(stage, &(struct stage_event){.type = STAGE_WRITABLE});
+    control_events(stage);
+    control_read(stage);
+    data_events(stage);
+    data_read(stage);
+    control_revive(stage);
+    stage_feed(stage, &(struct stage_event){.type = STAGE_TICK});
+}
+
+static bool loop(struct stage *stage, struct error *error) {
+    while (!stage->stop) {
+        struct net_wait waits[NET_WAITS_MAX];
+        control_log_waiting(stage);
+        unsigned count = fill_waits(stage, waits);
+        bool next_waits = stage->next != NULL;
+        if (!net_wait(waits, count, timeout_ms(stage), error))
+            return false;
+        turn(stage, waits[WAIT_SIGNALS].can_read, next_waits && waits[count - 1].can_write);
+    }
+    return stage->failure->code == ERROR_NONE;
+}
+
+/* ---- start and end ---- */
+
+/* Frames of megabytes come and go all the time. By default malloc maps and unmaps each, and the system zeroes its pages
+ * anew; one arena that keeps what is freed gives the same pages again. */
+static void keep_frame_memory(void) {
+#ifdef __GLIBC__
+    mallopt(M_ARENA_MAX, 1);
+    mallopt(M_MMAP_THRESHOLD, 32 << 20); /* the most that glibc allows */
+    mallopt(M_TRIM_THRESHOLD, 512 << 20);
+#endif
+}
+
+/* Blocks the signals for every thread that is started from here on; -1 with an error. */
+static int open_signals(struct error *error) {
+    sigset_t set;
+    sigemptyset(&set);
+    sigaddset(&set, SIGTERM);
+    sigaddset(&set, SIGINT);
+    signal(SIGXFSZ, SIG_IGN); /* a file that may not grow is an error of the cache, not the end */
+    int descriptor = -1;
+    if (sigprocmask(SIG_BLOCK, &set, NULL) != 0 || (descriptor = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK)) < 0)
+        error_set_errno(error, "signals");
+    return descriptor;
+}
+
+/* Waits until the coordinator's host can be named and reached by some route, which a board that has just been switched
+ * on may lack for a while. False when told to stop meanwhile. */
+static bool wait_for_network(struct stage *stage) {
+    char address[64];
+    struct error error;
+    struct pollfd signals = {.fd = stage->signals, .events = POLLIN};
+    while (!net_local_address(stage->options->coordinator, address, &error)) {
+        control_log_waiting(stage);
+        log_debug("%s", error.text);
+        if (poll(&signals, 1, ADDRESS_PAUSE_MS) > 0)
+            return false;
+    }
+    return true;
+}
+
+static bool start(struct stage *stage, struct error *error) {
+    const struct stage_options *options = stage->options;
+    const struct loader_settings loader = {.cache_directory = options->cache_directory,
+                                           .cache_limit_bytes = options->cache_limit_bytes,
+                                           .memory_bytes = options->memory_bytes,
+                                           .threads = options->threads,
+                                           .kernels = stage->kernels};
+    stage->decoded = arena_new(STAGE_ARENA_LIMIT);
+    stage->encoded = arena_new(STAGE_ARENA_LIMIT);
+    for (unsigned i = 0; i < STAGE_OUTPUTS; i++)
+        stage->output[i] = (struct stage_output_slot){.stage = stage, .index = i};
+    return (stage->let_go = queue_new(STAGE_OUTPUTS * MESSAGE_PARTS_MAX, error)) &&
+           (stage->loader = loader_new(&loader, error)) && (stage->compute = compute_new(options->threads, error)) &&
+           (stage->net = net_new(error)) && data_open(stage, error) && control_open(stage, error);
+}
+
+static void finish(struct stage *stage) {
+    loader_destroy(&stage->loader);
+    compute_destroy(&stage->compute);
+    for (unsigned i = 0; i < STAGE_INPUTS; i++)
+        while (stage->input[i].frames > 0)
+            net_frame_close(&stage->input[i].frame[--stage->input[i].frames]);
+    net_close(&stage->next, 0);
+    net_close(&stage->control, CLOSE_LINGER_MS);
+    net_close(&stage->data, 0);
+    if (stage->net)
+        net_destroy(&stage->net, CLOSE_LINGER_MS);
+    stage_engine_destroy(&stage->engine);
+    assignment_destroy(&stage->assignment);
+    queue_destroy(&stage->let_go);
+    arena_destroy(&stage->decoded);
+    arena_destroy(&stage->encoded);
+    arena_destroy(&stage->header);
+}
+
+bool stage_run(const struct stage_options *options, struct error *error) {
+    struct error failure = {0};
+    struct stage stage = {.options = options, .failure = &failure};
+    keep_frame_memory();
+    stage_core_init(&stage.core);
+    if (!net_endpoint_check(options->coordinator, error) || !(stage.kernels = kernels_get(options->kernels, error)) ||
+        (stage.signals = open_signals(error)) < 0)
+        return false;
+    bool ok = true;
+    if (wait_for_network(&stage)) {
+        ok = start(&stage, &failure);
+        if (ok)
+            log_info("listening at %s, %u threads, %s kernels", stage.data_endpoint, options->threads,
+                     stage.kernels->name);
+        ok = ok && loop(&stage, &failure);
+        finish(&stage);
+    }
+    close(stage.signals);
+    if (!ok)
+        *error = failure;
+    return ok;
+}

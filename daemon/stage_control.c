@@ -1,0 +1,213 @@
+/* The stage's talk with its coordinator, and nobody else: each message becomes an event for the core, and what the core
+ * wants said becomes a message. The socket is made anew after a connection closed, so that nothing said to a
+ * coordinator that is gone reaches the one that comes after it. Messages that cannot be decoded are counted and
+ * dropped. */
+#include "daemon/stage_internal.h"
+
+#include "base/allocate.h"
+#include "base/log.h"
+
+#include <string.h>
+
+#define CONTROL_QUEUE     256 /* messages; beyond it the coordinator has been away for a minute and forgets us anyway */
+#define RECONNECT_PAUSE   (500 * MONO_MS)
+#define LOG_PERIOD        (30 * MONO_SECOND)
+#define MESSAGES_PER_TURN 64 /* then the data socket has its turn */
+
+bool control_open(struct stage *stage, struct error *error) {
+    const struct net_options options = {.frame_max = MESSAGE_ENVELOPE_MAX, .queue = CONTROL_QUEUE};
+    net_close(&stage->control, 0);
+    stage->control = net_connect(stage->net, NET_DEALER, stage->options->coordinator, &options, error);
+    return stage->control != NULL;
+}
+
+void control_revive(struct stage *stage) {
+    struct error error;
+    if (stage->control || mono_since(mono_now(), stage->reconnect_at) < 0)
+        return;
+    stage->reconnect_at = mono_after(mono_now(), RECONNECT_PAUSE);
+    if (!control_open(stage, &error))
+        log_warn("%s", error.text);
+}
+
+void control_log_waiting(struct stage *stage) {
+    mono_t now = mono_now();
+    bool waiting = stage->core.state == STAGE_JOINING && !stage->core.connected;
+    if (!waiting || (stage->waiting_logged.ns != 0 && mono_since(now, stage->waiting_logged) < LOG_PERIOD))
+        return;
+    stage->waiting_logged = now;
+    log_info("waiting for coordinator at %s", stage->options->coordinator);
+}
+
+void control_events(struct stage *stage) {
+    struct net_event event;
+    while (stage->control && (event = net_next_event(stage->control)).kind != NET_NOTHING) {
+        if (event.kind == NET_HANDSHAKE_FAILED)
+            stage_feed(stage, &(struct stage_event){.type = STAGE_HANDSHAKE});
+        if (event.kind == NET_OPENED)
+            stage_feed(stage, &(struct stage_event){.type = STAGE_OPENED});
+        if (event.kind != NET_CLOSED)
+            continue;
+        net_close(&stage->control, 0);
+        stage->reconnect_at = mono_after(mono_now(), RECONNECT_PAUSE);
+        stage_feed(stage, &(struct stage_event){.type = STAGE_CLOSED});
+    }
+}
+
+/* ---- what the coordinator says ---- */
+
+static void on_welcome(struct stage *stage, const struct message_welcome *welcome) {
+    log_info("welcome by the coordinator at %s, which runs %s", stage->options->coordinator, welcome->architecture);
+    stage_feed(stage, &(struct stage_event){.type = STAGE_WELCOMED,
+                                            .cluster = welcome->cluster,
+                                            .heartbeat_ns = (int64_t)welcome->heartbeat_ms * MONO_MS});
+}
+
+static void on_refuse(struct stage *stage, const struct message_refuse *refuse) {
+    mono_t now = mono_now();
+    if (!refuse->again)
+        error_set(stage->failure, ERROR_UNSUPPORTED, "the coordinator at %s refused: %.300s",
+                  stage->options->coordinator, refuse->text);
+    else if (stage->refused_logged.ns == 0 || mono_since(now, stage->refused_logged) >= LOG_PERIOD) {
+        stage->refused_logged = now;
+        log_warn("the coordinator says: %s; trying again", refuse->text);
+    }
+    stage_feed(stage, &(struct stage_event){.type = STAGE_REFUSED, .again = refuse->again});
+}
+
+static void on_part(struct stage *stage, const struct message_tensor_part *part) {
+    struct stage_event event = {.type = STAGE_PART, .chunk = {.hash = part->hash, .offset = part->offset}};
+    event.chunk.bytes = (uint32_t)net_frame_size(stage->part); /* bounded by the socket's frame_max */
+    stage_feed(stage, &event);
+}
+
+static void on_message(struct stage *stage, const struct message *message) {
+    switch (message->type) {
+    case MESSAGE_WELCOME:
+        on_welcome(stage, &message->welcome);
+        break;
+    case MESSAGE_REFUSE:
+        on_refuse(stage, &message->refuse);
+        break;
+    case MESSAGE_ASSIGN:
+        weights_assigned(stage, &message->assign);
+        break;
+    case MESSAGE_TENSOR_PART:
+        on_part(stage, &message->tensor_part);
+        break;
+    case MESSAGE_SERVE:
+        stage_feed(stage, &(struct stage_event){.type = STAGE_TOLD_SERVE, .epoch = message->serve.epoch});
+        break;
+    case MESSAGE_RELEASED:
+        stage_feed(stage, &(struct stage_event){.type = STAGE_RELEASED});
+        break;
+    default:
+        stage_feed(stage,
+                   &(struct stage_event){.type = STAGE_UNREADABLE, .text = "a message that no coordinator sends"});
+        break;
+    }
+}
+
+static void on_frames(struct stage *stage, struct net_message *received) {
+    struct message message;
+    struct error error;
+    arena_reset(stage->decoded);
+    if (!message_decode(stage->decoded, net_frame_data(&received->frame[0]), net_frame_size(&received->frame[0]),
+                        &message, &error)) {
+        stage_feed(stage, &(struct stage_event){.type = STAGE_UNREADABLE, .text = "a control message"});
+        return;
+    }
+    if (received->count != (message.type == MESSAGE_TENSOR_PART ? 2 : 1)) {
+        stage_feed(stage, &(struct stage_event){.type = STAGE_UNREADABLE,
+                                                .text = "a control message of too few or many frames"});
+        return;
+    }
+    stage->part = &received->frame[1];
+    on_message(stage, &message);
+    stage->part = NULL;
+}
+
+void control_read(struct stage *stage) {
+    struct net_message received;
+    for (int i = 0; i < MESSAGES_PER_TURN && stage->control; i++) {
+        enum net_result result = net_receive(stage->control, &received);
+        if (result == NET_AGAIN)
+            return;
+        if (result != NET_OK) {
+            stage_feed(stage,
+                       &(struct stage_event){.type = STAGE_UNREADABLE, .text = "a control message of too many frames"});
+            continue;
+        }
+        on_frames(stage, &received);
+        net_message_close(&received);
+    }
+}
+
+/* ---- what we say ---- */
+
+bool control_say(struct stage *stage, const struct message *message) {
+    struct error error;
+    struct net_piece piece = {0};
+    arena_reset(stage->encoded);
+    if (!stage->control)
+        return false;
+    if (!message_encode(stage->encoded, message, &piece.data, &piece.size, &error)) {
+        log_error("cannot encode a message: %s", error.text);
+        return false;
+    }
+    return net_send(stage->control, NULL, &piece, 1) == NET_OK;
+}
+
+static void say_hello(struct stage *stage) {
+    const struct stage_options *options = stage->options;
+    const struct message message = {.type = MESSAGE_HELLO,
+                                    .hello = {.protocol = PROTOCOL_VERSION,
+                                              .version = STAGECOACH_VERSION,
+                                              .role = ROLE_STAGE,
+                                              .name = options->name,
+                                              .data_endpoint = stage->data_endpoint,
+                                              .memory_bytes = options->memory_bytes,
+                                              .threads = options->threads,
+                                              .kernels = stage->kernels->name}};
+    control_say(stage, &message);
+}
+
+static void say_heartbeat(struct stage *stage) {
+    struct message message = {.type = MESSAGE_HEARTBEAT};
+    message.heartbeat = stage_core_heartbeat(&stage->core, mono_now());
+    message.heartbeat.allocations = allocation_count();
+    control_say(stage, &message);
+}
+
+static void say_failed(struct stage *stage, const struct stage_effect *effect) {
+    log_error("cannot serve epoch %llu: %s", (unsigned long long)effect->epoch.number, effect->text);
+    control_say(stage, &(struct message){.type = MESSAGE_FAILED, .failed = {effect->epoch, effect->text}});
+}
+
+void control_effect(struct stage *stage, const struct stage_effect *effect) {
+    switch (effect->type) {
+    case STAGE_SAY_HELLO:
+        say_hello(stage);
+        break;
+    case STAGE_SAY_PROGRESS:
+        control_say(stage,
+                    &(struct message){.type = MESSAGE_PROGRESS,
+                                      .progress = {effect->epoch, effect->done, effect->total, effect->fetched}});
+        break;
+    case STAGE_SAY_READY:
+        control_say(stage, &(struct message){.type = MESSAGE_READY, .ready = {effect->epoch, effect->weight_bytes}});
+        break;
+    case STAGE_SAY_FAILED:
+        say_failed(stage, effect);
+        break;
+    case STAGE_SAY_HEARTBEAT:
+        say_heartbeat(stage);
+        break;
+    case STAGE_SAY_LEAVE:
+        log_info("asking to leave");
+        control_say(stage, &(struct message){.type = MESSAGE_LEAVE});
+        break;
+    default:
+        break;
+    }
+}

@@ -1,0 +1,221 @@
+/* Microbatches on their way through the stage. A received one stays in the memory that libzmq received it into until it
+ * was computed; a computed one lies in an output buffer of the engine, from where libzmq sends it. Nothing is copied
+ * but headers and nothing is allocated by us. libzmq gives output parts back from its own thread, through a queue.
+ * Whatever is wrong with a message is the core's to judge; here it is only taken apart. */
+#include "daemon/stage_internal.h"
+
+#include "base/log.h"
+
+#include <assert.h>
+#include <stdio.h>
+#include <string.h>
+
+#define DATA_QUEUE          1 /* what a slow stage cannot take shall wait with the sender, where the coordinator sees it */
+#define FRAME_MAX_UNLIMITED ((uint64_t)1 << 30) /* where the memory budget does not limit frames */
+#define FRAME_MAX_LEAST     ((uint64_t)1 << 20)
+#define MESSAGES_PER_TURN   16
+#define HEADER_ARENA_LIMIT  ((size_t)1 << 16)
+
+/* ---- the socket that microbatches come through ---- */
+
+/* Two slots of any payload must fit the memory budget, so a larger frame cannot be ours. */
+static uint64_t frame_max(const struct stage_options *options) {
+    uint64_t most = options->memory_bytes ? options->memory_bytes / STAGE_INPUTS : FRAME_MAX_UNLIMITED;
+    return most < FRAME_MAX_LEAST ? FRAME_MAX_LEAST : most;
+}
+
+/* A port on all addresses is told to others as one of them: that which reaches the coordinator. */
+static bool name_endpoint(struct stage *stage, struct error *error) {
+    char address[64];
+    const char *bound = net_endpoint(stage->data);
+    snprintf(stage->data_endpoint, sizeof stage->data_endpoint, "%s", bound);
+    if (!strstr(bound, "//0.0.0.0:") && !strstr(bound, "//*:") && !strstr(bound, "//[::]:"))
+        return true;
+    if (!net_local_address(stage->options->coordinator, address, error))
+        return false;
+    snprintf(stage->data_endpoint, sizeof stage->data_endpoint, "tcp://%s%s", address, strrchr(bound, ':'));
+    return true;
+}
+
+bool data_open(struct stage *stage, struct error *error) {
+    char endpoint[NET_ENDPOINT_MAX], address[64];
+    const struct net_options options = {.frame_max = frame_max(stage->options), .queue = DATA_QUEUE};
+    if (stage->options->listen)
+        snprintf(endpoint, sizeof endpoint, "%s", stage->options->listen);
+    else if (net_local_address(stage->options->coordinator, address, error))
+        snprintf(endpoint, sizeof endpoint, "tcp://%s:0", address);
+    else
+        return false;
+    if (!stage->options->insecure && !net_is_loopback(endpoint))
+        return error_set(error, ERROR_USAGE,
+                         "listening at %s without keys lets anyone on that network in: give --insecure to allow it",
+                         endpoint);
+    stage->header = arena_new(HEADER_ARENA_LIMIT);
+    stage->data = net_bind(stage->net, NET_PULL, endpoint, &options, error);
+    return stage->data && name_endpoint(stage, error);
+}
+
+static void socket_events(struct stage *stage, struct net_socket *socket) {
+    struct net_event event;
+    while (socket && (event = net_next_event(socket)).kind != NET_NOTHING)
+        if (event.kind == NET_HANDSHAKE_FAILED && socket == stage->data)
+            stage_feed(stage, &(struct stage_event){.type = STAGE_HANDSHAKE});
+}
+
+void data_events(struct stage *stage) {
+    socket_events(stage, stage->data);
+    socket_events(stage, stage->next);
+}
+
+/* ---- in ---- */
+
+static void on_message(struct stage *stage, struct net_message *received) {
+    struct data_header header;
+    struct error error;
+    struct stage_event event = {.type = STAGE_ARRIVED, .header = &header, .frames = received->count - 1};
+    arena_reset(stage->header);
+    if (!data_header_decode(stage->header, net_frame_data(&received->frame[0]), net_frame_size(&received->frame[0]),
+                            &header, &error)) {
+        event.type = STAGE_UNREADABLE;
+        event.text = "bytes that are no header of a microbatch";
+    }
+    for (unsigned part = 0; part < event.frames && part < MESSAGE_PARTS_MAX; part++)
+        event.sizes[part] = net_frame_size(&received->frame[1 + part]);
+    stage->arrived = received;
+    stage_feed(stage, &event);
+    stage->arrived = NULL;
+}
+
+void data_read(struct stage *stage) {
+    struct net_message received;
+    for (int i = 0; i < MESSAGES_PER_TURN && stage_core_receiving(&stage->core); i++) {
+        enum net_result result = net_receive(stage->data, &received);
+        if (result == NET_AGAIN)
+            return;
+        if (result != NET_OK) {
+            stage_feed(stage,
+                       &(struct stage_event){.type = STAGE_UNREADABLE, .text = "a microbatch of too many frames"});
+            continue;
+        }
+        on_message(stage, &received);
+        net_message_close(&received); /* what is left of it: frames that were kept have moved */
+    }
+}
+
+static void keep(struct stage *stage, unsigned index) {
+    struct stage_input_slot *slot = &stage->input[index];
+    assert(slot->frames == 0);
+    for (; slot->frames + 1 < stage->arrived->count; slot->frames++)
+        net_frame_take(&slot->frame[slot->frames], &stage->arrived->frame[slot->frames + 1]);
+}
+
+static void drop(struct stage *stage, unsigned index) {
+    struct stage_input_slot *slot = &stage->input[index];
+    while (slot->frames > 0)
+        net_frame_close(&slot->frame[--slot->frames]);
+}
+
+/* ---- through ---- */
+
+static void compute(struct stage *stage, unsigned input, unsigned output) {
+    struct stage_input_slot *slot = &stage->input[input];
+    const struct data_header *header = &stage->core.input[input].header;
+    struct compute_job *job = &slot->job;
+    *job = (struct compute_job){.engine = stage->engine,
+                                .items = header->items,
+                                .checksum = header->checksum,
+                                .input = input,
+                                .output = output};
+    for (unsigned part = 0; part < slot->frames; part++)
+        job->in[part] = net_frame_bytes(&slot->frame[part]);
+    memcpy(job->out, stage->engine->output[output], sizeof job->out);
+    compute_submit(stage->compute, job);
+}
+
+void data_computed(struct stage *stage) {
+    struct compute_job *job;
+    while ((job = compute_take(stage->compute)))
+        stage_feed(stage, &(struct stage_event){.type = STAGE_COMPUTED,
+                                                .input = job->input,
+                                                .output = job->output,
+                                                .damaged = job->damaged,
+                                                .checksum = job->out_checksum,
+                                                .busy_ns = job->busy_ns});
+}
+
+/* ---- out ---- */
+
+static void open_next(struct stage *stage) {
+    struct error error;
+    const struct net_options options = {.frame_max = FRAME_MAX_LEAST, .queue = DATA_QUEUE};
+    net_close(&stage->next, 0);
+    stage->next = net_connect(stage->net, NET_PUSH, stage->next_endpoint, &options, &error);
+    if (!stage->next)
+        stage_feed(stage, &(struct stage_event){.type = STAGE_NEXT_FAILED, .text = error.text});
+}
+
+/* Called by libzmq's thread, or from within net_send. */
+static void part_released(void *data, void *context) {
+    struct stage_output_slot *slot = context;
+    (void)data;
+    bool accepted = queue_put(slot->stage->let_go, slot);
+    assert(accepted); /* it has room for every part of every slot */
+    (void)accepted;
+}
+
+static void send(struct stage *stage, unsigned index) {
+    struct stage_output_slot *slot = &stage->output[index];
+    const struct data_header *header = &stage->core.output[index].header;
+    struct stage_event answer = {.type = STAGE_BLOCKED, .output = index};
+    if (!net_writable(stage->next)) {
+        stage_feed(stage, &answer);
+        return;
+    }
+    uint8_t bytes[DATA_HEADER_MAX];
+    struct net_piece pieces[1 + MESSAGE_PARTS_MAX] = {{.data = bytes, .size = data_header_encode(header, bytes)}};
+    for (unsigned part = 0; part < header->parts; part++)
+        pieces[1 + part] = (struct net_piece){.data = stage->engine->output[index][part],
+                                              .size = stage->core.out.bytes[part] * header->items,
+                                              .released = part_released,
+                                              .context = slot};
+    slot->held = header->parts;
+    slot->refused = net_send(stage->next, NULL, pieces, 1 + header->parts) != NET_OK;
+    answer.type = STAGE_SENT;
+    if (!slot->refused) /* else its parts come back first */
+        stage_feed(stage, &answer);
+}
+
+void data_let_go(struct stage *stage) {
+    struct stage_output_slot *slot;
+    while ((slot = queue_take(stage->let_go))) {
+        if (--slot->held > 0)
+            continue;
+        stage_feed(stage,
+                   &(struct stage_event){.type = slot->refused ? STAGE_BLOCKED : STAGE_LET_GO, .output = slot->index});
+    }
+}
+
+void data_effect(struct stage *stage, const struct stage_effect *effect) {
+    switch (effect->type) {
+    case STAGE_OPEN_NEXT:
+        open_next(stage);
+        break;
+    case STAGE_CLOSE_NEXT:
+        net_close(&stage->next, 0);
+        break;
+    case STAGE_KEEP:
+        keep(stage, effect->input);
+        break;
+    case STAGE_COMPUTE:
+        compute(stage, effect->input, effect->output);
+        break;
+    case STAGE_DROP:
+        drop(stage, effect->input);
+        break;
+    case STAGE_SEND:
+        send(stage, effect->output);
+        break;
+    default:
+        break;
+    }
+}

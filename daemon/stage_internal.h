@@ -1,0 +1,91 @@
+/* What the parts of the stage daemon share: stage.c (start, loop, end), stage_control.c (talk with the coordinator),
+ * stage_weights.c (assignments and the loader), stage_data.c (microbatches). All of it runs in the I/O thread. */
+#ifndef DAEMON_STAGE_INTERNAL_H
+#define DAEMON_STAGE_INTERNAL_H
+
+#include "base/mono.h"
+#include "base/queue.h"
+#include "daemon/compute.h"
+#include "daemon/core/stage_core.h"
+#include "daemon/loader.h"
+#include "daemon/net/net.h"
+#include "daemon/stage.h"
+#include "proto/codec.h"
+
+/* The bytes of a microbatch from its arrival until it was computed, and its way through the worker. */
+struct stage_input_slot {
+    unsigned frames; /* 0: free */
+    struct net_frame frame[MESSAGE_PARTS_MAX];
+    struct compute_job job;
+};
+
+/* The network's hold on an output buffer of the engine. */
+struct stage_output_slot {
+    struct stage *stage;
+    unsigned index;
+    unsigned held; /* parts that the network has not let go of */
+    bool refused;  /* it took none of them after all */
+};
+
+struct stage {
+    const struct stage_options *options;
+    const struct kernels *kernels;
+    struct stage_core core;
+    bool stop;
+    struct error *failure; /* why it cannot go on; code ERROR_NONE while it can */
+
+    struct net *net;
+    struct net_socket *control; /* NULL for a moment after its connection closed */
+    struct net_socket *data, *next;
+    int signals;
+    struct arena *decoded, *encoded; /* control messages */
+    struct arena *header;            /* data headers */
+    char data_endpoint[NET_ENDPOINT_MAX];
+    mono_t reconnect_at; /* while control is NULL */
+    mono_t waiting_logged, refused_logged, fault_logged;
+    unsigned faults; /* since fault_logged */
+
+    struct loader *loader;
+    struct compute *compute;
+    struct queue *let_go;                 /* output slots, one entry per part, put by libzmq's thread */
+    struct assignment *assignment;        /* newest, until the loader takes it */
+    char next_endpoint[NET_ENDPOINT_MAX]; /* of the newest */
+    struct stage_engine *engine;          /* NULL: none, or with the loader */
+
+    struct stage_input_slot input[STAGE_INPUTS];
+    struct stage_output_slot output[STAGE_OUTPUTS];
+    struct net_message *arrived; /* the data message being handled */
+    struct net_frame *part;      /* the bytes beside the control message being handled */
+};
+
+/* stage.c: lets the core judge an event and carries out what it wants. */
+void stage_feed(struct stage *stage, const struct stage_event *event);
+
+/* stage_control.c */
+/* Starts connecting; a connection that was there is given up with whatever was still to be sent. */
+bool control_open(struct stage *stage, struct error *error);
+void control_events(struct stage *stage);
+void control_read(struct stage *stage);
+/* Opens the control socket again when its time has come. */
+void control_revive(struct stage *stage);
+void control_log_waiting(struct stage *stage);
+bool control_say(struct stage *stage, const struct message *message);
+void control_effect(struct stage *stage, const struct stage_effect *effect);
+
+/* stage_weights.c */
+/* Keeps an ASSIGN message; the arena it was decoded with goes with it and is replaced. */
+void weights_assigned(struct stage *stage, const struct message_assign *assign);
+void weights_reports(struct stage *stage);
+void weights_effect(struct stage *stage, const struct stage_effect *effect);
+
+/* stage_data.c */
+bool data_open(struct stage *stage, struct error *error);
+void data_events(struct stage *stage);
+void data_read(struct stage *stage);
+void data_computed(struct stage *stage);
+void data_let_go(struct stage *stage);
+void data_effect(struct stage *stage, const struct stage_effect *effect);
+
+#define STAGE_ARENA_LIMIT ((size_t)128 << 20) /* a decoded ASSIGN of the largest model, with room to spare */
+
+#endif

@@ -1,0 +1,107 @@
+/* The I/O thread's side of loading: assignments and bytes of tensors go to the loader by move, its reports become
+ * events. The engine is here while the stage works and with the loader while it loads; the core starts a load only when
+ * no slot uses it. */
+#include "daemon/stage_internal.h"
+
+#include "base/allocate.h"
+#include "base/log.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+
+void weights_assigned(struct stage *stage, const struct message_assign *assign) {
+    if (!stage_core_accepts(&stage->core, assign->epoch)) {
+        log_info("an assignment for epoch %" PRIu64 " came too late", assign->epoch.number);
+        return;
+    }
+    log_info("epoch %" PRIu64 ": units %u-%u of %u, microbatches of %u, results to %s", assign->epoch.number,
+             assign->first, assign->end - 1, assign->units, assign->microbatch, assign->next_endpoint);
+    snprintf(stage->next_endpoint, sizeof stage->next_endpoint, "%s", assign->next_endpoint);
+    assignment_destroy(&stage->assignment); /* an older one that was never begun */
+    stage->assignment = allocate(1, sizeof *stage->assignment);
+    *stage->assignment = (struct assignment){stage->decoded, *assign};
+    stage->decoded = arena_new(STAGE_ARENA_LIMIT);
+    stage_feed(stage, &(struct stage_event){.type = STAGE_ASSIGNED,
+                                            .epoch = assign->epoch,
+                                            .first = assign->first,
+                                            .end = assign->end,
+                                            .microbatch = assign->microbatch});
+}
+
+static void on_loaded(struct stage *stage) {
+    struct stage_cut in = stage_engine_cut(&stage->engine->in), out = stage_engine_cut(&stage->engine->out);
+    stage_feed(stage, &(struct stage_event){.type = STAGE_LOADED,
+                                            .weight_bytes = slice_weight_bytes(stage->engine->model),
+                                            .in = &in,
+                                            .out = &out});
+}
+
+static void on_report(struct stage *stage, struct loader_report *report) {
+    switch (report->type) {
+    case LOADER_WANTS:
+        stage_feed(stage, &(struct stage_event){.type = STAGE_WANTED, .chunk = report->chunk});
+        return;
+    case LOADER_PROGRESS:
+        stage_feed(stage, &(struct stage_event){.type = STAGE_PROGRESSED,
+                                                .done = report->done,
+                                                .total = report->total,
+                                                .fetched = report->fetched});
+        return;
+    default:
+        break;
+    }
+    stage->engine = report->engine; /* the load is over */
+    if (report->type == LOADER_LOADED)
+        on_loaded(stage);
+    else
+        stage_feed(stage,
+                   &(struct stage_event){.type = report->type == LOADER_FAILED ? STAGE_LOAD_FAILED : STAGE_LOAD_ENDED,
+                                         .text = report->error.text});
+}
+
+void weights_reports(struct stage *stage) {
+    struct loader_report *report;
+    while ((report = loader_take(stage->loader))) {
+        on_report(stage, report);
+        loader_report_destroy(&report);
+    }
+}
+
+static void fetch(struct stage *stage, const struct stage_chunk *chunk) {
+    control_say(
+        stage, &(struct message){.type = MESSAGE_TENSOR_GET, .tensor_get = {chunk->hash, chunk->offset, chunk->bytes}});
+}
+
+/* Called by the loader thread. */
+static void frame_release(void *context) {
+    struct net_frame *frame = context;
+    net_frame_close(frame);
+    release(frame);
+}
+
+static void store(struct stage *stage, const struct stage_chunk *chunk) {
+    struct net_frame *frame = allocate(1, sizeof *frame);
+    net_frame_take(frame, stage->part);
+    loader_store(stage->loader, chunk, net_frame_data(frame), frame_release, frame);
+}
+
+void weights_effect(struct stage *stage, const struct stage_effect *effect) {
+    switch (effect->type) {
+    case STAGE_LOAD:
+        loader_load_take(stage->loader, stage->assignment, stage->engine);
+        stage->assignment = NULL;
+        stage->engine = NULL;
+        break;
+    case STAGE_CANCEL:
+        loader_cancel(stage->loader);
+        break;
+    case STAGE_FETCH:
+        fetch(stage, &effect->chunk);
+        break;
+    case STAGE_STORE:
+        store(stage, &effect->chunk);
+        break;
+    default:
+        break;
+    }
+}
