@@ -125,7 +125,7 @@ struct net_wait {
     int descriptor;
     bool readable, writable;  /* in: what is awaited; socket monitors are always awaited */
     bool can_read, can_write; /* out */
-    bool has_event;           /* out: net_next_event will tell something */
+    bool has_event;           /* out: call net_next_event until NET_NOTHING */
 };
 #define NET_WAITS_MAX 16
 /* Sleeps until something of `waits` is ready, or timeout_ms passed (-1: for ever); false with an error only when

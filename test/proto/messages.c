@@ -1,0 +1,456 @@
+/* Random messages within all limits, and their comparison; see messages.h. */
+#include "test/proto/messages.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+/* ---- random contents ---- */
+
+static uint64_t dice = 1;
+
+uint64_t random_word(void) {
+    dice ^= dice << 13;
+    dice ^= dice >> 7;
+    dice ^= dice << 17;
+    return dice;
+}
+
+uint64_t random_below(uint64_t end) {
+    return random_word() % end;
+}
+
+/* All sizes of numbers, and the extremes. */
+static uint64_t number(void) {
+    uint64_t kind = random_below(8);
+    return kind == 0 ? 0 : kind == 1 ? UINT64_MAX : random_word() >> random_below(64);
+}
+
+static uint32_t number32(void) {
+    return (uint32_t)number();
+}
+
+static const char *text(void) {
+    static const char *const texts[] = {"", "pi-3", "tcp://10.0.0.7:7601", "Käfer, 甲虫", "🐛 \t\n\x7f", "ok"};
+    return texts[random_below(sizeof texts / sizeof *texts)];
+}
+
+static const char *board_name(void) {
+    static const char *const names[] = {"pi-3", "a", "_", "0.rack-2.Nano_4GB",
+                                        "a23456789012345678901234567890123456789012345678901234567890123"};
+    return names[random_below(sizeof names / sizeof *names)];
+}
+
+static struct hash hash(void) {
+    struct hash made;
+    for (size_t i = 0; i < HASH_BYTES; i++)
+        made.bytes[i] = (uint8_t)random_word();
+    return made;
+}
+
+static struct rejected rejected(void) {
+    return (struct rejected){number(), number(), number(), number()};
+}
+
+static struct tensor_entry tensor(void) {
+    struct tensor_entry made = {
+        .name = "encoder.layer.3.fc1.weight", .element = (uint32_t)random_below(3), .hash = hash()};
+    made.rank = (uint32_t)random_below(MESSAGE_RANK_MAX + 1);
+    made.bytes = made.element == 0 ? 4 : 2;
+    for (uint32_t i = 0; i < made.rank; i++) {
+        made.shape[i] = random_below(5000);
+        made.bytes *= made.shape[i];
+    }
+    return made;
+}
+
+static void fill_hello(struct message_hello *hello) {
+    *hello = (struct message_hello){
+        .protocol = number32(),
+        .version = text(),
+        .role = random_below(2) ? ROLE_STAGE : ROLE_CLIENT,
+        .name = board_name(),
+        .data_endpoint = text(),
+        .memory_bytes = number(),
+        .threads = number32(),
+        .kernels = text(),
+    };
+}
+
+static void fill_assign(struct message_assign *assign) {
+    static struct tensor_entry tensors[20];
+    static char config[1000];
+    for (size_t i = 0; i < 20; i++)
+        tensors[i] = tensor();
+    memset(config, 'c', sizeof config);
+    *assign = (struct message_assign){
+        .epoch = {number()},
+        .units = 1 + (uint32_t)random_below(65536),
+        .microbatch = 1 + (uint32_t)random_below(MESSAGE_ITEMS_MAX),
+        .next_endpoint = text(),
+        .config = config,
+        .config_bytes = random_below(sizeof config),
+        .preprocessor = random_below(2) ? config : NULL,
+        .tensors = tensors,
+        .tensor_count = random_below(21),
+    };
+    assign->end = 1 + (uint32_t)random_below(assign->units);
+    assign->first = (uint32_t)random_below(assign->end);
+    assign->preprocessor_bytes = assign->preprocessor ? 1 + random_below(sizeof config - 1) : 0;
+}
+
+static void fill_heartbeat(struct message_heartbeat *heartbeat) {
+    *heartbeat = (struct message_heartbeat){
+        .epoch = {number()},
+        .microbatches = number(),
+        .items = number(),
+        .busy_ns = number(),
+        .serving_ns = number(),
+        .allocations = number(),
+        .rejected = rejected(),
+    };
+}
+
+static void fill_answer(struct message_answer *answer) {
+    static struct answer_class top[MESSAGE_TOP_MAX];
+    size_t count = random_below(4) == 0 ? MESSAGE_TOP_MAX : random_below(6);
+    for (size_t i = 0; i < count; i++)
+        top[i] = (struct answer_class){number32(), text(), (float)random_below(1000) / 999};
+    *answer = (struct message_answer){number(), number32(), text(), random_below(2), top, count};
+}
+
+static struct board_status board(void) {
+    struct board_status made = {
+        .name = board_name(),
+        .state = text(),
+        .units = text(),
+        .kernels = text(),
+        .endpoint = text(),
+        .end = (uint32_t)random_below(65537),
+        .threads = number32(),
+        .items = number(),
+        .microbatches = number(),
+        .busy = (double)random_below(1001) / 1000,
+        .weight_bytes = number(),
+        .memory_bytes = number(),
+        .loaded = number(),
+        .load_total = number(),
+        .fetched = number(),
+        .allocations = number(),
+        .rejected = rejected(),
+    };
+    made.first = (uint32_t)random_below(made.end + 1);
+    return made;
+}
+
+static void fill_status(struct message_status *status) {
+    static struct board_status boards[MESSAGE_BOARDS_MAX];
+    size_t count = random_below(4) == 0 ? MESSAGE_BOARDS_MAX : random_below(6);
+    for (size_t i = 0; i < count; i++)
+        boards[i] = board();
+    *status = (struct message_status){
+        .version = text(),
+        .state = text(),
+        .architecture = text(),
+        .policy = text(),
+        .reason = text(),
+        .data_endpoint = text(),
+        .epoch = {number()},
+        .microbatch = (uint32_t)random_below(MESSAGE_ITEMS_MAX + 1),
+        .items_done = number(),
+        .items_failed = number(),
+        .waiting = number32(),
+        .in_flight = number32(),
+        .clients = number32(),
+        .items_per_second = (double)random_below(100000) / 7,
+        .uptime_ms = number(),
+        .allocations = number(),
+        .rejected = rejected(),
+        .boards = boards,
+        .board_count = count,
+    };
+}
+
+struct message random_message(enum message_type type) {
+    struct message made = {.type = type};
+    uint64_t total = number();
+    switch (type) {
+    case MESSAGE_HELLO:
+        fill_hello(&made.hello);
+        break;
+    case MESSAGE_WELCOME:
+        made.welcome = (struct message_welcome){number(), number32(), number32(), text()};
+        break;
+    case MESSAGE_REFUSE:
+        made.refuse = (struct message_refuse){text(), random_below(2)};
+        break;
+    case MESSAGE_ASSIGN:
+        fill_assign(&made.assign);
+        break;
+    case MESSAGE_TENSOR_GET:
+        made.tensor_get =
+            (struct message_tensor_get){hash(), number() >> 1, 1 + (uint32_t)random_below(MESSAGE_CHUNK_MAX)};
+        break;
+    case MESSAGE_TENSOR_PART:
+        made.tensor_part = (struct message_tensor_part){hash(), number()};
+        break;
+    case MESSAGE_PROGRESS:
+        made.progress = (struct message_progress){{number()}, total / 3, total, number()};
+        break;
+    case MESSAGE_READY:
+        made.ready = (struct message_ready){{number()}, number()};
+        break;
+    case MESSAGE_FAILED:
+        made.failed = (struct message_failed){{number()}, text()};
+        break;
+    case MESSAGE_SERVE:
+        made.serve = (struct message_serve){{number()}};
+        break;
+    case MESSAGE_HEARTBEAT:
+        fill_heartbeat(&made.heartbeat);
+        break;
+    case MESSAGE_SUBMIT:
+        made.submit =
+            (struct message_submit){number(), number32(), (uint32_t)random_below(MESSAGE_TOP_MAX + 1), random_below(2)};
+        break;
+    case MESSAGE_ANSWER:
+        fill_answer(&made.answer);
+        break;
+    case MESSAGE_STATUS:
+        fill_status(&made.status);
+        break;
+    case MESSAGE_LEAVE:
+    case MESSAGE_RELEASED:
+    case MESSAGE_STATUS_GET:
+        break;
+    }
+    return made;
+}
+
+struct data_header random_header(void) {
+    struct data_header made = {
+        .cluster = number(),
+        .epoch = {number()},
+        .sequence = {number()},
+        .attempt = number32(),
+        .cut = (uint32_t)random_below(65537),
+        .items = 1 + (uint32_t)random_below(MESSAGE_ITEMS_MAX),
+        .parts = 1 + (uint32_t)random_below(MESSAGE_PARTS_MAX),
+        .checksum = number(),
+        .sequence_id = number(),
+        .position = number(),
+    };
+    for (uint32_t i = 0; i < made.parts; i++) {
+        made.part[i].type = (uint32_t)random_below(2);
+        made.part[i].rank = (uint32_t)random_below(MESSAGE_RANK_MAX + 1);
+        for (uint32_t j = 0; j < made.part[i].rank; j++)
+            made.part[i].shape[j] = number32();
+    }
+    return made;
+}
+
+/* ---- equality, field by field ---- */
+
+#define SAME(field)             assert_true(left->field == right->field)
+#define SAME_TEXT(field)        assert_string_equal(left->field, right->field)
+#define SAME_BYTES(field, size) assert_memory_equal(left->field, right->field, size)
+#define SAME_REJECTED(field)                                                                                           \
+    do {                                                                                                               \
+        SAME(field.handshake);                                                                                         \
+        SAME(field.malformed);                                                                                         \
+        SAME(field.oversized);                                                                                         \
+        SAME(field.stale);                                                                                             \
+    } while (0)
+
+static void same_hello(const struct message_hello *left, const struct message_hello *right) {
+    SAME(protocol);
+    SAME_TEXT(version);
+    SAME(role);
+    SAME_TEXT(name);
+    SAME_TEXT(data_endpoint);
+    SAME(memory_bytes);
+    SAME(threads);
+    SAME_TEXT(kernels);
+}
+
+static void same_tensor(const struct tensor_entry *left, const struct tensor_entry *right) {
+    SAME_TEXT(name);
+    SAME(element);
+    SAME(rank);
+    SAME_BYTES(shape, left->rank * sizeof left->shape[0]);
+    SAME(bytes);
+    SAME_BYTES(hash.bytes, HASH_BYTES);
+}
+
+static void same_assign(const struct message_assign *left, const struct message_assign *right) {
+    SAME(epoch.number);
+    SAME(first);
+    SAME(end);
+    SAME(units);
+    SAME(microbatch);
+    SAME_TEXT(next_endpoint);
+    SAME(config_bytes);
+    if (left->config_bytes > 0)
+        SAME_BYTES(config, left->config_bytes);
+    SAME(preprocessor_bytes);
+    assert_true(!left->preprocessor == !right->preprocessor);
+    if (left->preprocessor)
+        SAME_BYTES(preprocessor, left->preprocessor_bytes);
+    SAME(tensor_count);
+    for (size_t i = 0; i < left->tensor_count; i++)
+        same_tensor(&left->tensors[i], &right->tensors[i]);
+}
+
+static void same_heartbeat(const struct message_heartbeat *left, const struct message_heartbeat *right) {
+    SAME(epoch.number);
+    SAME(microbatches);
+    SAME(items);
+    SAME(busy_ns);
+    SAME(serving_ns);
+    SAME(allocations);
+    SAME_REJECTED(rejected);
+}
+
+static void same_answer(const struct message_answer *left, const struct message_answer *right) {
+    SAME(request);
+    SAME(item);
+    SAME_TEXT(error);
+    SAME(embedding);
+    SAME(top_count);
+    for (size_t i = 0; i < left->top_count; i++) {
+        SAME(top[i].class_index);
+        SAME_TEXT(top[i].label);
+        SAME(top[i].score);
+    }
+}
+
+static void same_board(const struct board_status *left, const struct board_status *right) {
+    SAME_TEXT(name);
+    SAME_TEXT(state);
+    SAME_TEXT(units);
+    SAME_TEXT(kernels);
+    SAME_TEXT(endpoint);
+    SAME(first);
+    SAME(end);
+    SAME(threads);
+    SAME(items);
+    SAME(microbatches);
+    SAME(busy);
+    SAME(weight_bytes);
+    SAME(memory_bytes);
+    SAME(loaded);
+    SAME(load_total);
+    SAME(fetched);
+    SAME(allocations);
+    SAME_REJECTED(rejected);
+}
+
+static void same_status(const struct message_status *left, const struct message_status *right) {
+    SAME_TEXT(version);
+    SAME_TEXT(state);
+    SAME_TEXT(architecture);
+    SAME_TEXT(policy);
+    SAME_TEXT(reason);
+    SAME_TEXT(data_endpoint);
+    SAME(epoch.number);
+    SAME(microbatch);
+    SAME(items_done);
+    SAME(items_failed);
+    SAME(waiting);
+    SAME(in_flight);
+    SAME(clients);
+    SAME(items_per_second);
+    SAME(uptime_ms);
+    SAME(allocations);
+    SAME_REJECTED(rejected);
+    SAME(board_count);
+    for (size_t i = 0; i < left->board_count; i++)
+        same_board(&left->boards[i], &right->boards[i]);
+}
+
+void assert_same_message(const struct message *left, const struct message *right) {
+    SAME(type);
+    switch (left->type) {
+    case MESSAGE_HELLO:
+        same_hello(&left->hello, &right->hello);
+        break;
+    case MESSAGE_WELCOME:
+        SAME(welcome.cluster);
+        SAME(welcome.heartbeat_ms);
+        SAME(welcome.window);
+        SAME_TEXT(welcome.architecture);
+        break;
+    case MESSAGE_REFUSE:
+        SAME_TEXT(refuse.text);
+        SAME(refuse.again);
+        break;
+    case MESSAGE_ASSIGN:
+        same_assign(&left->assign, &right->assign);
+        break;
+    case MESSAGE_TENSOR_GET:
+        SAME_BYTES(tensor_get.hash.bytes, HASH_BYTES);
+        SAME(tensor_get.offset);
+        SAME(tensor_get.bytes);
+        break;
+    case MESSAGE_TENSOR_PART:
+        SAME_BYTES(tensor_part.hash.bytes, HASH_BYTES);
+        SAME(tensor_part.offset);
+        break;
+    case MESSAGE_PROGRESS:
+        SAME(progress.epoch.number);
+        SAME(progress.done);
+        SAME(progress.total);
+        SAME(progress.fetched);
+        break;
+    case MESSAGE_READY:
+        SAME(ready.epoch.number);
+        SAME(ready.weight_bytes);
+        break;
+    case MESSAGE_FAILED:
+        SAME(failed.epoch.number);
+        SAME_TEXT(failed.text);
+        break;
+    case MESSAGE_SERVE:
+        SAME(serve.epoch.number);
+        break;
+    case MESSAGE_HEARTBEAT:
+        same_heartbeat(&left->heartbeat, &right->heartbeat);
+        break;
+    case MESSAGE_SUBMIT:
+        SAME(submit.request);
+        SAME(submit.item);
+        SAME(submit.top);
+        SAME(submit.logits);
+        break;
+    case MESSAGE_ANSWER:
+        same_answer(&left->answer, &right->answer);
+        break;
+    case MESSAGE_STATUS:
+        same_status(&left->status, &right->status);
+        break;
+    case MESSAGE_LEAVE:
+    case MESSAGE_RELEASED:
+    case MESSAGE_STATUS_GET:
+        break;
+    }
+}
+
+void assert_same_header(const struct data_header *left, const struct data_header *right) {
+    SAME(cluster);
+    SAME(epoch.number);
+    SAME(sequence.number);
+    SAME(attempt);
+    SAME(cut);
+    SAME(items);
+    SAME(parts);
+    for (uint32_t i = 0; i < left->parts; i++) {
+        SAME(part[i].type);
+        SAME(part[i].rank);
+        SAME_BYTES(part[i].shape, left->part[i].rank * sizeof left->part[i].shape[0]);
+    }
+    SAME(checksum);
+    SAME(sequence_id);
+    SAME(position);
+}
