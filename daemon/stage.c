@@ -12,14 +12,13 @@
 #include "daemon/stage_internal.h"
 
 #include "base/log.h"
+#include "daemon/signals.h"
 
-#include <errno.h>
 #include <inttypes.h>
 #include <malloc.h>
 #include <poll.h>
 #include <signal.h>
 #include <string.h>
-#include <sys/signalfd.h>
 #include <unistd.h>
 
 #define WAKE_MS          1000 /* nothing depends on it: only log lines about waiting are due by it */
@@ -122,16 +121,10 @@ static int timeout_ms(const struct stage *stage) {
     return wait > 0 ? (int)((wait + MONO_MS - 1) / MONO_MS) : 0;
 }
 
-static void read_signal(struct stage *stage) {
-    struct signalfd_siginfo signal_read;
-    if (read(stage->signals, &signal_read, sizeof signal_read) == (ssize_t)sizeof signal_read)
-        stage_feed(stage, &(struct stage_event){.type = STAGE_SHUTDOWN});
-}
-
 /* Everything that can be read is read; nothing here waits. Finished work goes before new work. */
 static void turn(struct stage *stage, bool signalled, bool writable) {
-    if (signalled)
-        read_signal(stage);
+    if (signalled && signals_read(stage->signals))
+        stage_feed(stage, &(struct stage_event){.type = STAGE_SHUTDOWN});
     data_let_go(stage);
     data_computed(stage);
     weights_reports(stage);
@@ -168,19 +161,6 @@ static void keep_frame_memory(void) {
     mallopt(M_MMAP_THRESHOLD, 32 << 20); /* the most that glibc allows */
     mallopt(M_TRIM_THRESHOLD, 512 << 20);
 #endif
-}
-
-/* Blocks the signals for every thread that is started from here on; -1 with an error. */
-static int open_signals(struct error *error) {
-    sigset_t set;
-    sigemptyset(&set);
-    sigaddset(&set, SIGTERM);
-    sigaddset(&set, SIGINT);
-    signal(SIGXFSZ, SIG_IGN); /* a file that may not grow is an error of the cache, not the end */
-    int descriptor = -1;
-    if (sigprocmask(SIG_BLOCK, &set, NULL) != 0 || (descriptor = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK)) < 0)
-        error_set_errno(error, "signals");
-    return descriptor;
 }
 
 /* Waits until the coordinator's host can be named and reached by some route, which a board that has just been switched
@@ -237,9 +217,10 @@ bool stage_run(const struct stage_options *options, struct error *error) {
     struct error failure = {0};
     struct stage stage = {.options = options, .failure = &failure};
     keep_frame_memory();
+    signal(SIGXFSZ, SIG_IGN); /* a file that may not grow is an error of the cache, not the end */
     stage_core_init(&stage.core);
     if (!net_endpoint_check(options->coordinator, error) || !(stage.kernels = kernels_get(options->kernels, error)) ||
-        (stage.signals = open_signals(error)) < 0)
+        (stage.signals = signals_open(error)) < 0)
         return false;
     bool ok = true;
     if (wait_for_network(&stage)) {
