@@ -54,8 +54,9 @@ static unsigned integer_value(const struct tiff *tiff, const struct entry *entry
     case 3: /* SHORT */
     case 8: /* SSHORT */
         return read16(tiff, entry->value);
-    case 4: /* LONG */
-    case 9: /* SLONG */
+    case 4:  /* LONG */
+    case 9:  /* SLONG */
+    case 13: /* IFD, a LONG by another name */
         return read32(tiff, entry->value);
     case 6: /* SBYTE */
         return entry->value[0];

@@ -101,14 +101,24 @@ static unsigned orientation_of_raw_profile(char *text) {
     return image_orientation_of_exif(bytes, digits / 2);
 }
 
+/* libpng passes eXIf through as if it did not know it: it would drop one that starts with JPEG's "Exif". */
+static bool orientation_of_exif_chunk(struct png_reader *reader, unsigned *orientation) {
+    png_unknown_chunkp chunks = NULL;
+    const int count = png_get_unknown_chunks(reader->png, reader->info, &chunks);
+    bool seen = false;
+    for (int i = 0; i < count; i++) {
+        if (memcmp(chunks[i].name, "eXIf", 4) != 0)
+            continue;
+        *orientation = image_orientation_of_exif(chunks[i].data, chunks[i].size);
+        seen = true;
+    }
+    return seen;
+}
+
 /* The eXIf chunk, or else ImageMagick's text; XMP only where that says nothing. */
 static unsigned find_orientation(struct png_reader *reader) {
-    png_bytep exif = NULL;
-    png_uint_32 exif_size = 0;
     unsigned orientation = 0;
-    bool exif_seen = png_get_eXIf_1(reader->png, reader->info, &exif_size, &exif) != 0;
-    if (exif_seen)
-        orientation = image_orientation_of_exif(exif, exif_size);
+    bool exif_seen = orientation_of_exif_chunk(reader, &orientation);
     png_textp texts = NULL;
     int count = 0;
     png_get_text(reader->png, reader->info, &texts, &count);
@@ -136,9 +146,11 @@ static bool check_header(const struct image_source *source, struct error *error)
 }
 
 static void bound_chunks(png_structp png) {
-    static const uint8_t wanted[] = "eXIf\0iTXt\0tEXt\0zTXt";
+    static const uint8_t texts[] = "iTXt\0tEXt\0zTXt";
+    static const uint8_t exif[] = "eXIf";
     png_set_keep_unknown_chunks(png, PNG_HANDLE_CHUNK_NEVER, NULL, -1);
-    png_set_keep_unknown_chunks(png, PNG_HANDLE_CHUNK_AS_DEFAULT, wanted, 4);
+    png_set_keep_unknown_chunks(png, PNG_HANDLE_CHUNK_AS_DEFAULT, texts, 3);
+    png_set_keep_unknown_chunks(png, PNG_HANDLE_CHUNK_ALWAYS, exif, 1);
     png_set_chunk_malloc_max(png, TEXT_BYTES_MOST);
     png_set_chunk_cache_max(png, TEXT_CHUNKS_MOST);
     png_set_user_limits(png, PNG_UINT_31_MAX, PNG_UINT_31_MAX); /* check_header has bounded the size */

@@ -141,6 +141,9 @@ def pngs():
     small = photo(9, 5)
     for value in range(1, 9):
         yield f"exif_{value}", save(small, "PNG", exif=orientation(value, "<>"[value % 2]))
+    prefixed = chunk(b"eXIf", orientation(6).tobytes())
+    assert prefixed[8:14] == b"Exif\0\0"
+    yield "exif_prefixed", png(noise(0, 6, 4), 8, 2, before=prefixed)
     text = PngImagePlugin.PngInfo()
     text.add_itxt("XML:com.adobe.xmp", "<tiff:Orientation>8</tiff:Orientation>", zip=True)
     yield "xmp_8", save(small, "PNG", pnginfo=text)
