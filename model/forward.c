@@ -71,13 +71,23 @@ static size_t temporary_offset(const struct model_config *config, struct slice s
     return larger(activation_bytes(config, slice, unit, items), activation_bytes(config, slice, unit + 1, items));
 }
 
+/* The second part's size for one unit: the most that any microbatch up to `items` wants. Kernels divide their work by
+ * the number of rows, so that a smaller microbatch may want more scratch memory than a larger one. */
+static size_t unit_bytes(const struct model_config *config, struct slice slice, unsigned unit, unsigned items,
+                         const struct kernels *kernels, unsigned threads) {
+    size_t most = 0;
+    for (unsigned i = 1; i <= items; i++)
+        most = larger(most, temporary_offset(config, slice, unit, i) +
+                                config->family->temporary_bytes(config, unit, i, kernels, threads));
+    return most;
+}
+
 size_t model_workspace_bytes(const struct model_config *config, struct slice slice, unsigned items,
                              const struct kernels *kernels, unsigned threads) {
     assert(items <= MODEL_ITEMS_MAX);
     size_t most = 0;
     for (unsigned unit = slice.first; unit < slice.end; unit++)
-        most = larger(most, temporary_offset(config, slice, unit, items) +
-                                config->family->temporary_bytes(config, unit, items, kernels, threads));
+        most = larger(most, unit_bytes(config, slice, unit, items, kernels, threads));
     return stream_bytes(config, slice, items) + align64(most);
 }
 
@@ -144,7 +154,7 @@ static void run_unit(const struct slice_model *slice, const struct workspace *wo
 void slice_forward_timed(const struct slice_model *slice, struct workspace *workspace, struct pool *pool,
                          unsigned items, void *const in[MODEL_PAYLOAD_PARTS], void *const out[MODEL_PAYLOAD_PARTS],
                          double *seconds) {
-    assert(items >= 1 && items <= workspace->items && (!pool || pool_threads(pool) <= workspace->threads));
+    assert(items >= 1 && items <= workspace->items && pool_threads(pool) == workspace->threads);
     struct unit_call call = {.config = slice->config, .kernels = slice->kernels, .pool = pool, .items = items};
     memcpy(call.in, in, sizeof call.in);
     for (unsigned unit = slice->slice.first; unit < slice->slice.end; unit++) {

@@ -127,15 +127,15 @@ struct slice_model *slice_load(const struct model_config *config, struct slice s
 void slice_unload(struct slice_model **slice);
 size_t slice_weight_bytes(const struct slice_model *slice);
 
-/* Scratch for forward passes of up to `items` items (1 to MODEL_ITEMS_MAX) on up to `threads` threads: one block of
+/* Scratch for forward passes of up to `items` items (1 to MODEL_ITEMS_MAX) on a pool of `threads` threads: one block of
  * model_workspace_bytes, allocated once, reused. NULL with an error when memory is short. */
 struct workspace;
 struct workspace *workspace_new(const struct slice_model *slice, unsigned items, unsigned threads, struct error *error);
 void workspace_destroy(struct workspace **workspace);
 
 /* One microbatch through the slice. in[p], out[p]: the parts of cut `first` and cut `end`, [items][shape...], any
- * 1-byte (u8) or 4-byte alignment, not overlapping; in may be overwritten. pool may be NULL (this thread alone). Never
- * allocates, never fails. */
+ * 1-byte (u8) or 4-byte alignment, not overlapping; in may be overwritten. pool has the threads of the workspace; NULL
+ * is one. Never allocates, never fails. */
 void slice_forward(const struct slice_model *slice, struct workspace *workspace, struct pool *pool, unsigned items,
                    void *const in[MODEL_PAYLOAD_PARTS], void *const out[MODEL_PAYLOAD_PARTS]);
 

@@ -1,0 +1,358 @@
+/* Slices: any chain of slices gives the bits of the whole model, an item's bits do not depend on its microbatch,
+ * nothing is allocated while computing, and loading fails cleanly wherever it is made to fail. */
+#include "base/allocate.h"
+#include "fixture.h"
+#include "model/model.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#define ITEMS_MOST 5
+#define CHAINS     20
+
+#define SHAPE(architecture, more)                                                                                      \
+    "{\"architectures\": [\"" architecture "\"], \"hidden_size\": 20, \"num_attention_heads\": 2, "                    \
+    "\"intermediate_size\": 36, \"image_size\": 24, \"patch_size\": 8" more "}"
+
+static const char *const configs[] = {
+    SHAPE("ViTForImageClassification", ", \"num_hidden_layers\": 2, \"num_labels\": 7"),
+    SHAPE("ViTForImageClassification", ", \"num_hidden_layers\": 1, \"qkv_bias\": false, \"hidden_act\": \"gelu_new\""),
+    SHAPE("ViTModel", ", \"num_hidden_layers\": 3, \"pooler_output_size\": 11"),
+    SHAPE("ViTModel", ", \"num_hidden_layers\": 2, \"stagecoach_optional_weights\": false, \"hidden_act\": \"relu\""),
+    SHAPE("DeiTForImageClassification", ", \"num_hidden_layers\": 2, \"num_labels\": 1"),
+    SHAPE("DeiTForImageClassificationWithTeacher", ", \"num_hidden_layers\": 2, \"num_labels\": 5"),
+    SHAPE("DeiTModel", ", \"num_hidden_layers\": 1"),
+};
+
+#define CONFIGS (sizeof configs / sizeof *configs)
+
+/* A payload of some items, at an address that is aligned to 4 bytes and to nothing more. */
+struct parcel {
+    void *memory[MODEL_PAYLOAD_PARTS];
+    void *part[MODEL_PAYLOAD_PARTS];
+    size_t bytes[MODEL_PAYLOAD_PARTS];
+};
+
+static struct parcel parcel_new(const struct model_config *config, unsigned cut, unsigned items) {
+    struct parcel parcel = {0};
+    struct payload payload;
+    model_cut(config, cut, &payload);
+    for (unsigned p = 0; p < payload.parts; p++) {
+        parcel.bytes[p] = items * payload_part_bytes(&payload.part[p]);
+        parcel.memory[p] = allocate(parcel.bytes[p] + 4, 1);
+        parcel.part[p] = (char *)parcel.memory[p] + 4;
+    }
+    return parcel;
+}
+
+static void parcel_release(struct parcel *parcel) {
+    for (unsigned p = 0; p < MODEL_PAYLOAD_PARTS; p++)
+        release(parcel->memory[p]);
+}
+
+static struct parcel pixels_new(const struct model_config *config, unsigned items, uint64_t seed) {
+    struct parcel parcel = parcel_new(config, 0, items);
+    struct dice dice = {seed};
+    uint8_t *bytes = parcel.part[0];
+    for (size_t i = 0; i < parcel.bytes[0]; i++)
+        bytes[i] = (uint8_t)dice_roll(&dice, 256);
+    return parcel;
+}
+
+/* One model on one kernel set, with a slice loaded for whatever range is asked. */
+struct bench {
+    struct model_config *config;
+    const struct kernels *kernels;
+    struct pool *pool;
+    unsigned threads;
+};
+
+static struct slice_model *load(const struct bench *bench, struct slice slice) {
+    struct error error = {0};
+    struct random_weights weights = {.config = bench->config};
+    struct tensor_source source = random_source(&weights);
+    struct slice_model *loaded = slice_load(bench->config, slice, &source, bench->kernels, NULL, NULL, &error);
+    if (!loaded)
+        fail_msg("%s", error.text);
+    assert_int_equal(weights.finds, weights.releases);
+    return loaded;
+}
+
+/* Consumes `in`. The workspace is for more items than there are, as a stage's is for a last, smaller microbatch. */
+static struct parcel run(const struct bench *bench, struct slice slice, unsigned items, struct parcel in) {
+    struct error error = {0};
+    struct slice_model *loaded = load(bench, slice);
+    struct workspace *workspace = workspace_new(loaded, ITEMS_MOST, bench->threads, &error);
+    struct parcel out = parcel_new(bench->config, slice.end, items);
+    assert_non_null(workspace);
+    uint64_t allocations = allocation_count();
+    slice_forward(loaded, workspace, bench->pool, items, in.part, out.part);
+    assert_int_equal(allocation_count(), allocations);
+    workspace_destroy(&workspace);
+    slice_unload(&loaded);
+    parcel_release(&in);
+    return out;
+}
+
+static struct slice whole(const struct bench *bench) {
+    return (struct slice){0, model_units(bench->config)};
+}
+
+static void for_each_bench(void (*check)(const struct bench *bench, uint64_t seed)) {
+    bool usable;
+    for (size_t c = 0; c < CONFIGS; c++)
+        for (size_t k = 0; kernels_at(k, &usable); k++) {
+            struct bench bench = {.config = config_new(configs[c]), .threads = 1 + (unsigned)(c + k) % 3};
+            bench.kernels = kernels_at(k, &usable);
+            bench.pool = pool_new(bench.threads, NULL);
+            if (usable)
+                check(&bench, 1000 * c + k);
+            pool_destroy(&bench.pool);
+            model_config_destroy(&bench.config);
+        }
+}
+
+/* ---- chains ---- */
+
+static void assert_same(const struct parcel *got, const struct parcel *want, const struct bench *bench, uint64_t seed,
+                        unsigned items) {
+    if (memcmp(got->part[0], want->part[0], want->bytes[0]) != 0)
+        fail_msg("%s, %s, seed %llu, %u items: other bits than in one slice", model_architecture(bench->config),
+                 bench->kernels->name, (unsigned long long)seed, items);
+}
+
+static void check_chain(const struct bench *bench, uint64_t seed, unsigned items, unsigned one_in) {
+    struct dice dice = {seed};
+    struct parcel want = run(bench, whole(bench), items, pixels_new(bench->config, items, seed));
+    struct parcel at = pixels_new(bench->config, items, seed);
+    unsigned first = 0, units = model_units(bench->config);
+    for (unsigned end = 1; end <= units; end++)
+        if (end == units || dice_roll(&dice, one_in) == 0) {
+            at = run(bench, (struct slice){first, end}, items, at);
+            first = end;
+        }
+    assert_same(&at, &want, bench, seed, items);
+    parcel_release(&at);
+    parcel_release(&want);
+}
+
+static void check_chains(const struct bench *bench, uint64_t seed) {
+    for (unsigned items = 1; items <= ITEMS_MOST; items++)
+        check_chain(bench, seed, items, 1); /* every unit alone */
+    for (unsigned chain = 0; chain < CHAINS; chain++)
+        check_chain(bench, seed + 17 * chain, 1 + chain % ITEMS_MOST, 2 + chain % 4);
+}
+
+static void test_chains(void **state) {
+    (void)state;
+    for_each_bench(check_chains);
+}
+
+/* One cut at every place: two slices. */
+static void check_cuts(const struct bench *bench, uint64_t seed) {
+    struct parcel want = run(bench, whole(bench), 2, pixels_new(bench->config, 2, seed));
+    for (unsigned cut = 1; cut < model_units(bench->config); cut++) {
+        struct parcel at = run(bench, (struct slice){0, cut}, 2, pixels_new(bench->config, 2, seed));
+        at = run(bench, (struct slice){cut, model_units(bench->config)}, 2, at);
+        assert_same(&at, &want, bench, cut, 2);
+        parcel_release(&at);
+    }
+    parcel_release(&want);
+}
+
+static void test_every_cut(void **state) {
+    (void)state;
+    for_each_bench(check_cuts);
+}
+
+/* openblas promises equal bits for equal numbers of rows only. */
+static void check_composition(const struct bench *bench, uint64_t seed) {
+    if (strcmp(bench->kernels->name, "openblas") == 0)
+        return;
+    struct parcel together = run(bench, whole(bench), ITEMS_MOST, pixels_new(bench->config, ITEMS_MOST, seed));
+    for (unsigned item = 0; item < ITEMS_MOST; item++) {
+        struct parcel all = pixels_new(bench->config, ITEMS_MOST, seed), one = parcel_new(bench->config, 0, 1);
+        memcpy(one.part[0], (char *)all.part[0] + item * one.bytes[0], one.bytes[0]);
+        struct parcel alone = run(bench, whole(bench), 1, one);
+        assert_memory_equal((char *)together.part[0] + item * alone.bytes[0], alone.part[0], alone.bytes[0]);
+        parcel_release(&alone);
+        parcel_release(&all);
+    }
+    parcel_release(&together);
+}
+
+static void test_composition(void **state) {
+    (void)state;
+    for_each_bench(check_composition);
+}
+
+/* ---- cuts and costs ---- */
+
+static void assert_part(const struct model_config *config, unsigned cut, unsigned p, uint32_t rows, uint32_t columns) {
+    struct payload payload;
+    model_cut(config, cut, &payload);
+    assert_true(p < payload.parts);
+    assert_int_equal(payload.part[p].type, PAYLOAD_F32);
+    assert_int_equal(payload.part[p].rank, 2);
+    assert_int_equal(payload.part[p].shape[0], rows);
+    assert_int_equal(payload.part[p].shape[1], columns);
+}
+
+static void test_last_block_is_short(void **state) {
+    (void)state;
+    struct model_config *config = config_new(configs[5]); /* 9 patches and two tokens, both read by the head */
+    struct payload payload;
+    char name[40];
+    assert_int_equal(model_units(config), 10);
+    assert_string_equal(model_unit_name(config, 7, name), "block 1 FC1");
+    assert_part(config, 1, 0, 11, 20);
+    assert_part(config, 2, 0, 11, 20);
+    assert_part(config, 2, 1, 11, 20);
+    assert_part(config, 4, 0, 11, 36);
+    assert_part(config, 5, 0, 11, 20);
+    assert_part(config, 6, 0, 2, 20);
+    assert_part(config, 6, 1, 2, 20);
+    assert_part(config, 8, 0, 2, 36);
+    assert_part(config, 9, 0, 2, 20);
+    model_cut(config, 10, &payload);
+    assert_int_equal(payload_bytes(&payload), 5 * sizeof(float));
+    model_cut(config, 0, &payload);
+    assert_int_equal(payload_bytes(&payload), 24 * 24 * 3);
+    assert_true(model_unit_flops(config, 7) * 11 == model_unit_flops(config, 3) * 2);
+    assert_true(model_unit_flops(config, 5) < model_unit_flops(config, 1));
+    assert_int_equal(model_unit_weight_bytes(config, 5), model_unit_weight_bytes(config, 1));
+    model_config_destroy(&config);
+}
+
+/* The workspace is what the formula says: a stage's memory is planned before it is allocated. */
+static void check_weights(const struct bench *bench, uint64_t seed) {
+    (void)seed;
+    size_t planned = 0;
+    for (unsigned unit = 0; unit < model_units(bench->config); unit++)
+        planned += model_unit_weight_bytes(bench->config, unit);
+    struct slice_model *loaded = load(bench, whole(bench));
+    assert_true(slice_weight_bytes(loaded) >= planned);
+    slice_unload(&loaded);
+    size_t small = model_workspace_bytes(bench->config, whole(bench), 1, bench->kernels, bench->threads);
+    size_t large = model_workspace_bytes(bench->config, whole(bench), 9, bench->kernels, bench->threads);
+    assert_true(small > 0 && small <= large);
+}
+
+static void test_weights_and_workspace(void **state) {
+    (void)state;
+    for_each_bench(check_weights);
+}
+
+static void test_timed(void **state) {
+    (void)state;
+    double seconds[16];
+    struct bench bench = {.config = config_new(configs[0]), .kernels = kernels_get("ref", NULL), .threads = 1};
+    struct slice_model *loaded = load(&bench, whole(&bench));
+    struct workspace *workspace = workspace_new(loaded, 1, 1, NULL);
+    struct parcel in = pixels_new(bench.config, 1, 1), out = parcel_new(bench.config, model_units(bench.config), 1);
+    slice_forward_timed(loaded, workspace, NULL, 1, in.part, out.part, seconds);
+    for (unsigned unit = 0; unit < model_units(bench.config); unit++)
+        assert_true(seconds[unit] > 0 && seconds[unit] < 60);
+    parcel_release(&in);
+    parcel_release(&out);
+    workspace_destroy(&workspace);
+    slice_unload(&loaded);
+    model_config_destroy(&bench.config);
+}
+
+/* ---- failures ---- */
+
+static struct slice_model *load_from(struct random_weights *weights, struct slice slice, struct error *error) {
+    struct tensor_source source = random_source(weights);
+    return slice_load(weights->config, slice, &source, kernels_get("ref", NULL), NULL, NULL, error);
+}
+
+static void test_allocation_failures(void **state) {
+    (void)state;
+    struct model_config *config = config_new(configs[5]);
+    struct error error = {0};
+    uint64_t nth = 0;
+    struct slice_model *loaded = NULL;
+    while (!loaded) {
+        struct random_weights weights = {.config = config};
+        allocate_fail_nth(++nth);
+        loaded = load_from(&weights, (struct slice){0, 10}, &error);
+        allocate_fail_nth(0);
+        if (!loaded)
+            assert_error(&error, "no memory for");
+        release(weights.data);
+    }
+    assert_true(nth > 30); /* each matrix and vector of ten units was refused once */
+    allocate_fail_nth(1);
+    assert_null(workspace_new(loaded, 1, 1, &error));
+    allocate_fail_nth(0);
+    assert_error(&error, "bytes of activations of 1 items");
+    slice_unload(&loaded);
+    model_config_destroy(&config);
+}
+
+static void test_missing_tensors(void **state) {
+    (void)state;
+    struct model_config *config = config_new(configs[0]);
+    struct random_weights counting = {.config = config};
+    struct error error = {0};
+    struct slice_model *loaded = load_from(&counting, (struct slice){0, 10}, &error);
+    assert_non_null(loaded);
+    slice_unload(&loaded);
+    for (unsigned nth = 1; nth <= counting.finds; nth++) {
+        struct random_weights weights = {.config = config, .missing = nth};
+        assert_null(load_from(&weights, (struct slice){0, 10}, &error));
+        assert_error(&error, "unit ");
+        assert_error(&error, "no tensor ");
+        release(weights.data);
+    }
+    model_config_destroy(&config);
+}
+
+static bool cancel_at_half(void *context, uint64_t done, uint64_t total) {
+    unsigned *calls = context;
+    ++*calls;
+    return done < total / 2;
+}
+
+static void test_bad_slices_and_cancel(void **state) {
+    (void)state;
+    struct model_config *config = config_new(configs[0]);
+    struct random_weights weights = {.config = config};
+    struct tensor_source source = random_source(&weights);
+    struct error error = {0};
+    unsigned calls = 0;
+    assert_null(load_from(&weights, (struct slice){3, 3}, &error));
+    assert_error(&error, "slice [3, 3)");
+    assert_null(load_from(&weights, (struct slice){0, 11}, &error));
+    assert_error(&error, "want a range within [0, 10)");
+    assert_null(
+        slice_load(config, (struct slice){0, 10}, &source, kernels_get("ref", NULL), cancel_at_half, &calls, &error));
+    assert_error(&error, "cancelled");
+    assert_true(calls > 1 && calls < 40);
+    struct slice_model *loaded = load_from(&weights, (struct slice){0, 1}, &error);
+    assert_null(workspace_new(loaded, 0, 1, &error));
+    assert_null(workspace_new(loaded, MODEL_ITEMS_MAX + 1, 1, &error));
+    assert_error(&error, "want 1 to 4096");
+    slice_unload(&loaded);
+    model_config_destroy(&config);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_chains),
+        cmocka_unit_test(test_every_cut),
+        cmocka_unit_test(test_composition),
+        cmocka_unit_test(test_last_block_is_short),
+        cmocka_unit_test(test_weights_and_workspace),
+        cmocka_unit_test(test_timed),
+        cmocka_unit_test(test_allocation_failures),
+        cmocka_unit_test(test_missing_tensors),
+        cmocka_unit_test(test_bad_slices_and_cancel),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
