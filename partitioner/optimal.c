@@ -25,8 +25,9 @@
 #define SAME_SUM       1e-13               /* two sums of the same times in another order */
 #define BYTES_MOST     ((size_t)512 << 20) /* what one search may fill */
 #define CANDIDATE_MOST 4096
-#define REFUTE_ROUNDS  60
-#define RAISE_ROUNDS   120
+#define REFUTE_ROUNDS  150
+#define RAISE_ROUNDS   200
+#define RAISE_TURNS    3
 #define BEAM_WIDTH     48
 
 void solver_init(struct solver *solver, const struct problem *problem, double memory_scale,
@@ -200,26 +201,35 @@ static void take_shortest(struct solver *solver) {
     route_price(&solver->fleet, &route, &solver->best);
 }
 
-/* Least latency within the period; true when proven. */
+/* One search for less latency, under the best bounds known. */
+static enum search_result search_shorter(struct solver *solver, size_t width) {
+    struct label_bound bounds[] = {
+        {&solver->cheap, true, solver->best.latency_s * (1 + 2 * SAME_PERIOD)},
+        {&solver->feasible, false, RELAXATION_SLACK},
+    };
+    struct search_limits limits = solver->limits;
+    limits.width = width;
+    enum search_result result =
+        labels_search(&solver->labels, &solver->graph, bounds, 2, 2 * SAME_PERIOD, false, &limits);
+    if (result == SEARCH_FOUND)
+        take_shortest(solver);
+    return result;
+}
+
+/* Least latency within the period; true when proven. Better prices lead the beam to better plans, and the latency of a
+ * better plan is a better aim for the prices, so the two take turns until neither helps. */
 static bool shorten(struct solver *solver, double period) {
     graph_build(&solver->graph, period, GRAPH_FREE);
     relaxation_evaluate(&solver->feasible, &solver->graph);
     graph_build(&solver->graph, period, GRAPH_SECONDS);
-    relaxation_raise(&solver->cheap, &solver->graph, RAISE_ROUNDS, solver->best.latency_s);
-    for (size_t width = BEAM_WIDTH;; width = 0) {
-        struct label_bound bounds[] = {
-            {&solver->cheap, true, solver->best.latency_s * (1 + 2 * SAME_PERIOD)},
-            {&solver->feasible, false, RELAXATION_SLACK},
-        };
-        struct search_limits limits = solver->limits;
-        limits.width = width;
-        enum search_result result =
-            labels_search(&solver->labels, &solver->graph, bounds, 2, 2 * SAME_PERIOD, false, &limits);
-        if (result == SEARCH_FOUND)
-            take_shortest(solver);
-        if (width == 0 || result == SEARCH_GAVE_UP)
-            return width == 0 && result == SEARCH_FOUND;
+    for (unsigned turn = 0; turn < RAISE_TURNS; turn++) {
+        double before = solver->best.latency_s;
+        relaxation_raise(&solver->cheap, &solver->graph, RAISE_ROUNDS, before);
+        search_shorter(solver, BEAM_WIDTH);
+        if (turn > 0 && !(solver->best.latency_s < before))
+            break;
     }
+    return search_shorter(solver, 0) == SEARCH_FOUND;
 }
 
 bool policy_optimal(const struct problem *problem, const struct policy_options *options, struct plan *plan,

@@ -131,9 +131,11 @@ static uint32_t keep_row(struct reach *reach, const struct relaxation *relaxatio
     uint32_t group = states_group(states, states_use(states, states->group[from].key, type), &made);
     states->group[group].rest[0] = rest;
     states_add_block(states, group, (struct block){.from = from, .type = type, .data = reach->words_used});
-    float promise = promise_of(reach, relaxation, type, reach->row + reach->words_used, rest);
-    if (states->group[group].promise > promise)
-        states->group[group].promise = promise;
+    if (reach->beam) {
+        float promise = promise_of(reach, relaxation, type, reach->row + reach->words_used, rest);
+        if (states->group[group].promise > promise)
+            states->group[group].promise = promise;
+    }
     reach->words_used += reach->fleet->words;
     return group;
 }
@@ -235,6 +237,7 @@ static bool must_give_up(const struct reach *reach, const struct search_limits *
 enum search_result reach_search(struct reach *reach, const struct graph *graph, const struct relaxation *relaxation,
                                 const struct search_limits *limits, struct route *route) {
     struct states *states = &reach->states;
+    reach->beam = limits->width > 0;
     build_masks(reach, relaxation);
     begin(reach);
     uint32_t next = 0;

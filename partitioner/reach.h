@@ -18,6 +18,7 @@ struct reach {
     double *threshold; /* [types][cuts]: relaxation's togo, ascending */
     uint64_t *within;  /* [types][cuts + 1][words]: the cuts whose togo are the first k thresholds */
     uint16_t *order;   /* [cuts] */
+    bool beam;         /* the states must be compared with each other */
 };
 
 void reach_init(struct reach *reach, const struct fleet *fleet);

@@ -2,16 +2,20 @@
  *
  * Feasibility is a zero-sum game: one player mixes boards (prices that sum to 1), the other picks a route and pays for
  * the boards it uses. If the first can make every route cost more than 1, no plan exists, because a plan uses each
- * board at most once. Multiplicative weights find good mixes quickly: boards that the route uses too often become
- * dearer. For latency the bound is raised along subgradients (uses - count) with Polyak's step towards the cost of the
- * best plan known.
+ * board at most once. For latency the bound is to come as close as it can to the cost of the best plan known. Both
+ * times the bound is concave in the prices with slope (uses - count), and both times the value aimed at is known. On
+ * real fleets the best bound is mostly the optimum itself: the relaxation is as strong as the linear program over all
+ * routes.
  */
 #include "partitioner/relax.h"
 
 #include "base/allocate.h"
+#include "partitioner/ascent.h"
 
 #include <math.h>
 #include <string.h>
+
+#define REFUTE_TARGET 1.001 /* aim a little above what is needed: steps towards the limit itself become too short */
 
 void relaxation_init(struct relaxation *relaxation, const struct fleet *fleet) {
     memset(relaxation, 0, sizeof *relaxation);
@@ -117,74 +121,61 @@ bool relaxation_is_real(const struct relaxation *relaxation) {
 }
 
 static void normalise(struct relaxation *relaxation) {
+    const struct fleet *fleet = relaxation->fleet;
     double total = 0;
-    for (unsigned type = 0; type < relaxation->fleet->types; type++)
-        total += relaxation->fleet->count[type] * relaxation->price[type];
-    for (unsigned type = 0; type < relaxation->fleet->types; type++)
-        relaxation->price[type] /= total;
+    for (unsigned type = 0; type < fleet->types; type++)
+        total += fleet->count[type] * relaxation->price[type];
+    for (unsigned type = 0; type < fleet->types; type++)
+        relaxation->price[type] = total > 0 ? relaxation->price[type] / total : 1.0 / fleet->problem->boards;
+}
+
+/* uses, made orthogonal to count: along it the prices keep their sum. */
+static void slope_of_game(const struct relaxation *relaxation, double *slope) {
+    const struct fleet *fleet = relaxation->fleet;
+    double length = 0, along = 0;
+    for (unsigned type = 0; type < fleet->types; type++) {
+        length += (double)fleet->count[type] * fleet->count[type];
+        along += (double)relaxation->uses[type] * fleet->count[type];
+    }
+    for (unsigned type = 0; type < fleet->types; type++)
+        slope[type] = relaxation->uses[type] - fleet->count[type] * along / length;
 }
 
 enum relaxation_verdict relaxation_refute(struct relaxation *relaxation, const struct graph *graph, unsigned rounds) {
-    const struct fleet *fleet = relaxation->fleet;
-    double best = -1, best_price[PARTITIONER_BOARDS_MAX];
-    bool current = false; /* the tables belong to best_price */
-    for (unsigned round = 0; round < rounds; round++) {
+    struct ascent ascent;
+    double slope[PARTITIONER_BOARDS_MAX];
+    ascent_begin(&ascent, relaxation->fleet->types);
+    for (unsigned round = 0; round < rounds && !ascent_exhausted(&ascent); round++) {
         normalise(relaxation);
         relaxation_evaluate(relaxation, graph);
         if (relaxation->value > 1 + RELAXATION_SLACK)
             return RELAXATION_IMPOSSIBLE;
         if (relaxation_is_real(relaxation))
             return RELAXATION_REAL;
-        current = relaxation->value > best;
-        if (current) {
-            best = relaxation->value;
-            memcpy(best_price, relaxation->price, sizeof best_price);
-        }
-        double step = 0.4 / sqrt(round + 1.0);
-        for (unsigned type = 0; type < fleet->types; type++)
-            relaxation->price[type] *= exp(step * ((double)relaxation->uses[type] / fleet->count[type] - 1));
+        slope_of_game(relaxation, slope);
+        double gap = REFUTE_TARGET - relaxation->value;
+        ascent_note(&ascent, relaxation->price, relaxation->value);
+        ascent_step(&ascent, relaxation->price, slope, gap);
     }
-    memcpy(relaxation->price, best_price, sizeof best_price);
-    if (!current)
-        relaxation_evaluate(relaxation, graph);
+    memcpy(relaxation->price, ascent.price, sizeof ascent.price);
+    relaxation_evaluate(relaxation, graph);
     return RELAXATION_OPEN;
 }
 
-/* Moves the prices along uses - count, as far as would close the gap if the bound were linear, times `share`. */
-static void step_up(struct relaxation *relaxation, double gap, double share) {
-    const struct fleet *fleet = relaxation->fleet;
-    double length = 0;
-    for (unsigned type = 0; type < fleet->types; type++) {
-        double slope = (double)relaxation->uses[type] - fleet->count[type];
-        if (slope > 0 || relaxation->price[type] > 0)
-            length += slope * slope;
-    }
-    if (!(length > 0))
-        return;
-    for (unsigned type = 0; type < fleet->types; type++) {
-        double slope = (double)relaxation->uses[type] - fleet->count[type];
-        relaxation->price[type] = fmax(0, relaxation->price[type] + share * gap / length * slope);
-    }
-}
-
 void relaxation_raise(struct relaxation *relaxation, const struct graph *graph, unsigned rounds, double enough) {
-    double best = -INFINITY, best_price[PARTITIONER_BOARDS_MAX], share = 1;
-    unsigned stale = 0;
-    for (unsigned round = 0; round < rounds; round++) {
+    struct ascent ascent;
+    double slope[PARTITIONER_BOARDS_MAX];
+    ascent_begin(&ascent, relaxation->fleet->types);
+    for (unsigned round = 0; round < rounds && !ascent_exhausted(&ascent); round++) {
         relaxation_evaluate(relaxation, graph);
         double bound = relaxation->value - relaxation->total;
-        if (bound > best) {
-            best = bound;
-            memcpy(best_price, relaxation->price, sizeof best_price);
-            stale = 0;
-        } else if (++stale == 4) {
-            share /= 2;
-            stale = 0;
-        }
+        for (unsigned type = 0; type < relaxation->fleet->types; type++)
+            slope[type] = (double)relaxation->uses[type] - relaxation->fleet->count[type];
+        ascent_note(&ascent, relaxation->price, bound);
         if (!isfinite(bound) || bound >= enough)
             break;
-        step_up(relaxation, enough - bound, share);
+        ascent_step(&ascent, relaxation->price, slope, enough - bound);
     }
-    memcpy(relaxation->price, best_price, sizeof best_price);
+    memcpy(relaxation->price, ascent.price, sizeof ascent.price);
     relaxation_evaluate(relaxation, graph);
 }
