@@ -301,7 +301,7 @@ bool json_refuse(const struct json *value, struct error *error, const char *form
 }
 
 /* The member that a json_get_ needs. */
-static const struct json *need(const struct json *object, const char *key, struct error *error) {
+static const struct json *need(const struct json *object, const char *key, const char *want, struct error *error) {
     if (!json_as_object(object, error))
         return NULL;
     const struct json *value = json_find(object, key);
@@ -309,7 +309,8 @@ static const struct json *need(const struct json *object, const char *key, struc
         return value;
     char path[TEXT_BYTES] = "";
     write_path(object, path, sizeof path);
-    error_set(error, ERROR_INPUT, "%s: %s%s%s: missing", object->document->name, path, *path ? "." : "", key);
+    error_set(error, ERROR_INPUT, "%s: %s%s%s: missing, want %s", object->document->name, path, *path ? "." : "", key,
+              want);
     return NULL;
 }
 
@@ -383,33 +384,33 @@ static bool child_object(const struct json *value, const struct json **result, s
 
 bool json_get_integer(const struct json *object, const char *key, int64_t least, int64_t most, int64_t *result,
                       struct error *error) {
-    const struct json *value = need(object, key, error);
+    const struct json *value = need(object, key, "an integer", error);
     return value && json_as_integer(value, least, most, result, error);
 }
 
 bool json_get_number(const struct json *object, const char *key, double least, double most, double *result,
                      struct error *error) {
-    const struct json *value = need(object, key, error);
+    const struct json *value = need(object, key, "a number", error);
     return value && json_as_number(value, least, most, result, error);
 }
 
 bool json_get_boolean(const struct json *object, const char *key, bool *result, struct error *error) {
-    const struct json *value = need(object, key, error);
+    const struct json *value = need(object, key, "true or false", error);
     return value && json_as_boolean(value, result, error);
 }
 
 bool json_get_string(const struct json *object, const char *key, const char **result, struct error *error) {
-    const struct json *value = need(object, key, error);
+    const struct json *value = need(object, key, "a string", error);
     return value && json_as_string(value, result, error);
 }
 
 bool json_get_array(const struct json *object, const char *key, const struct json **result, struct error *error) {
-    const struct json *value = need(object, key, error);
+    const struct json *value = need(object, key, "an array", error);
     return value && child_array(value, result, error);
 }
 
 bool json_get_object(const struct json *object, const char *key, const struct json **result, struct error *error) {
-    const struct json *value = need(object, key, error);
+    const struct json *value = need(object, key, "an object", error);
     return value && child_object(value, result, error);
 }
 

@@ -1,8 +1,10 @@
 #!/usr/bin/env python3
-"""Makes the golden data of test/model/test_image.c and test_preprocess.c: what Pillow and transformers give for small pictures.
+"""Makes the golden data of test/model/test_image.c and test_preprocess.c: what Pillow and transformers give.
 
     python3 -m venv venv && venv/bin/pip install pillow==13.0.0 numpy transformers==5.23.0
-    venv/bin/python scripts/golden_images.py            from the root of the tree; overwrites test/data/images and .../preprocess
+    venv/bin/python scripts/golden_images.py
+
+Run it from the root of the tree; it overwrites test/data/images and test/data/preprocess.
 
 Everything is seeded, so a second run with the same versions changes nothing. Pixels are compared by BLAKE2b-256; the
 pixels expected of a JPEG are also kept as a PNG, because another libjpeg than Pillow's may differ by one level.
@@ -196,7 +198,8 @@ CONFIGS = {
     "vit_untyped": {"do_normalize": True, "do_resize": True, **HALVES, "size": 224},
     "vit_extractor": {"do_normalize": True, "do_resize": True, "feature_extractor_type": "ViTFeatureExtractor", **HALVES,
                       "resample": 2, "size": 224},
-    "vit": {"do_normalize": True, "do_rescale": True, "do_resize": True, **HALVES, "image_processor_type": "ViTImageProcessor",
+    "vit": {"do_normalize": True, "do_rescale": True, "do_resize": True, **HALVES,
+            "image_processor_type": "ViTImageProcessor",
             "resample": 2, "rescale_factor": 0.00392156862745098, "size": {"height": 384, "width": 384}},
     "vit_fast": {"do_convert_rgb": None, "crop_size": None, "do_center_crop": None, "data_format": "channels_first",
                  "image_processor_type": "ViTImageProcessorFast", "size": {"height": 224, "width": 224}, "resample": 3},

@@ -103,10 +103,10 @@ static void test_errors_name_the_path(void **state) {
     assert_false(json_get_integer(root, "hidden_size", 1, 65536, &integer, &error));
     assert_string_equal(error.text, "config.json: hidden_size: got -3, want an integer from 1 to 65536");
     assert_false(json_get_integer(root, "depth", 1, 2, &integer, &error));
-    assert_string_equal(error.text, "config.json: depth: missing");
+    assert_string_equal(error.text, "config.json: depth: missing, want an integer");
     assert_true(json_get_object(root, "inner", &child, &error));
     assert_false(json_get_boolean(child, "x", &boolean, &error));
-    assert_string_equal(error.text, "config.json: inner.x: missing");
+    assert_string_equal(error.text, "config.json: inner.x: missing, want true or false");
     assert_true(json_get_array(child, "a", &child, &error));
     assert_false(json_get_integer(json_at(child, 1), "b", 1, 2, &integer, &error));
     assert_string_equal(error.text, "config.json: inner.a[1].b: got 1.5, want an integer from 1 to 2");
