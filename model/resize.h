@@ -26,8 +26,7 @@ void resizer_destroy(struct resizer **resizer);
 
 /* Writes the whole input, scaled to width x height (at least 1 each), to output: height * width * 3 bytes that must not
  * overlap the input. Downscaling averages over all the pixels it covers (antialiasing). Fails only when no memory is
- * left for scratch: 3 bytes for each input row times output width, and some 16 bytes for each input or output column
- * and row. */
+ * left for scratch: the picture between the two passes, and the weights, some 16 bytes for each column and row. */
 bool resize(struct resizer *resizer, const struct image *input, enum resize_filter filter, size_t width, size_t height,
             uint8_t *output, struct error *error);
 
