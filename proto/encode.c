@@ -7,7 +7,6 @@
  * once, before anything is packed. */
 #include "proto/codec.h"
 
-#include "base/allocate.h"
 #include "proto/arena.h"
 #include "proto/check.h"
 #include "proto/stagecoach.pb-c.h"

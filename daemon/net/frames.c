@@ -191,30 +191,49 @@ static enum net_result peer_send(struct net_socket *socket, const struct net_pee
     return errno == EHOSTUNREACH ? NET_GONE : NET_AGAIN;
 }
 
+static void frames_close(zmq_msg_t *frame, unsigned count) {
+    for (unsigned i = 0; i < count; i++)
+        zmq_msg_close(&frame[i]); /* may call the pieces' released */
+}
+
+/* Wraps every piece, or none: then all are given back. */
+static bool pieces_wrap(const struct net_piece *pieces, unsigned count, zmq_msg_t *frame) {
+    unsigned wrapped = 0;
+    while (wrapped < count && piece_wrap(&pieces[wrapped], &frame[wrapped]))
+        wrapped++;
+    if (wrapped == count)
+        return true;
+    for (unsigned i = wrapped + 1; i < count; i++) /* the one that failed was given back already */
+        piece_release(&pieces[i]);
+    frames_close(frame, wrapped);
+    return false;
+}
+
+/* Hands `count` frames over. Only the `first` of a message may be refused. If the connection ends between
+ * two, libzmq drops the rest of the message, as it would a moment later, provided that it is offered every frame: hence
+ * no DONTWAIT for those that follow, and no early end. */
+static enum net_result frames_send(struct net_socket *socket, zmq_msg_t *frame, unsigned count, bool first) {
+    for (unsigned i = 0; i < count; i++) {
+        bool refusable = first && i == 0;
+        int flags = (i + 1 < count ? ZMQ_SNDMORE : 0) | (refusable ? ZMQ_DONTWAIT : 0);
+        if (frame_send(socket, &frame[i], flags) || !refusable)
+            continue;
+        frames_close(&frame[1], count - 1);
+        return NET_AGAIN;
+    }
+    return NET_OK;
+}
+
 enum net_result net_send(struct net_socket *socket, const struct net_peer *peer, const struct net_piece *pieces,
                          unsigned count) {
     assert(count >= 1 && count <= NET_FRAMES_MAX && (peer != NULL) == (socket->kind == NET_ROUTER));
     zmq_msg_t frame[NET_FRAMES_MAX];
-    unsigned wrapped = 0, sent = 0;
-    enum net_result result = NET_OK;
-    while (wrapped < count && piece_wrap(&pieces[wrapped], &frame[wrapped]))
-        wrapped++;
-    for (unsigned i = wrapped + 1; i < count; i++)
-        piece_release(&pieces[i]); /* the one that failed was given back already */
-    if (wrapped < count)
-        result = NET_AGAIN;
-    else if (peer)
-        result = peer_send(socket, peer);
-    /* Only the first frame may be refused. If the connection ends between two frames, libzmq drops the rest of the
-     * message, as it would a moment later, provided that it is offered every frame: hence no DONTWAIT for them, and no
-     * early end. */
-    for (; result == NET_OK && sent < count; sent++) {
-        int flags = (sent + 1 < count ? ZMQ_SNDMORE : 0) | (sent == 0 && !peer ? ZMQ_DONTWAIT : 0);
-        if (!frame_send(socket, &frame[sent], flags) && sent == 0 && !peer)
-            result = NET_AGAIN;
-    }
-    for (unsigned i = sent; i < wrapped; i++)
-        zmq_msg_close(&frame[i]);
+    if (!pieces_wrap(pieces, count, frame))
+        return NET_AGAIN;
+    enum net_result result = peer ? peer_send(socket, peer) : NET_OK;
+    if (result == NET_OK)
+        return frames_send(socket, frame, count, !peer);
+    frames_close(frame, count);
     return result;
 }
 
