@@ -25,6 +25,7 @@
 #define SAME_SUM       1e-13               /* two sums of the same times in another order */
 #define BYTES_MOST     ((size_t)512 << 20) /* what one search may fill */
 #define CANDIDATE_MOST 4096
+#define BRACKET_ROUNDS 60
 #define REFUTE_ROUNDS  150
 #define RAISE_ROUNDS   200
 #define RAISE_TURNS    3
@@ -89,9 +90,9 @@ static enum search_result search(struct solver *solver, size_t width) {
 }
 
 /* Asks the relaxation alone about a period. */
-static enum relaxation_verdict refute(struct solver *solver, double period) {
+static enum relaxation_verdict refute(struct solver *solver, double period, unsigned rounds) {
     graph_build(&solver->graph, period, GRAPH_FREE);
-    enum relaxation_verdict verdict = relaxation_refute(&solver->feasible, &solver->graph, REFUTE_ROUNDS);
+    enum relaxation_verdict verdict = relaxation_refute(&solver->feasible, &solver->graph, rounds);
     if (verdict == RELAXATION_IMPOSSIBLE)
         solver->impossible = fmax(solver->impossible, period);
     if (verdict == RELAXATION_REAL)
@@ -100,13 +101,16 @@ static enum relaxation_verdict refute(struct solver *solver, double period) {
 }
 
 enum search_result solver_try(struct solver *solver, double period, size_t width) {
-    enum relaxation_verdict verdict = refute(solver, period);
-    if (verdict == RELAXATION_IMPOSSIBLE)
+    if (refute(solver, period, REFUTE_ROUNDS) == RELAXATION_IMPOSSIBLE)
         return SEARCH_NONE;
     if (solver->best.period_s <= period)
         return SEARCH_FOUND;
-    enum search_result result = search(solver, width);
-    if (result == SEARCH_NONE && width == 0)
+    enum search_result result = SEARCH_NONE;
+    if (width != 0)
+        result = search(solver, width);
+    else if (search(solver, BEAM_WIDTH) == SEARCH_FOUND)
+        result = SEARCH_FOUND;
+    else if ((result = search(solver, 0)) == SEARCH_NONE)
         solver->impossible = fmax(solver->impossible, period);
     return result;
 }
@@ -123,15 +127,19 @@ static void guess_prices(struct solver *solver, double *period) {
     *period = 1 / speed;
 }
 
-/* The largest period, to `ratio`, that the relaxation refutes, starting from a guess. */
+/* The smallest period, to `ratio`, that the relaxation does not refute, starting from a guess. Where it leaves a period
+ * open its value says about how much too long that is. */
 static double refute_up_to(struct solver *solver, double guess, double ratio) {
     double low = 0, high = INFINITY, period = guess;
     while (!(high <= low * ratio) && period > 1e-12 * solver->longest && period < 2 * solver->longest) {
-        if (refute(solver, period) == RELAXATION_IMPOSSIBLE)
+        bool impossible = refute(solver, period, BRACKET_ROUNDS) == RELAXATION_IMPOSSIBLE;
+        if (impossible)
             low = period;
         else
             high = fmin(period, solver->best.period_s);
-        period = low == 0 ? high * 0.7 : high == INFINITY ? low * 1.4 : sqrt(low * high);
+        double middle = high == INFINITY ? low * 1.4 : low == 0 ? high * 0.7 : sqrt(low * high);
+        double aim = impossible ? middle : period * fmin(solver->feasible.value, 1) / sqrt(ratio);
+        period = aim > low * sqrt(ratio) && aim < high / sqrt(ratio) ? aim : middle;
     }
     return high < INFINITY ? high : period;
 }
@@ -155,25 +163,24 @@ static bool bracket(struct solver *solver) {
 }
 
 /* The next period to decide, strictly between what is refuted and what is found; false when there is none: the period
- * is proven. */
+ * is proven. Refuting takes ever longer the closer a period comes to the optimum, and longest above it, so the periods
+ * tried lie near the lower end. */
 static bool next_period(struct solver *solver, double *period) {
     double above = solver->impossible, below = solver->best.period_s * (1 - SAME_SUM);
     bool all = candidates_between(&solver->candidates, &solver->fleet, above, below, CANDIDATE_MOST);
-    if (solver->candidates.count == 0)
+    size_t count = solver->candidates.count;
+    if (count == 0)
         return false;
-    *period = all ? solver->candidates.seconds[solver->candidates.count / 2] : above + (below - above) / 2;
+    *period = all ? solver->candidates.seconds[count / 4] : above + (below - above) / 4;
     return true;
 }
 
 /* Bisects until the period is proven (true) or the limits are reached. */
 static bool narrow(struct solver *solver) {
     double period;
-    while (next_period(solver, &period)) {
-        if (solver_try(solver, period, BEAM_WIDTH) == SEARCH_FOUND || solver->impossible >= period)
-            continue;
+    while (next_period(solver, &period))
         if (solver_try(solver, period, 0) == SEARCH_GAVE_UP)
             return false;
-    }
     return true;
 }
 
@@ -201,10 +208,10 @@ static void take_shortest(struct solver *solver) {
     route_price(&solver->fleet, &route, &solver->best);
 }
 
-/* One search for less latency, under the best bounds known. */
-static enum search_result search_shorter(struct solver *solver, size_t width) {
+/* One search for a latency of at most `limit`, under the best bounds known. */
+static enum search_result search_shorter(struct solver *solver, size_t width, double limit) {
     struct label_bound bounds[] = {
-        {&solver->cheap, true, solver->best.latency_s * (1 + 2 * SAME_PERIOD)},
+        {&solver->cheap, true, limit},
         {&solver->feasible, false, RELAXATION_SLACK},
     };
     struct search_limits limits = solver->limits;
@@ -216,20 +223,33 @@ static enum search_result search_shorter(struct solver *solver, size_t width) {
     return result;
 }
 
-/* Least latency within the period; true when proven. Better prices lead the beam to better plans, and the latency of a
- * better plan is a better aim for the prices, so the two take turns until neither helps. */
+/* Prices and plans for the latency. Better prices lead the beam to better plans, and the latency of a better plan is a
+ * better aim for the prices, so the two take turns until neither helps. Returns the lower bound. */
+static double approach(struct solver *solver) {
+    for (unsigned turn = 0; turn < RAISE_TURNS; turn++) {
+        double before = solver->best.latency_s;
+        relaxation_raise(&solver->cheap, &solver->graph, RAISE_ROUNDS, before);
+        search_shorter(solver, BEAM_WIDTH, before * (1 + 2 * SAME_PERIOD));
+        if (turn > 0 && !(solver->best.latency_s < before))
+            break;
+    }
+    return solver->cheap.value - solver->cheap.total;
+}
+
+/* Least latency within the period; true when proven. The bound is mostly tight, so the exact search first looks for a
+ * plan very close to it, which takes almost no time; only if there is none it looks further, in the end as far as the
+ * best plan known. */
 static bool shorten(struct solver *solver, double period) {
     graph_build(&solver->graph, period, GRAPH_FREE);
     relaxation_evaluate(&solver->feasible, &solver->graph);
     graph_build(&solver->graph, period, GRAPH_SECONDS);
-    for (unsigned turn = 0; turn < RAISE_TURNS; turn++) {
-        double before = solver->best.latency_s;
-        relaxation_raise(&solver->cheap, &solver->graph, RAISE_ROUNDS, before);
-        search_shorter(solver, BEAM_WIDTH);
-        if (turn > 0 && !(solver->best.latency_s < before))
-            break;
+    double bound = approach(solver);
+    enum search_result result = SEARCH_NONE;
+    for (double share = 1.0 / 256; result == SEARCH_NONE && share <= 1; share *= 4) {
+        double limit = bound + share * (solver->best.latency_s - bound);
+        result = search_shorter(solver, 0, limit * (1 + 2 * SAME_PERIOD));
     }
-    return search_shorter(solver, 0) == SEARCH_FOUND;
+    return result == SEARCH_FOUND;
 }
 
 bool policy_optimal(const struct problem *problem, const struct policy_options *options, struct plan *plan,
