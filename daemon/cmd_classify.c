@@ -1,7 +1,6 @@
 /* stagecoach classify: image files through a model in this one process. Files are taken in microbatches; one that cannot be read or
  * decoded gets its error line and does not stop the others. Answers come out in the order of the files. */
 #include "base/allocate.h"
-#include "base/file.h"
 #include "daemon/commands.h"
 #include "daemon/whole_model.h"
 #include "daemon/output.h"
@@ -27,7 +26,7 @@ static void prepare(struct whole_model *whole, struct preparer *preparer, const 
     void *bytes;
     size_t size;
     place->ok = false;
-    if (!file_read(file, MESSAGE_FILE_MAX, &bytes, &size, &place->error))
+    if (!command_read_file(file, &bytes, &size, &place->error))
         return;
     place->ok = prepare_image(preparer, bytes, size, whole->pixels + *rows * whole->pixel_bytes, &place->error);
     if (place->ok)

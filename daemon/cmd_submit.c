@@ -5,7 +5,6 @@
  * to one file, or to the coordinator half-way, every file gets its line.
  */
 #include "base/allocate.h"
-#include "base/file.h"
 #include "base/mono.h"
 #include "daemon/client.h"
 #include "daemon/commands.h"
@@ -81,11 +80,8 @@ static bool send_next(struct session *session) {
     if (!net_writable(session->client.socket))
         return false;
     session->sent++;
-    if (!file_read(session->files[index % session->file_count], MESSAGE_FILE_MAX, &bytes, &size, &error)) {
-        /* the line names the file already */
-        const char *file = session->files[index % session->file_count];
-        size_t prefix = strncmp(error.text, file, strlen(file)) == 0 ? strlen(file) + 2 : 0;
-        finish_with_error(session, index, error.text + (prefix < strlen(error.text) ? prefix : 0));
+    if (!command_read_file(session->files[index % session->file_count], &bytes, &size, &error)) {
+        finish_with_error(session, index, error.text);
         return true;
     }
     const struct message message = {.type = MESSAGE_SUBMIT,

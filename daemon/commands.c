@@ -1,9 +1,13 @@
 /* Small things that several subcommands need; see commands.h. */
 #include "daemon/commands.h"
 
+#include "base/file.h"
+#include "proto/message.h"
+
 #include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 int command_fail(const struct error *error) {
     fprintf(stderr, "stagecoach: %s\n", error->text);
@@ -23,4 +27,13 @@ unsigned thread_count(unsigned option) {
         return 1;
     int count = CPU_COUNT(&set);
     return count < 1 ? 1 : count > 256 ? 256 : (unsigned)count;
+}
+
+bool command_read_file(const char *path, void **contents, size_t *size, struct error *error) {
+    if (file_read(path, MESSAGE_FILE_MAX, contents, size, error))
+        return true;
+    size_t name = strlen(path);
+    if (strncmp(error->text, path, name) == 0 && strncmp(error->text + name, ": ", 2) == 0)
+        memmove(error->text, error->text + name + 2, strlen(error->text + name + 2) + 1);
+    return false;
 }

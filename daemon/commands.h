@@ -19,4 +19,8 @@ const char *coordinator_endpoint(const char *option);
 /* Threads asked for, or as many as this process may run on. */
 unsigned thread_count(unsigned option);
 
+/* Reads an image file named by the user, of at most MESSAGE_FILE_MAX bytes; contents from allocate. The error does not repeat the
+ * name: it goes into a line that starts with it. */
+bool command_read_file(const char *path, void **contents, size_t *size, struct error *error);
+
 #endif

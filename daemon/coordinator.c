@@ -13,13 +13,11 @@
 #include "base/file.h"
 #include "base/log.h"
 #include "daemon/coordinator_internal.h"
+#include "daemon/signals.h"
 
-#include <errno.h>
-#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/random.h>
-#include <sys/signalfd.h>
 #include <unistd.h>
 
 #define CONTROL_QUEUE 4096
@@ -209,8 +207,7 @@ static void read_events(struct coordinator *c, struct net_socket *socket) {
 }
 
 static void read_signals(struct coordinator *c) {
-    struct signalfd_siginfo info;
-    while (read(c->signals, &info, sizeof info) == (ssize_t)sizeof info) {
+    while (signals_read(c->signals)) {
         if (c->shutdown)
             c->stop = true;
         else
@@ -266,17 +263,6 @@ static bool turn(struct coordinator *c, struct error *error) {
 }
 
 /* ---- start and end ---- */
-
-static bool open_signals(struct coordinator *c, struct error *error) {
-    sigset_t set;
-    sigemptyset(&set);
-    sigaddset(&set, SIGTERM);
-    sigaddset(&set, SIGINT);
-    /* before any thread is made, so that all inherit the mask and signals arrive only here */
-    if (pthread_sigmask(SIG_BLOCK, &set, NULL) != 0 || (c->signals = signalfd(-1, &set, SFD_NONBLOCK | SFD_CLOEXEC)) < 0)
-        return error_set_errno(error, "signals");
-    return true;
-}
 
 static bool open_model(struct coordinator *c, struct error *error) {
     c->model = model_open(c->options->model, error);
@@ -359,7 +345,7 @@ bool coordinator_run(const struct coordinator_options *options, struct error *er
     c->encoded = arena_new(ARENA_LIMIT);
     pthread_mutex_init(&c->buffers_lock, NULL);
     bool ok = getrandom(&c->cluster, sizeof c->cluster, 0) == (ssize_t)sizeof c->cluster || error_set_errno(error, "getrandom");
-    ok = ok && open_signals(c, error) && open_model(c, error) && open_sockets(c, error);
+    ok = ok && (c->signals = signals_open(error)) >= 0 && open_model(c, error) && open_sockets(c, error);
     if (ok) {
         set_up_core(c);
         log_info("%s, %u units, listening on %s", model_architecture(c->config), model_units(c->config),
