@@ -77,16 +77,16 @@ $(BUILD)/%.o: %.c $(BUILD)/flags
 # vector code is compiled for its instruction set and called only after a run-time check (kernels/dispatch.c)
 MACHINE := $(shell $(CC) -dumpmachine 2>/dev/null)
 ifneq ($(filter x86_64%,$(MACHINE)),)
-FLAGS_AVX2   := -O3 -mavx2 -mfma -mf16c
-FLAGS_AVX512 := -O3 -mavx512f -mavx512bw -mavx512dq -mavx512vl -mavx2 -mfma -mf16c
+FLAGS_AVX2   := -mavx2 -mfma -mf16c
+FLAGS_AVX512 := -mavx512f -mavx512bw -mavx512dq -mavx512vl -mavx2 -mfma -mf16c
 endif
-FLAGS_NEON   := -O3
-$(BUILD)/kernels/vector/avx2%:   CFLAGS_FILE = $(FLAGS_AVX2)
-$(BUILD)/kernels/vector/avx512%: CFLAGS_FILE = $(FLAGS_AVX512)
-$(BUILD)/kernels/vector/neon%:   CFLAGS_FILE = $(FLAGS_NEON)
+OPTIMISE_VECTOR ?= -O3
+$(BUILD)/kernels/vector/%:       CFLAGS_FILE = $(OPTIMISE_VECTOR)
+$(BUILD)/kernels/vector/avx2%:   CFLAGS_FILE = $(OPTIMISE_VECTOR) $(FLAGS_AVX2)
+$(BUILD)/kernels/vector/avx512%: CFLAGS_FILE = $(OPTIMISE_VECTOR) $(FLAGS_AVX512)
 
 # everything is compiled again when the compiler or its flags change
-STAMP = $(CC) $(MACHINE) $(CFLAGS_ALL) $(LDFLAGS) $(EXTERNAL) $(FLAGS_AVX2) $(FLAGS_AVX512) $(FLAGS_NEON)
+STAMP = $(CC) $(MACHINE) $(CFLAGS_ALL) $(LDFLAGS) $(EXTERNAL) $(OPTIMISE_VECTOR) $(FLAGS_AVX2) $(FLAGS_AVX512)
 .PHONY: FORCE
 $(BUILD)/flags: FORCE
 	@$(shell mkdir -p $(@D))$(file >$@.new,$(STAMP))if cmp -s $@.new $@; then rm $@.new; else mv $@.new $@; fi

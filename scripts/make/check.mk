@@ -8,7 +8,7 @@ check-fast: ## the half of `check` that takes seconds
 tidy: ## clang-tidy
 	+@scripts/check tidy
 
-VARIANT = $(MAKE) --no-print-directory WERROR= OPTIMISE=-O1
+VARIANT = $(MAKE) --no-print-directory WERROR= OPTIMISE=-O1 OPTIMISE_VECTOR=-O1
 test-asan: ## every test under AddressSanitizer and UndefinedBehaviorSanitizer
 	+@ASAN_OPTIONS=detect_stack_use_after_return=1:strict_string_checks=1 UBSAN_OPTIONS=print_stacktrace=1 \
 	  $(VARIANT) test BUILD=build-asan CFLAGS='-fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer'
