@@ -247,6 +247,7 @@ static void on_progressed(const struct stage_core *core, const struct stage_even
 static void on_load_over(struct stage_core *core, const struct stage_event *event, struct stage_effects *effects) {
     bool wanted = core->state == STAGE_LOADING;
     core->loader_busy = core->loader_cancelled = false;
+    memset(core->chunk, 0, sizeof core->chunk); /* after a failure some may be on their way */
     if (!wanted)
         return;
     if (event->type != STAGE_LOADED) {
@@ -366,9 +367,12 @@ static void on_computed(struct stage_core *core, const struct stage_event *event
         reject_malformed(core, "a microbatch whose checksum does not fit", effects);
         return;
     }
-    /* only now: a damaged header must not make what follows it look old */
-    if (input->header.sequence.number > core->newest.number)
-        core->newest = input->header.sequence;
+    if (input->header.sequence.number <= core->newest.number) { /* what follows expects order */
+        core->rejected.stale++;
+        effects->fault = "a microbatch that came after a newer one";
+        return;
+    }
+    core->newest = input->header.sequence; /* only now: a damaged header must not make what follows it look old */
     core->microbatches++;
     core->items += input->header.items;
     core->busy_ns += event->busy_ns;

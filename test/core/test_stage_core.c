@@ -1,0 +1,532 @@
+/* The stage's state machine: what each event does in each state, the ways of microbatches and of chunks, and random
+ * histories in which a model of worker, loader and network keeps account beside the core. STAGE_STORM_SEED replays one
+ * history. */
+#include "test/core/stage_fixture.h"
+
+/* ---- state x event ---- */
+
+struct row {
+    enum stage_state before;
+    struct stage_event event;
+    enum stage_state after;
+    unsigned count;
+    enum stage_effect_type effects[4];
+};
+
+static const struct row table[] = {
+    {STAGE_JOINING, {.type = STAGE_OPENED}, STAGE_JOINING, 1, {STAGE_SAY_HELLO}},
+    {STAGE_JOINING, {.type = STAGE_CLOSED}, STAGE_JOINING, 0, {0}},
+    {STAGE_JOINING, {.type = STAGE_WELCOMED, .cluster = 1}, STAGE_JOINING, 0, {0}}, /* nobody was asked */
+    {STAGE_JOINING, {.type = STAGE_REFUSED, .again = true}, STAGE_JOINING, 0, {0}},
+    {STAGE_JOINING, {.type = STAGE_REFUSED}, STAGE_GONE, 1, {STAGE_EXIT}},
+    {STAGE_JOINING, {.type = STAGE_ASSIGNED, .epoch = {9}}, STAGE_JOINING, 0, {0}},
+    {STAGE_JOINING, {.type = STAGE_SHUTDOWN}, STAGE_GONE, 1, {STAGE_EXIT}},
+    {STAGE_JOINING, {.type = STAGE_RELEASED}, STAGE_JOINING, 0, {0}},
+    {STAGE_JOINING, {.type = STAGE_TICK}, STAGE_JOINING, 0, {0}},
+    {STAGE_IDLE, {.type = STAGE_TICK}, STAGE_IDLE, 1, {STAGE_SAY_HEARTBEAT}},
+    {STAGE_IDLE, {.type = STAGE_CLOSED}, STAGE_JOINING, 0, {0}},
+    {STAGE_IDLE, {.type = STAGE_OPENED}, STAGE_JOINING, 1, {STAGE_SAY_HELLO}},
+    {STAGE_IDLE, {.type = STAGE_WELCOMED, .cluster = CLUSTER}, STAGE_IDLE, 0, {0}},
+    {STAGE_IDLE, {.type = STAGE_REFUSED, .again = true}, STAGE_JOINING, 1, {STAGE_SAY_HELLO}},
+    {STAGE_IDLE, {.type = STAGE_ASSIGNED, .epoch = {1}}, STAGE_LOADING, 2, {STAGE_LOAD, STAGE_OPEN_NEXT}},
+    {STAGE_IDLE, {.type = STAGE_ASSIGNED, .epoch = {0}}, STAGE_IDLE, 0, {0}},
+    {STAGE_IDLE, {.type = STAGE_TOLD_SERVE, .epoch = {0}}, STAGE_IDLE, 0, {0}},
+    {STAGE_IDLE, {.type = STAGE_SHUTDOWN}, STAGE_IDLE, 1, {STAGE_SAY_LEAVE}},
+    {STAGE_IDLE, {.type = STAGE_RELEASED}, STAGE_IDLE, 0, {0}},
+    {STAGE_CLEARING, {.type = STAGE_LOAD_ENDED}, STAGE_LOADING, 2, {STAGE_LOAD, STAGE_OPEN_NEXT}},
+    {STAGE_CLEARING, {.type = STAGE_LOADED, .in = &cut, .out = &cut}, STAGE_LOADING, 2, {STAGE_LOAD, STAGE_OPEN_NEXT}},
+    {STAGE_CLEARING, {.type = STAGE_LOAD_FAILED, .text = "x"}, STAGE_LOADING, 2, {STAGE_LOAD, STAGE_OPEN_NEXT}},
+    {STAGE_CLEARING, {.type = STAGE_WANTED}, STAGE_CLEARING, 0, {0}},
+    {STAGE_CLEARING, {.type = STAGE_PROGRESSED}, STAGE_CLEARING, 0, {0}},
+    {STAGE_CLEARING, {.type = STAGE_ASSIGNED, .epoch = {3}}, STAGE_CLEARING, 0, {0}}, /* cancelled already */
+    {STAGE_CLEARING, {.type = STAGE_ASSIGNED, .epoch = {2}}, STAGE_CLEARING, 0, {0}},
+    {STAGE_CLEARING, {.type = STAGE_CLOSED}, STAGE_JOINING, 0, {0}},
+    {STAGE_LOADING, {.type = STAGE_WANTED}, STAGE_LOADING, 1, {STAGE_FETCH}},
+    {STAGE_LOADING, {.type = STAGE_PROGRESSED}, STAGE_LOADING, 1, {STAGE_SAY_PROGRESS}},
+    {STAGE_LOADING, {.type = STAGE_LOADED, .in = &cut, .out = &cut}, STAGE_READY, 1, {STAGE_SAY_READY}},
+    {STAGE_LOADING, {.type = STAGE_LOAD_FAILED, .text = "x"}, STAGE_IDLE, 2, {STAGE_SAY_FAILED, STAGE_CLOSE_NEXT}},
+    {STAGE_LOADING,
+     {.type = STAGE_NEXT_FAILED, .text = "x"},
+     STAGE_IDLE,
+     3,
+     {STAGE_SAY_FAILED, STAGE_CANCEL, STAGE_CLOSE_NEXT}},
+    {STAGE_LOADING, {.type = STAGE_ASSIGNED, .epoch = {2}}, STAGE_CLEARING, 2, {STAGE_CANCEL, STAGE_CLOSE_NEXT}},
+    {STAGE_LOADING, {.type = STAGE_ASSIGNED, .epoch = {1}}, STAGE_LOADING, 0, {0}},
+    {STAGE_LOADING, {.type = STAGE_CLOSED}, STAGE_JOINING, 2, {STAGE_CANCEL, STAGE_CLOSE_NEXT}},
+    {STAGE_LOADING, {.type = STAGE_TOLD_SERVE, .epoch = {1}}, STAGE_LOADING, 0, {0}},
+    {STAGE_LOADING, {.type = STAGE_SHUTDOWN}, STAGE_LOADING, 1, {STAGE_SAY_LEAVE}},
+    {STAGE_READY, {.type = STAGE_TOLD_SERVE, .epoch = {1}}, STAGE_SERVING, 0, {0}},
+    {STAGE_READY, {.type = STAGE_TOLD_SERVE, .epoch = {7}}, STAGE_READY, 0, {0}},
+    {STAGE_READY,
+     {.type = STAGE_ASSIGNED, .epoch = {2}},
+     STAGE_LOADING,
+     3,
+     {STAGE_CLOSE_NEXT, STAGE_LOAD, STAGE_OPEN_NEXT}},
+    {STAGE_READY, {.type = STAGE_CLOSED}, STAGE_JOINING, 1, {STAGE_CLOSE_NEXT}},
+    {STAGE_READY, {.type = STAGE_SHUTDOWN}, STAGE_READY, 1, {STAGE_SAY_LEAVE}},
+    {STAGE_SERVING, {.type = STAGE_TOLD_SERVE, .epoch = {1}}, STAGE_SERVING, 0, {0}},
+    {STAGE_SERVING,
+     {.type = STAGE_ASSIGNED, .epoch = {2}},
+     STAGE_LOADING,
+     3,
+     {STAGE_CLOSE_NEXT, STAGE_LOAD, STAGE_OPEN_NEXT}},
+    {STAGE_SERVING, {.type = STAGE_CLOSED}, STAGE_JOINING, 1, {STAGE_CLOSE_NEXT}},
+    {STAGE_SERVING, {.type = STAGE_WELCOMED, .cluster = CLUSTER}, STAGE_SERVING, 0, {0}},
+    {STAGE_SERVING, {.type = STAGE_WELCOMED, .cluster = 5}, STAGE_IDLE, 1, {STAGE_CLOSE_NEXT}},
+    {STAGE_SERVING, {.type = STAGE_REFUSED, .again = true}, STAGE_JOINING, 2, {STAGE_CLOSE_NEXT, STAGE_SAY_HELLO}},
+    {STAGE_SERVING, {.type = STAGE_REFUSED}, STAGE_GONE, 2, {STAGE_CLOSE_NEXT, STAGE_EXIT}},
+    {STAGE_SERVING, {.type = STAGE_SHUTDOWN}, STAGE_SERVING, 1, {STAGE_SAY_LEAVE}},
+    {STAGE_SERVING, {.type = STAGE_RELEASED}, STAGE_SERVING, 0, {0}},
+    {STAGE_SERVING, {.type = STAGE_WRITABLE}, STAGE_SERVING, 0, {0}},
+    {STAGE_GONE, {.type = STAGE_OPENED}, STAGE_GONE, 0, {0}},
+    {STAGE_GONE, {.type = STAGE_TICK}, STAGE_GONE, 0, {0}},
+    {STAGE_GONE, {.type = STAGE_SHUTDOWN}, STAGE_GONE, 0, {0}},
+    {STAGE_GONE, {.type = STAGE_ASSIGNED, .epoch = {9}}, STAGE_GONE, 0, {0}},
+};
+
+static void test_table(void **state) {
+    (void)state;
+    for (size_t i = 0; i < sizeof table / sizeof table[0]; i++) {
+        const struct row *row = &table[i];
+        struct fixture fixture = in_state(row->before);
+        step(&fixture, &row->event);
+        if (fixture.core.state != row->after || fixture.effects.count != row->count)
+            fail_msg("row %zu: event %d in %s: got %s and %u effects", i, (int)row->event.type,
+                     stage_state_name(row->before), stage_state_name(fixture.core.state), fixture.effects.count);
+        expect(&fixture, row->count, row->effects);
+    }
+}
+
+/* ---- the coordinator ---- */
+
+static void test_hello_is_repeated(void **state) {
+    (void)state;
+    struct fixture fixture = in_state(STAGE_JOINING);
+    mono_t deadline;
+    assert_false(stage_core_deadline(&fixture.core, &deadline));
+    happen(&fixture, STAGE_OPENED);
+    assert_true(stage_core_deadline(&fixture.core, &deadline));
+    happen(&fixture, STAGE_TICK);
+    EXPECT_NOTHING(&fixture);
+    fixture.now = deadline;
+    happen(&fixture, STAGE_TICK);
+    EXPECT(&fixture, STAGE_SAY_HELLO);
+    /* "not now": sooner than without any answer */
+    step(&fixture, &(struct stage_event){.type = STAGE_REFUSED, .again = true});
+    EXPECT_NOTHING(&fixture);
+    fixture.now = mono_after(fixture.now, MONO_SECOND);
+    happen(&fixture, STAGE_TICK);
+    EXPECT(&fixture, STAGE_SAY_HELLO);
+}
+
+static void test_heartbeats(void **state) {
+    (void)state;
+    struct fixture fixture = in_state(STAGE_SERVING);
+    happen(&fixture, STAGE_TICK);
+    EXPECT(&fixture, STAGE_SAY_HEARTBEAT);
+    happen(&fixture, STAGE_TICK);
+    EXPECT_NOTHING(&fixture);
+    mono_t deadline;
+    assert_true(stage_core_deadline(&fixture.core, &deadline));
+    assert_int_equal(mono_since(deadline, fixture.now), 500 * MONO_MS);
+    fixture.now = deadline;
+    arrive(&fixture, 1);
+    computed(&fixture, 0, 0);
+    struct message_heartbeat heartbeat = stage_core_heartbeat(&fixture.core, fixture.now);
+    assert_int_equal(heartbeat.epoch.number, 1);
+    assert_int_equal(heartbeat.microbatches, 1);
+    assert_int_equal(heartbeat.items, 2);
+    assert_int_equal(heartbeat.busy_ns, 1000);
+    assert_int_equal(heartbeat.serving_ns, 500 * MONO_MS);
+}
+
+/* A coordinator that starts anew counts epochs from 1 again. */
+static void test_reconnection(void **state) {
+    (void)state;
+    struct fixture fixture = in_state(STAGE_SERVING);
+    arrive(&fixture, 1);
+    arrive(&fixture, 2);
+    happen(&fixture, STAGE_CLOSED);
+    EXPECT(&fixture, STAGE_CLOSE_NEXT);
+    assert_int_equal(stage_core_heartbeat(&fixture.core, fixture.now).epoch.number, 0);
+    happen(&fixture, STAGE_OPENED);
+    EXPECT(&fixture, STAGE_SAY_HELLO);
+    welcome(&fixture, CLUSTER + 1);
+    assign(&fixture, 1);
+    EXPECT_NOTHING(&fixture); /* two microbatches are still being computed */
+    assert_int_equal(fixture.core.state, STAGE_CLEARING);
+    computed(&fixture, 0, 0);
+    EXPECT(&fixture, STAGE_DROP);
+    computed(&fixture, 1, 1);
+    EXPECT(&fixture, STAGE_DROP, STAGE_LOAD, STAGE_OPEN_NEXT);
+    assert_int_equal(fixture.core.microbatches, 0);
+}
+
+static void test_shutdown_everywhere(void **state) {
+    (void)state;
+    for (enum stage_state from = STAGE_IDLE; from <= STAGE_SERVING; from++) {
+        struct fixture fixture = in_state(from);
+        happen(&fixture, STAGE_SHUTDOWN);
+        EXPECT(&fixture, STAGE_SAY_LEAVE);
+        struct fixture released = fixture, again = fixture, closed = fixture, patient = fixture;
+        happen(&released, STAGE_RELEASED);
+        assert_non_null(effect_find(&released, STAGE_EXIT));
+        happen(&again, STAGE_SHUTDOWN);
+        assert_non_null(effect_find(&again, STAGE_EXIT));
+        happen(&closed, STAGE_CLOSED);
+        assert_non_null(effect_find(&closed, STAGE_EXIT));
+        patient.now = mono_after(patient.now, 30 * MONO_SECOND - 1);
+        happen(&patient, STAGE_TICK);
+        assert_null(effect_find(&patient, STAGE_EXIT));
+        patient.now = mono_after(patient.now, 1);
+        happen(&patient, STAGE_TICK);
+        assert_non_null(effect_find(&patient, STAGE_EXIT));
+    }
+}
+
+static void test_leaving_goes_on_serving(void **state) {
+    (void)state;
+    struct fixture fixture = in_state(STAGE_SERVING);
+    happen(&fixture, STAGE_SHUTDOWN);
+    arrive(&fixture, 1);
+    EXPECT(&fixture, STAGE_KEEP, STAGE_COMPUTE);
+    computed(&fixture, 0, 0);
+    EXPECT(&fixture, STAGE_DROP, STAGE_SEND);
+    assign(&fixture, 2); /* crossed our wish on its way */
+    EXPECT_NOTHING(&fixture);
+}
+
+/* ---- microbatches ---- */
+
+static void test_a_microbatch(void **state) {
+    (void)state;
+    struct fixture fixture = in_state(STAGE_SERVING);
+    struct data_header header = header_of(&fixture, 42, 3);
+    header.attempt = 2;
+    header.sequence_id = 7;
+    struct stage_event event = arrival_of(&header);
+    step(&fixture, &event);
+    EXPECT(&fixture, STAGE_KEEP, STAGE_COMPUTE);
+    unsigned input = effect_find(&fixture, STAGE_COMPUTE)->input, output = effect_find(&fixture, STAGE_COMPUTE)->output;
+    assert_int_equal(effect_find(&fixture, STAGE_KEEP)->input, input);
+    computed(&fixture, input, output);
+    EXPECT(&fixture, STAGE_DROP, STAGE_SEND);
+    const struct data_header *sent = &fixture.core.output[output].header;
+    assert_int_equal(sent->sequence.number, 42);
+    assert_int_equal(sent->epoch.number, 1);
+    assert_int_equal(sent->attempt, 2);
+    assert_int_equal(sent->sequence_id, 7);
+    assert_int_equal(sent->items, 3);
+    assert_int_equal(sent->cut, 9);
+    assert_int_equal(sent->checksum, 99);
+    answer_send(&fixture, STAGE_SENT, output);
+    EXPECT_NOTHING(&fixture);
+    answer_send(&fixture, STAGE_LET_GO, output);
+    EXPECT_NOTHING(&fixture);
+    assert_int_equal(fixture.core.output[output].state, STAGE_OUTPUT_FREE);
+}
+
+/* Two are computed ahead, none is received beyond; outputs that the network holds stop the computing. */
+static void test_slots_are_bounded(void **state) {
+    (void)state;
+    struct fixture fixture = in_state(STAGE_SERVING);
+    arrive(&fixture, 1);
+    assert_true(stage_core_receiving(&fixture.core));
+    arrive(&fixture, 2);
+    EXPECT(&fixture, STAGE_KEEP, STAGE_COMPUTE);
+    assert_false(stage_core_receiving(&fixture.core));
+    computed(&fixture, 0, 0);
+    answer_send(&fixture, STAGE_SENT, 0);
+    assert_true(stage_core_receiving(&fixture.core));
+    arrive(&fixture, 3);
+    EXPECT(&fixture, STAGE_KEEP); /* no output is free */
+    computed(&fixture, 1, 1);
+    EXPECT(&fixture, STAGE_DROP, STAGE_SEND);
+    answer_send(&fixture, STAGE_SENT, 1);
+    arrive(&fixture, 4);
+    EXPECT(&fixture, STAGE_KEEP);
+    assert_false(stage_core_receiving(&fixture.core));
+    answer_send(&fixture, STAGE_LET_GO, 1);
+    EXPECT(&fixture, STAGE_COMPUTE);
+    assert_int_equal(fixture.core.output[1].header.sequence.number, 3); /* in the order of arrival */
+}
+
+static void test_blocked_network(void **state) {
+    (void)state;
+    struct fixture fixture = in_state(STAGE_SERVING);
+    arrive(&fixture, 1);
+    arrive(&fixture, 2);
+    computed(&fixture, 0, 0);
+    answer_send(&fixture, STAGE_BLOCKED, 0);
+    EXPECT_NOTHING(&fixture);
+    computed(&fixture, 1, 1);
+    EXPECT(&fixture, STAGE_DROP); /* and nothing overtakes */
+    happen(&fixture, STAGE_WRITABLE);
+    EXPECT(&fixture, STAGE_SEND);
+    assert_int_equal(fixture.effects.effect[0].output, 0);
+    answer_send(&fixture, STAGE_SENT, 0);
+    EXPECT(&fixture, STAGE_SEND);
+    assert_int_equal(fixture.effects.effect[0].output, 1);
+    /* its epoch ends while it is being handed over */
+    assign(&fixture, 2);
+    answer_send(&fixture, STAGE_BLOCKED, 1);
+    assert_int_equal(fixture.core.output[1].state, STAGE_OUTPUT_FREE);
+    answer_send(&fixture, STAGE_LET_GO, 0);
+    EXPECT(&fixture, STAGE_LOAD, STAGE_OPEN_NEXT);
+}
+
+static void test_the_first_microbatch_says_serve(void **state) {
+    (void)state;
+    struct fixture fixture = in_state(STAGE_READY);
+    arrive(&fixture, 1);
+    EXPECT(&fixture, STAGE_KEEP, STAGE_COMPUTE);
+    assert_int_equal(fixture.core.state, STAGE_SERVING);
+}
+
+/* ---- frames that are not for us ---- */
+
+struct bad_frame {
+    const char *what;
+    void (*spoil)(struct data_header *header, struct stage_event *event);
+    size_t counter; /* of struct rejected */
+};
+
+static void spoil_cluster(struct data_header *header, struct stage_event *event) {
+    (void)event;
+    header->cluster++;
+}
+static void spoil_epoch(struct data_header *header, struct stage_event *event) {
+    (void)event;
+    header->epoch.number++;
+}
+static void spoil_cut(struct data_header *header, struct stage_event *event) {
+    (void)event;
+    header->cut++;
+}
+static void spoil_items(struct data_header *header, struct stage_event *event) {
+    (void)event;
+    header->items = 5;
+}
+static void spoil_no_items(struct data_header *header, struct stage_event *event) {
+    header->items = 0;
+    event->sizes[0] = event->sizes[1] = 0;
+}
+static void spoil_sequence(struct data_header *header, struct stage_event *event) {
+    (void)event;
+    header->sequence.number = 10;
+}
+static void spoil_parts(struct data_header *header, struct stage_event *event) {
+    (void)event;
+    header->parts = 1;
+}
+static void spoil_frames(struct data_header *header, struct stage_event *event) {
+    (void)header;
+    event->frames = 1;
+}
+static void spoil_type(struct data_header *header, struct stage_event *event) {
+    (void)event;
+    header->part[1].type = 0;
+}
+static void spoil_rank(struct data_header *header, struct stage_event *event) {
+    (void)event;
+    header->part[0].rank = 1;
+}
+static void spoil_shape(struct data_header *header, struct stage_event *event) {
+    (void)event;
+    header->part[0].shape[1]++;
+}
+static void spoil_longer(struct data_header *header, struct stage_event *event) {
+    (void)header;
+    event->sizes[1]++;
+}
+static void spoil_shorter(struct data_header *header, struct stage_event *event) {
+    (void)header;
+    event->sizes[0]--;
+}
+
+static const struct bad_frame bad_frames[] = {
+    {"cluster", spoil_cluster, offsetof(struct rejected, stale)},
+    {"epoch", spoil_epoch, offsetof(struct rejected, stale)},
+    {"sequence", spoil_sequence, offsetof(struct rejected, stale)},
+    {"cut", spoil_cut, offsetof(struct rejected, malformed)},
+    {"items", spoil_items, offsetof(struct rejected, oversized)},
+    {"no items", spoil_no_items, offsetof(struct rejected, oversized)},
+    {"parts", spoil_parts, offsetof(struct rejected, malformed)},
+    {"frames", spoil_frames, offsetof(struct rejected, malformed)},
+    {"type", spoil_type, offsetof(struct rejected, malformed)},
+    {"rank", spoil_rank, offsetof(struct rejected, malformed)},
+    {"shape", spoil_shape, offsetof(struct rejected, malformed)},
+    {"longer", spoil_longer, offsetof(struct rejected, oversized)},
+    {"shorter", spoil_shorter, offsetof(struct rejected, malformed)},
+};
+
+static uint64_t counter_at(const struct rejected *rejected, size_t offset) {
+    uint64_t value;
+    memcpy(&value, (const char *)rejected + offset, sizeof value);
+    return value;
+}
+
+static void test_bad_frames(void **state) {
+    (void)state;
+    for (size_t i = 0; i < sizeof bad_frames / sizeof bad_frames[0]; i++) {
+        struct fixture fixture = in_state(STAGE_SERVING);
+        arrive(&fixture, 10);
+        computed(&fixture, 0, 0);
+        struct data_header header = header_of(&fixture, 11, 2);
+        struct stage_event event = arrival_of(&header);
+        bad_frames[i].spoil(&header, &event);
+        step(&fixture, &event);
+        const struct rejected *rejected = &fixture.core.rejected;
+        uint64_t all = rejected->handshake + rejected->malformed + rejected->oversized + rejected->stale;
+        if (!fixture.effects.fault || fixture.effects.count != 0 || all != 1 ||
+            counter_at(rejected, bad_frames[i].counter) != 1)
+            fail_msg("%s: fault %s, %u effects, %d counted", bad_frames[i].what,
+                     fixture.effects.fault ? fixture.effects.fault : "none", fixture.effects.count, (int)all);
+        arrive(&fixture, 11); /* the daemon lives on */
+        assert_non_null(effect_find(&fixture, STAGE_COMPUTE));
+    }
+}
+
+static void test_frames_without_a_slice(void **state) {
+    (void)state;
+    for (enum stage_state from = STAGE_JOINING; from <= STAGE_LOADING; from++) {
+        struct fixture fixture = in_state(from);
+        assert_true(stage_core_receiving(&fixture.core));
+        arrive(&fixture, 1);
+        EXPECT_NOTHING(&fixture);
+        assert_int_equal(fixture.core.rejected.stale, 1);
+        happen(&fixture, STAGE_UNREADABLE);
+        assert_int_equal(fixture.core.rejected.malformed, 1);
+        happen(&fixture, STAGE_HANDSHAKE);
+        assert_int_equal(fixture.core.rejected.handshake, 1);
+    }
+}
+
+static void test_replays(void **state) {
+    (void)state;
+    struct fixture fixture = in_state(STAGE_SERVING);
+    arrive(&fixture, 3);
+    arrive(&fixture, 3); /* while the first is being computed */
+    assert_int_equal(fixture.core.rejected.stale, 1);
+    computed(&fixture, 0, 0);
+    arrive(&fixture, 3);
+    arrive(&fixture, 2);
+    assert_int_equal(fixture.core.rejected.stale, 3);
+    arrive(&fixture, 4);
+    EXPECT(&fixture, STAGE_KEEP, STAGE_COMPUTE);
+}
+
+/* Both pass when they arrive; nothing leaves out of order. */
+static void test_an_older_one_behind_a_newer_one(void **state) {
+    (void)state;
+    struct fixture fixture = in_state(STAGE_SERVING);
+    arrive(&fixture, 3);
+    arrive(&fixture, 2);
+    EXPECT(&fixture, STAGE_KEEP, STAGE_COMPUTE);
+    computed(&fixture, 0, 0);
+    EXPECT(&fixture, STAGE_DROP, STAGE_SEND);
+    answer_send(&fixture, STAGE_SENT, 0);
+    computed(&fixture, 1, 1);
+    EXPECT(&fixture, STAGE_DROP);
+    assert_int_equal(fixture.core.rejected.stale, 1);
+}
+
+/* Damage to a sequence number must not make everything after it look old. */
+static void test_damaged_frames_do_not_count_as_seen(void **state) {
+    (void)state;
+    struct fixture fixture = in_state(STAGE_SERVING);
+    arrive(&fixture, 1u << 30);
+    step(&fixture, &(struct stage_event){.type = STAGE_COMPUTED, .damaged = true});
+    EXPECT(&fixture, STAGE_DROP);
+    assert_non_null(fixture.effects.fault);
+    assert_int_equal(fixture.core.rejected.malformed, 1);
+    assert_int_equal(fixture.core.microbatches, 0);
+    arrive(&fixture, 1);
+    EXPECT(&fixture, STAGE_KEEP, STAGE_COMPUTE);
+}
+
+/* ---- loading ---- */
+
+static void chunk_event(struct fixture *fixture, enum stage_event_type type, uint64_t offset) {
+    step(fixture, &(struct stage_event){.type = type, .chunk = chunk_at(offset)});
+}
+
+static void test_chunks(void **state) {
+    (void)state;
+    struct fixture fixture = in_state(STAGE_LOADING);
+    happen(&fixture, STAGE_TICK); /* the first heartbeat */
+    for (uint64_t i = 0; i < STAGE_CHUNKS; i++) {
+        chunk_event(&fixture, STAGE_WANTED, 100 * i);
+        EXPECT(&fixture, STAGE_FETCH);
+    }
+    chunk_event(&fixture, STAGE_PART, 300);
+    EXPECT(&fixture, STAGE_STORE);
+    chunk_event(&fixture, STAGE_PART, 300); /* twice */
+    EXPECT_NOTHING(&fixture);
+    assert_int_equal(fixture.core.rejected.stale, 1);
+    struct stage_event few = {.type = STAGE_PART, .chunk = chunk_at(400)};
+    few.chunk.bytes = 99;
+    step(&fixture, &few);
+    EXPECT_NOTHING(&fixture);
+    assert_int_equal(fixture.core.rejected.malformed, 1);
+    chunk_event(&fixture, STAGE_WANTED, 900); /* there is room again */
+    EXPECT(&fixture, STAGE_FETCH);
+    /* what is not answered is asked for again */
+    fixture.now = mono_after(fixture.now, 10 * MONO_SECOND);
+    happen(&fixture, STAGE_TICK);
+    assert_int_equal(fixture.effects.count, 1 + STAGE_CHUNKS);
+}
+
+static void test_a_newer_assignment_cancels(void **state) {
+    (void)state;
+    struct fixture fixture = in_state(STAGE_LOADING);
+    chunk_event(&fixture, STAGE_WANTED, 0);
+    assign(&fixture, 2);
+    EXPECT(&fixture, STAGE_CANCEL, STAGE_CLOSE_NEXT);
+    chunk_event(&fixture, STAGE_PART, 0); /* for the load that was given up */
+    EXPECT_NOTHING(&fixture);
+    chunk_event(&fixture, STAGE_WANTED, 100);
+    EXPECT_NOTHING(&fixture);
+    assign(&fixture, 3);
+    EXPECT_NOTHING(&fixture); /* cancelled once is enough */
+    happen(&fixture, STAGE_LOAD_ENDED);
+    EXPECT(&fixture, STAGE_LOAD, STAGE_OPEN_NEXT);
+    loaded(&fixture);
+    EXPECT(&fixture, STAGE_SAY_READY);
+    assert_int_equal(fixture.effects.effect[0].epoch.number, 3);
+}
+
+static void test_a_failed_load_says_why(void **state) {
+    (void)state;
+    struct fixture fixture = in_state(STAGE_LOADING);
+    step(&fixture, &(struct stage_event){.type = STAGE_LOAD_FAILED, .text = "the disk is full"});
+    assert_string_equal(effect_find(&fixture, STAGE_SAY_FAILED)->text, "the disk is full");
+    assert_int_equal(effect_find(&fixture, STAGE_SAY_FAILED)->epoch.number, 1);
+    assert_int_equal(stage_core_heartbeat(&fixture.core, fixture.now).epoch.number, 0);
+    assign(&fixture, 2);
+    EXPECT(&fixture, STAGE_LOAD, STAGE_OPEN_NEXT);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_table),
+        cmocka_unit_test(test_hello_is_repeated),
+        cmocka_unit_test(test_heartbeats),
+        cmocka_unit_test(test_reconnection),
+        cmocka_unit_test(test_shutdown_everywhere),
+        cmocka_unit_test(test_leaving_goes_on_serving),
+        cmocka_unit_test(test_a_microbatch),
+        cmocka_unit_test(test_slots_are_bounded),
+        cmocka_unit_test(test_blocked_network),
+        cmocka_unit_test(test_the_first_microbatch_says_serve),
+        cmocka_unit_test(test_bad_frames),
+        cmocka_unit_test(test_frames_without_a_slice),
+        cmocka_unit_test(test_replays),
+        cmocka_unit_test(test_an_older_one_behind_a_newer_one),
+        cmocka_unit_test(test_damaged_frames_do_not_count_as_seen),
+        cmocka_unit_test(test_chunks),
+        cmocka_unit_test(test_a_newer_assignment_cancels),
+        cmocka_unit_test(test_a_failed_load_says_why),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
