@@ -167,11 +167,8 @@ static bool tables_new(struct load *load, struct error *error) {
     load->missing = try_allocate(count, sizeof *load->missing);
     if (!load->mapped || !load->found || !load->by_name || !load->missing)
         return error_set(error, ERROR_SYSTEM, "no memory for a list of %zu tensors", count);
-    for (size_t i = 0; i < count; i++) {
-        const struct tensor_entry *entry = &load->assign->tensors[i];
-        load->by_name[i] = entry;
-        load->total += entry->bytes;
-    }
+    for (size_t i = 0; i < count; i++)
+        load->by_name[i] = &load->assign->tensors[i];
     if (count > 0)
         qsort(load->by_name, count, sizeof *load->by_name, name_order);
     return true;
@@ -410,6 +407,7 @@ static struct stage_engine *prepare(struct load *load, struct error *error) {
         if (!stage_engine_fit(engine, load->assign->microbatch, load->loader->settings.threads, error))
             return NULL;
         load->old = NULL;
+        load->done = load->total;
         log_info("units %u-%u are still loaded", load->slice.first, load->slice.end - 1);
         return engine;
     }
@@ -438,6 +436,8 @@ static void do_load(struct loader *loader, struct command *command) {
                         .old = command->engine,
                         .slice = {command->assignment->message.first, command->assignment->message.end}};
     load.started = load.logged = mono_now();
+    for (size_t i = 0; i < load.assign->tensor_count; i++)
+        load.total += load.assign->tensors[i].bytes;
     command->engine = NULL;
     struct loader_report report = {.type = LOADER_LOADED};
     report.engine = prepare(&load, &report.error);

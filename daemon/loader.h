@@ -34,8 +34,8 @@ void assignment_destroy(struct assignment **assignment);
 enum loader_report_type {
     LOADER_WANTS,     /* chunk: have it sent; at most STAGE_CHUNKS are wanted at a time */
     LOADER_PROGRESS,  /* done, total, fetched */
-    LOADER_LOADED,    /* engine, fetched */
-    LOADER_FAILED,    /* text; engine as in: the old one if it still lives, else NULL */
+    LOADER_LOADED,    /* engine; done, total, fetched */
+    LOADER_FAILED,    /* error; engine: the old one if it still lives, else NULL */
     LOADER_CANCELLED, /* likewise */
 };
 

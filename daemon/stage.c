@@ -41,16 +41,15 @@ static void log_step(struct stage *stage, enum stage_state before) {
         log_info("leaving");
 }
 
-/* At most one line a second, whatever strangers send. */
-static void log_fault(struct stage *stage, const char *fault) {
+/* At most one line a second, whatever strangers send: the first fault at once, the others as a number. */
+static void log_faults(struct stage *stage) {
     mono_t now = mono_now();
-    stage->faults++;
-    if (stage->fault_logged.ns != 0 && mono_since(now, stage->fault_logged) < FAULT_LOG_PERIOD)
+    if (stage->faults == 0 || (stage->fault_logged.ns != 0 && mono_since(now, stage->fault_logged) < FAULT_LOG_PERIOD))
         return;
     if (stage->faults > 1)
-        log_warn("dropped %s, and %u more since the last such line", fault, stage->faults - 1);
+        log_warn("dropped %s, and %u other things that are not for us", stage->fault, stage->faults - 1);
     else
-        log_warn("dropped %s", fault);
+        log_warn("dropped %s", stage->fault);
     stage->fault_logged = now;
     stage->faults = 0;
 }
@@ -85,8 +84,11 @@ void stage_feed(struct stage *stage, const struct stage_event *event) {
     enum stage_state before = stage->core.state;
     stage_core_step(&stage->core, event, mono_now(), &effects);
     log_step(stage, before);
-    if (effects.fault)
-        log_fault(stage, effects.fault);
+    if (effects.fault) {
+        stage->fault = effects.fault;
+        stage->faults++;
+        log_faults(stage);
+    }
     for (unsigned i = 0; i < effects.count; i++)
         carry_out(stage, &effects.effect[i]);
 }
@@ -142,6 +144,7 @@ static bool loop(struct stage *stage, struct error *error) {
     while (!stage->stop) {
         struct net_wait waits[NET_WAITS_MAX];
         control_log_waiting(stage);
+        log_faults(stage);
         unsigned count = fill_waits(stage, waits);
         bool next_waits = stage->next != NULL;
         if (!net_wait(waits, count, timeout_ms(stage), error))

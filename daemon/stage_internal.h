@@ -43,7 +43,8 @@ struct stage {
     char data_endpoint[NET_ENDPOINT_MAX];
     mono_t reconnect_at; /* while control is NULL */
     mono_t waiting_logged, refused_logged, fault_logged;
-    unsigned faults; /* since fault_logged */
+    const char *fault; /* the last one; static */
+    unsigned faults;   /* since fault_logged */
 
     struct loader *loader;
     struct compute *compute;

@@ -36,20 +36,20 @@ static void on_loaded(struct stage *stage) {
                                             .out = &out});
 }
 
+static void on_progress(struct stage *stage, const struct loader_report *report) {
+    stage_feed(stage,
+               &(struct stage_event){
+                   .type = STAGE_PROGRESSED, .done = report->done, .total = report->total, .fetched = report->fetched});
+}
+
 static void on_report(struct stage *stage, struct loader_report *report) {
-    switch (report->type) {
-    case LOADER_WANTS:
+    if (report->type == LOADER_WANTS) {
         stage_feed(stage, &(struct stage_event){.type = STAGE_WANTED, .chunk = report->chunk});
         return;
-    case LOADER_PROGRESS:
-        stage_feed(stage, &(struct stage_event){.type = STAGE_PROGRESSED,
-                                                .done = report->done,
-                                                .total = report->total,
-                                                .fetched = report->fetched});
-        return;
-    default:
-        break;
     }
+    on_progress(stage, report);
+    if (report->type == LOADER_PROGRESS)
+        return;
     stage->engine = report->engine; /* the load is over */
     if (report->type == LOADER_LOADED)
         on_loaded(stage);
