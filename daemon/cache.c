@@ -272,7 +272,7 @@ bool cache_make_room(struct cache *cache, uint64_t bytes, struct error *error) {
         const struct known *known = known_find(cache, &list[i].hash);
         char path[PATH_BYTES];
         tensor_path(cache, &list[i].hash, path);
-        if ((known && known->mappings > 0) || unlink(path) != 0)
+        if ((known && known->mappings > 0) || (unlink(path) != 0 && errno != ENOENT)) /* another process was faster */
             continue;
         held -= list[i].bytes;
     }
