@@ -15,10 +15,9 @@
  */
 #include "partitioner/optimal.h"
 
-#include "base/allocate.h"
+#include "partitioner/infeasible.h"
 
 #include <math.h>
-#include <stdio.h>
 #include <string.h>
 
 #define SAME_PERIOD    1e-9                /* periods and latencies this close, relatively, count as equal */
@@ -30,6 +29,14 @@
 #define RAISE_ROUNDS   200
 #define RAISE_TURNS    3
 #define BEAM_WIDTH     48
+
+/* Prices to start from: a board is worth what it computes in a second. */
+static void set_prices(struct solver *solver) {
+    const struct fleet *fleet = &solver->fleet;
+    for (unsigned type = 0; type < fleet->types; type++)
+        solver->feasible.price[type] =
+            1 / fmax(fleet_compute(fleet, type, 0, fleet->units), 1e-9 * solver->longest + 1e-300);
+}
 
 void solver_init(struct solver *solver, const struct problem *problem, double memory_scale,
                  const struct policy_options *options) {
@@ -45,8 +52,10 @@ void solver_init(struct solver *solver, const struct problem *problem, double me
         solver->limits.clock = options->clock;
         solver->limits.deadline = options->clock() + options->time_limit_s;
     }
+    solver->longest = candidates_longest(&solver->fleet);
     solver->impossible = -1;
     solver->best.period_s = INFINITY;
+    set_prices(solver);
 }
 
 void solver_close(struct solver *solver) {
@@ -115,16 +124,12 @@ enum search_result solver_try(struct solver *solver, double period, size_t width
     return result;
 }
 
-/* Prices to start from: a board is worth what it computes in a second. */
-static void guess_prices(struct solver *solver, double *period) {
-    const struct fleet *fleet = &solver->fleet;
+/* The period if computing were all and could be cut anywhere. */
+static double guess_period(const struct solver *solver) {
     double speed = 0;
-    for (unsigned type = 0; type < fleet->types; type++) {
-        double seconds = fleet_compute(fleet, type, 0, fleet->units);
-        solver->feasible.price[type] = 1 / fmax(seconds, 1e-9 * solver->longest + 1e-300);
-        speed += fleet->count[type] * solver->feasible.price[type];
-    }
-    *period = 1 / speed;
+    for (unsigned type = 0; type < solver->fleet.types; type++)
+        speed += solver->fleet.count[type] * solver->feasible.price[type];
+    return 1 / speed;
 }
 
 /* The smallest period, to `ratio`, that the relaxation does not refute, starting from a guess. Where it leaves a period
@@ -144,22 +149,15 @@ static double refute_up_to(struct solver *solver, double guess, double ratio) {
     return high < INFINITY ? high : period;
 }
 
-/* Finds a first plan; false if there is none or none was found in time. */
-static bool bracket(struct solver *solver) {
-    double guess;
-    guess_prices(solver, &guess);
-    if (solver->longest == 0)
-        return solver_try(solver, 0, 0) == SEARCH_FOUND;
-    double period = refute_up_to(solver, guess, 1.004);
+/* Finds a first plan. SEARCH_NONE: proven that there is none. */
+static enum search_result bracket(struct solver *solver) {
+    double guess = guess_period(solver);
+    double period = solver->longest > 0 ? refute_up_to(solver, guess, 1.004) : 0;
     for (double step = 0.005; solver->best.period_s == INFINITY && period < solver->longest; step *= 2) {
         period *= 1 + step;
         solver_try(solver, period, BEAM_WIDTH);
     }
-    if (solver->best.period_s == INFINITY)
-        solver_try(solver, solver->longest, BEAM_WIDTH);
-    if (solver->best.period_s == INFINITY)
-        solver_try(solver, solver->longest, 0);
-    return solver->best.period_s < INFINITY;
+    return solver->best.period_s < INFINITY ? SEARCH_FOUND : solver_try(solver, solver->longest, 0);
 }
 
 /* The next period to decide, strictly between what is refuted and what is found; false when there is none: the period
@@ -252,25 +250,31 @@ static bool shorten(struct solver *solver, double period) {
     return result == SEARCH_FOUND;
 }
 
+/* All steps for a fleet that has a plan, after the first one was found. */
+static void improve(struct solver *solver, struct plan *plan) {
+    bool proven = narrow(solver);
+    double bound = lower_bound(solver);
+    bool shortest = shorten(solver, solver->best.period_s * (proven ? 1 + SAME_PERIOD : 1));
+    const char *name = plan->policy;
+    *plan = solver->best;
+    plan->policy = name;
+    plan->optimal = proven;
+    plan->latency_optimal = proven && shortest;
+    plan->bound_s = bound;
+}
+
 bool policy_optimal(const struct problem *problem, const struct policy_options *options, struct plan *plan,
                     struct error *error) {
     struct solver solver;
     solver_init(&solver, problem, 1, options);
-    solver.longest = candidates_longest(&solver.fleet);
-    bool found = bracket(&solver);
-    if (found) {
-        bool proven = narrow(&solver);
-        double bound = lower_bound(&solver);
-        bool shortest = shorten(&solver, solver.best.period_s * (proven ? 1 + SAME_PERIOD : 1));
-        const char *name = plan->policy;
-        *plan = solver.best;
-        plan->policy = name;
-        plan->optimal = proven;
-        plan->latency_optimal = proven && shortest;
-        plan->bound_s = bound;
-    } else {
-        error_set(error, ERROR_INFEASIBLE, "no plan");
-    }
+    enum search_result result = bracket(&solver);
+    if (result == SEARCH_FOUND)
+        improve(&solver, plan);
     solver_close(&solver);
-    return found;
+    if (result == SEARCH_NONE)
+        return explain_infeasible(problem, options, error);
+    if (result == SEARCH_GAVE_UP)
+        return error_set(error, ERROR_INFEASIBLE,
+                         "found no plan within the limits of time and memory; it is not proven that there is none");
+    return true;
 }

@@ -28,7 +28,7 @@ void solver_init(struct solver *solver, const struct problem *problem, double me
 void solver_close(struct solver *solver);
 
 /* Looks for a plan of at most this period, exactly if width is 0, else with a beam of that many states per layer. What
- * is learnt goes into best and impossible. The prices of `feasible` must have been set. */
+ * is learnt goes into best and impossible. */
 enum search_result solver_try(struct solver *solver, double period, size_t width);
 
 #endif

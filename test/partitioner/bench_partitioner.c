@@ -1,6 +1,6 @@
-/* How long the exact solver takes and how much memory it fills, over seeds, in each regime that the partitioner promises something for.
- * Prints one line per regime: median and worst time, largest memory, and how many plans were proven. Each solve runs in a child
- * process, so that the memory of one is not the memory of all.
+/* How long the exact solver takes and how much memory it fills, over seeds, in each regime that the partitioner
+ * promises something for. Prints one line per regime: median and worst time, largest memory, and how many plans were
+ * proven. Each solve runs in a child process, so that the memory of one is not the memory of all.
  *
  *   bench_partitioner [SEEDS [NAME]]     20 seeds; only regimes whose name contains NAME
  */
@@ -97,8 +97,8 @@ static void run(const struct bench *bench, unsigned seeds) {
     }
     qsort(seconds, seeds, sizeof *seconds, by_value);
     printf("%-44s %8.1f ms %8.1f ms %7.1f MB  %2u solved %2u proven %2u shortest  gap %.2f %%\n", bench->name,
-           1e3 * seconds[seeds / 2], 1e3 * seconds[seeds - 1], (double)kilobytes / 1024, solved, optimal, latency_optimal,
-           100 * worst_gap);
+           1e3 * seconds[seeds / 2], 1e3 * seconds[seeds - 1], (double)kilobytes / 1024, solved, optimal,
+           latency_optimal, 100 * worst_gap);
     fflush(stdout);
     release(seconds);
 }

@@ -108,7 +108,8 @@ static inline void made_fleet_board(struct made_fleet *made, struct dice *dice, 
 }
 
 /* `boards` boards of `types` kinds (boards of a kind are identical) in a regime. */
-static inline void made_fleet_rack(struct made_fleet *made, enum regime regime, unsigned boards, unsigned types, uint64_t seed) {
+static inline void made_fleet_rack(struct made_fleet *made, enum regime regime, unsigned boards, unsigned types,
+                                   uint64_t seed) {
     struct dice dice = {seed * 1000003 + regime * 101 + boards};
     made_fleet_init(made, boards, VIT_HUGE_UNITS);
     made_fleet_model(made);

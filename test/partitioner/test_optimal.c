@@ -1,0 +1,302 @@
+/* The exact solver against everything that can be tried on small fleets, and against an independent feasibility check
+ * on larger ones. A failure prints the seed; every fleet is made from its seed alone. */
+#include "test/partitioner/brute_force.h"
+#include "test/partitioner/fleets.h"
+
+#include "base/mono.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+
+#include <cmocka.h>
+
+static double seconds_now(void) {
+    return (double)mono_now().ns * 1e-9;
+}
+
+static bool close_to(double left, double right) {
+    return left == right || fabs(left - right) <= 3e-9 * fmax(fabs(left), fabs(right));
+}
+
+/* ---- small fleets ---- */
+
+/* A time, often one of few values so that ties are common, sometimes 0. */
+static double some_seconds(struct dice *dice, bool ties) {
+    if (ties)
+        return dice_below(dice, 4);
+    return dice_below(dice, 20) == 0 ? 0 : dice_between(dice, 0.1, 2);
+}
+
+static void make_links(struct made_fleet *made, struct dice *dice, bool ties, double low, double high) {
+    unsigned ends = made->problem.boards + 1;
+    for (unsigned link = 0; link < ends * ends; link++) {
+        unsigned kind = dice_below(dice, 25);
+        made->bandwidth[link] = kind == 0   ? 0
+                                : kind == 1 ? INFINITY
+                                : ties      ? 1 << dice_below(dice, 3)
+                                            : dice_between(dice, low, high);
+        made->latency[link] = ties || dice_below(dice, 2) ? 0 : dice_between(dice, 0, 0.3);
+    }
+}
+
+static void make_small(struct made_fleet *made, struct dice *dice) {
+    unsigned boards = 1 + dice_below(dice, 5), units = 1 + dice_below(dice, 10);
+    bool ties = dice_below(dice, 3) == 0, tight = dice_below(dice, 2);
+    made_fleet_init(made, boards, units);
+    made->problem.half_duplex = dice_below(dice, 2);
+    made->problem.input_slots = dice_below(dice, 4);
+    made->problem.output_slots = dice_below(dice, 3);
+    made->problem.source_slots_spared = made->problem.input_slots ? dice_below(dice, made->problem.input_slots + 1) : 0;
+    for (unsigned unit = 0; unit < units; unit++) {
+        made->weight_bytes[unit] = dice_below(dice, 20);
+        made->workspace_bytes[unit] = dice_below(dice, 6);
+    }
+    for (unsigned cut = 0; cut <= units; cut++)
+        made->payload_bytes[cut] = ties ? dice_below(dice, 3) : dice_below(dice, 8);
+    for (unsigned board = 0; board < boards; board++) {
+        made->memory_bytes[board] = tight ? 10 + dice_below(dice, 60) : 1000;
+        for (unsigned unit = 0; unit < units; unit++)
+            made->unit_seconds[board * units + unit] = some_seconds(dice, ties);
+    }
+    double slow = dice_below(dice, 2) ? 0.5 : 5;
+    make_links(made, dice, ties, slow, 8 * slow);
+}
+
+/* Makes some boards like others, so that types have more than one board (or nearly: links may still tell them apart).
+ */
+static void make_twins(struct made_fleet *made, struct dice *dice) {
+    unsigned boards = made->problem.boards, units = made->problem.units, ends = boards + 1;
+    for (unsigned board = 1; board < boards; board++) {
+        unsigned like = dice_below(dice, board);
+        if (dice_below(dice, 3) == 0)
+            continue;
+        made->memory_bytes[board] = made->memory_bytes[like];
+        memcpy(made->unit_seconds + board * units, made->unit_seconds + like * units, units * sizeof(double));
+        for (unsigned other = 0; other < ends; other++) {
+            made->bandwidth[board * ends + other] = made->bandwidth[like * ends + other];
+            made->latency[board * ends + other] = made->latency[like * ends + other];
+            made->bandwidth[other * ends + board] = made->bandwidth[other * ends + like];
+            made->latency[other * ends + board] = made->latency[other * ends + like];
+        }
+        if (dice_below(dice, 2)) {
+            double bandwidth = dice_between(dice, 0.5, 4);
+            made->bandwidth[board * ends + like] = made->bandwidth[like * ends + board] = bandwidth;
+            made->latency[board * ends + like] = made->latency[like * ends + board] = 0;
+        }
+    }
+}
+
+static void check_against_brute_force(uint64_t seed) {
+    struct dice dice = {seed};
+    struct made_fleet made;
+    make_small(&made, &dice);
+    if (dice_below(&dice, 3) == 0)
+        make_twins(&made, &dice);
+    struct brute best;
+    struct plan plan;
+    struct error error = {0};
+    bool exists = brute_force(&made.problem, &best);
+    bool solved = plan_solve(&made.problem, "optimal", NULL, &plan, &error);
+    bool good = exists == solved;
+    if (!exists)
+        good = good && error.code == ERROR_INFEASIBLE;
+    else if (good)
+        good = plan_check(&made.problem, &plan, &error) && plan.optimal && plan.latency_optimal &&
+               close_to(plan.period_s, best.period) && close_to(plan.latency_s, best.latency) &&
+               plan.stages == best.stages && plan.bound_s <= plan.period_s && close_to(plan.bound_s, best.period);
+    if (!good)
+        fail_msg(
+            "seed %lu: %u boards, %u units: brute force %s %.12g s, %.12g s, %u boards; solver %s %.12g s, %.12g s, %u "
+            "boards, bound %.12g, optimal %d %d; %s",
+            (unsigned long)seed, made.problem.boards, made.problem.units, exists ? "found" : "found none:", best.period,
+            best.latency, best.stages, solved ? "found" : "found none:", plan.period_s, plan.latency_s, plan.stages,
+            plan.bound_s, plan.optimal, plan.latency_optimal, error.text);
+    made_fleet_close(&made);
+}
+
+static void test_brute_force(void **state) {
+    (void)state;
+    const char *only = getenv("SEED");
+    if (only) {
+        check_against_brute_force(strtoull(only, NULL, 10));
+        return;
+    }
+    for (uint64_t seed = 1; seed <= 8000; seed++)
+        check_against_brute_force(seed);
+}
+
+/* ---- medium fleets: no plan of a period smaller by 1e-6 exists ---- */
+
+static void make_medium(struct made_fleet *made, struct dice *dice, unsigned boards, unsigned units) {
+    bool tight = dice_below(dice, 2), slow_links = dice_below(dice, 2);
+    made_fleet_init(made, boards, units);
+    made->problem.half_duplex = dice_below(dice, 3) == 0;
+    made->problem.input_slots = made->problem.output_slots = 2;
+    for (unsigned unit = 0; unit < units; unit++) {
+        made->weight_bytes[unit] = 20 + dice_below(dice, 80);
+        made->workspace_bytes[unit] = dice_below(dice, 20);
+    }
+    for (unsigned cut = 0; cut <= units; cut++)
+        made->payload_bytes[cut] = 1 + dice_below(dice, 30);
+    for (unsigned board = 0; board < boards; board++) {
+        double speed = dice_between(dice, 1, 4);
+        made->memory_bytes[board] = tight ? 60 * units / boards + dice_below(dice, 60 * units / boards + 150) : 100000;
+        for (unsigned unit = 0; unit < units; unit++)
+            made->unit_seconds[board * units + unit] = dice_between(dice, 0.5, 1.5) / speed;
+    }
+    make_links(made, dice, false, slow_links ? 5 : 50, slow_links ? 30 : 500);
+}
+
+static void test_certificate(void **state) {
+    (void)state;
+    unsigned solved = 0;
+    for (uint64_t seed = 1; seed <= 120; seed++) {
+        struct dice dice = {seed};
+        struct made_fleet made;
+        struct plan plan;
+        struct error error;
+        make_medium(&made, &dice, 6 + dice_below(&dice, 3), 16 + dice_below(&dice, 10));
+        if (!plan_solve(&made.problem, "optimal", NULL, &plan, &error)) {
+            if (brute_feasible(&made.problem, 1e6))
+                fail_msg("seed %lu: %s, but there is a plan", (unsigned long)seed, error.text);
+        } else {
+            solved++;
+            if (!plan_check(&made.problem, &plan, &error) || !plan.optimal || !plan.latency_optimal)
+                fail_msg("seed %lu: %s", (unsigned long)seed, error.text);
+            if (brute_feasible(&made.problem, plan.period_s * (1 - 1e-6)))
+                fail_msg("seed %lu: a plan faster than %.12g s exists", (unsigned long)seed, plan.period_s);
+            if (!brute_feasible(&made.problem, plan.period_s * (1 + 1e-9)))
+                fail_msg("seed %lu: the check itself finds no plan of %.12g s", (unsigned long)seed, plan.period_s);
+        }
+        made_fleet_close(&made);
+    }
+    assert_true(solved > 60);
+}
+
+/* ---- racks of ViT-Huge: every regime is solved and proven ---- */
+
+static void test_racks(void **state) {
+    (void)state;
+    static const unsigned sizes[][2] = {{2, 2}, {8, 8}, {16, 16}, {16, 4}, {16, 1}, {64, 4}};
+    for (size_t size = 0; size < sizeof sizes / sizeof sizes[0]; size++)
+        for (enum regime regime = 0; regime < REGIMES; regime++) {
+            struct made_fleet made;
+            struct plan plan, even;
+            struct error error = {0};
+            made_fleet_rack(&made, regime, sizes[size][0], sizes[size][1], 7);
+            if (!plan_solve(&made.problem, "optimal", NULL, &plan, &error) || !plan_check(&made.problem, &plan, &error))
+                fail_msg("%s, %u boards: %s", regime_name[regime], sizes[size][0], error.text);
+            assert_true(plan.optimal && plan.latency_optimal);
+            assert_true(plan_solve(&made.problem, "even", NULL, &even, &error));
+            assert_true(!plan_check(&made.problem, &even, &error) || plan.period_s <= even.period_s * (1 + 1e-12));
+            made_fleet_close(&made);
+        }
+}
+
+/* ---- limits ---- */
+
+static double fast_clock_seconds;
+static double fast_clock(void) {
+    return fast_clock_seconds += 0.001;
+}
+
+/* However little time there is, what comes back is a valid plan with a valid bound. */
+static void test_time_limit(void **state) {
+    (void)state;
+    for (double limit = 0.002; limit < 2; limit *= 3) {
+        struct made_fleet made;
+        struct plan plan, exact;
+        struct error error = {0};
+        made_fleet_rack(&made, REGIME_MIXED, 12, 12, 3);
+        struct policy_options options = {.clock = fast_clock, .time_limit_s = limit};
+        assert_true(plan_solve(&made.problem, "optimal", NULL, &exact, &error));
+        if (plan_solve(&made.problem, "optimal", &options, &plan, &error)) {
+            assert_true(plan_check(&made.problem, &plan, &error));
+            assert_true(plan.bound_s <= exact.period_s * (1 + 1e-9));
+            assert_true(plan.bound_s <= plan.period_s);
+            assert_true(exact.period_s <= plan.period_s * (1 + 1e-9));
+            assert_true(!plan.optimal || close_to(plan.period_s, exact.period_s));
+            assert_true(!plan.latency_optimal || close_to(plan.latency_s, exact.latency_s));
+        } else {
+            assert_int_equal(error.code, ERROR_INFEASIBLE);
+        }
+        made_fleet_close(&made);
+    }
+}
+
+static void test_many_boards_in_time(void **state) {
+    (void)state;
+    struct made_fleet made;
+    struct plan plan;
+    struct error error = {0};
+    made_fleet_rack(&made, REGIME_COMPUTE, 64, 64, 1);
+    struct policy_options options = {.clock = seconds_now, .time_limit_s = 1};
+    assert_true(plan_solve(&made.problem, "optimal", &options, &plan, &error));
+    assert_true(plan_check(&made.problem, &plan, &error));
+    assert_true(plan.period_s <= 1.05 * plan.bound_s);
+    made_fleet_close(&made);
+}
+
+/* ---- fleets without a plan, and the reasons given ---- */
+
+static void expect_reason(struct made_fleet *made, const char *words) {
+    struct plan plan;
+    struct error error = {0};
+    assert_false(plan_solve(&made->problem, "optimal", NULL, &plan, &error));
+    assert_int_equal(error.code, ERROR_INFEASIBLE);
+    if (!strstr(error.text, words))
+        fail_msg("got \"%s\", want \"%s\"", error.text, words);
+    made_fleet_close(made);
+}
+
+static void test_reasons(void **state) {
+    (void)state;
+    struct made_fleet made;
+    made_fleet_rack(&made, REGIME_COMPUTE, 4, 4, 1);
+    made.weight_bytes[12] = UINT64_C(9) << 30;
+    expect_reason(&made, "unit 12 fits no board");
+
+    made_fleet_rack(&made, REGIME_COMPUTE, 4, 4, 1);
+    for (unsigned board = 0; board < 4; board++)
+        made.memory_bytes[board] = UINT64_C(500) << 20;
+    expect_reason(&made, "of memory are missing");
+
+    made_fleet_rack(&made, REGIME_COMPUTE, 4, 4, 1);
+    for (unsigned board = 0; board < 4; board++)
+        made.memory_bytes[board] = UINT64_C(650) << 20;
+    expect_reason(&made, "more memory on each");
+
+    made_fleet_rack(&made, REGIME_COMPUTE, 4, 4, 1);
+    for (unsigned board = 0; board < 4; board++)
+        made.bandwidth[board * 5 + 4] = 0;
+    expect_reason(&made, "no chain of links");
+}
+
+/* A unit that cannot run somewhere is often written as a huge time: the digits of its neighbours must survive. */
+static void test_huge_times(void **state) {
+    (void)state;
+    struct made_fleet made;
+    struct plan plan;
+    struct error error = {0};
+    made_fleet_init(&made, 2, 4);
+    static const double seconds[8] = {1e12, 1e12, 1e-4, 3e-4, 2e-4, 1e-4, 1e12, 1e12};
+    memcpy(made.unit_seconds, seconds, sizeof seconds);
+    for (unsigned link = 0; link < 9; link++)
+        made.bandwidth[link] = INFINITY;
+    assert_true(plan_solve(&made.problem, "optimal", NULL, &plan, &error));
+    assert_true(plan_check(&made.problem, &plan, &error));
+    assert_true(close_to(plan.period_s, 4e-4));
+    assert_true(close_to(plan.latency_s, 7e-4));
+    assert_int_equal(plan.stage[0].board, 1);
+    made_fleet_close(&made);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_brute_force), cmocka_unit_test(test_certificate),         cmocka_unit_test(test_racks),
+        cmocka_unit_test(test_time_limit),  cmocka_unit_test(test_many_boards_in_time), cmocka_unit_test(test_reasons),
+        cmocka_unit_test(test_huge_times),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
