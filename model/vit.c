@@ -140,12 +140,15 @@ static bool parse_geometry(struct vit *vit, const struct json *root, struct erro
 
 static bool parse_heads(const struct json *root, int64_t hidden, int64_t heads, struct error *error) {
     char want[96];
-    int64_t head_size = hidden / heads;
+    int64_t head_size = hidden / heads, given = head_size;
     if (hidden % heads) {
         snprintf(want, sizeof want, "a divisor of hidden_size %lld", (long long)hidden);
         return refuse(root, error, "num_attention_heads", heads, want);
     }
-    return json_optional_integer(root, "head_dim", head_size, head_size, &head_size, error);
+    if (!json_optional_integer(root, "head_dim", 1, 65536, &given, error))
+        return false;
+    snprintf(want, sizeof want, "%lld, hidden_size / num_attention_heads", (long long)head_size);
+    return given == head_size || refuse(root, error, "head_dim", given, want);
 }
 
 static bool parse_encoder(struct vit *vit, const struct json *root, struct error *error) {
