@@ -1,4 +1,5 @@
-/* Counted memory; see allocate.h. aligned_alloc serves everything: tensors want 64 bytes and the small rest is not hot. */
+/* Counted memory; see allocate.h. aligned_alloc serves everything: tensors want 64 bytes and the small rest is not hot.
+ */
 #include "base/allocate.h"
 
 #include <assert.h>
@@ -12,8 +13,8 @@
 static atomic_uint_fast64_t allocations;
 static atomic_uint_fast64_t fail_countdown;
 
-/* Zeroed: large blocks come from the kernel as zero pages and are cleared lazily by calloc, which aligned_alloc cannot know;
- * the over-aligned block is therefore taken from calloc and the base address kept just before it. */
+/* Zeroed: large blocks come from the kernel as zero pages and are cleared lazily by calloc, which aligned_alloc cannot
+ * know; the over-aligned block is therefore taken from calloc and the base address kept just before it. */
 static void *take(size_t count, size_t size) {
     size_t bytes;
     if (__builtin_mul_overflow(count, size, &bytes) || bytes > PTRDIFF_MAX - 2 * ALIGNMENT)

@@ -1,5 +1,6 @@
-/* A bounded reader of bytes: never reads past the end, whatever the bytes say. Bounds are checked by subtraction. After the first
- * failed read the cursor is exhausted and every later read fails, so that a caller may check once at the end. */
+/* A bounded reader of bytes: never reads past the end, whatever the bytes say. Bounds are checked by subtraction. After
+ * the first failed read the cursor is exhausted and every later read fails, so that a caller may check once at the end.
+ */
 #ifndef BASE_CURSOR_H
 #define BASE_CURSOR_H
 

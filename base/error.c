@@ -1,4 +1,5 @@
-/* Errors as one line of text; see error.h. Nothing here allocates, so that running out of memory can be reported too. */
+/* Errors as one line of text; see error.h. Nothing here allocates, so that running out of memory can be reported too.
+ */
 #include "base/error.h"
 
 #include <errno.h>

@@ -1,9 +1,10 @@
 /* Errors: a code and one line of text, wrapped outwards.
  *
- * Every function that can fail for a reason outside this program (a file, a peer, a user, the system) returns bool and takes
- * a `struct error *` as its last parameter. On true the error is untouched; on false it says what, where, what was expected
- * and, if the user can mend it, what to do: "model/config.json: hidden_size: got -3, want 1 to 65536". Callers add where
- * they were with error_wrap, so the text reads from the outside in. Our own bugs are asserts, never errors.
+ * Every function that can fail for a reason outside this program (a file, a peer, a user, the system) returns bool and
+ * takes a `struct error *` as its last parameter. On true the error is untouched; on false it says what, where, what
+ * was expected and, if the user can mend it, what to do: "model/config.json: hidden_size: got -3, want 1 to 65536".
+ * Callers add where they were with error_wrap, so the text reads from the outside in. Our own bugs are asserts, never
+ * errors.
  */
 #ifndef BASE_ERROR_H
 #define BASE_ERROR_H
@@ -26,9 +27,10 @@ struct error {
     char text[480]; /* one line, UTF-8, no newline, cut at the end if too long */
 };
 
-/* Sets *error and returns false, so that a caller may `return error_set(...)`. error may be NULL. Control characters in the
- * formatted text (they may come from a peer) become '?'. */
-bool error_set(struct error *error, enum error_code code, const char *format, ...) __attribute__((format(printf, 3, 4)));
+/* Sets *error and returns false, so that a caller may `return error_set(...)`. error may be NULL. Control characters in
+ * the formatted text (they may come from a peer) become '?'. */
+bool error_set(struct error *error, enum error_code code, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
 
 /* Like error_set with ": <strerror(errno)>" appended and code ERROR_SYSTEM. */
 bool error_set_errno(struct error *error, const char *format, ...) __attribute__((format(printf, 2, 3)));

@@ -7,20 +7,21 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* Reads a regular file of at most `limit` bytes into memory from allocate (give back with release); a zero byte follows the
- * contents and is not counted. Larger, or not a regular file: an error. */
+/* Reads a regular file of at most `limit` bytes into memory from allocate (give back with release); a zero byte follows
+ * the contents and is not counted. Larger, or not a regular file: an error. */
 bool file_read(const char *path, size_t limit, void **contents, size_t *size, struct error *error);
 
 bool file_exists(const char *path);
 
-/* Maps a file read-only; a file of 0 bytes gives data NULL. The mapping outlives the descriptor. A file that is shortened while
- * mapped would raise SIGBUS: model files are not to be changed under a running daemon. */
+/* Maps a file read-only; a file of 0 bytes gives data NULL. The mapping outlives the descriptor. A file that is
+ * shortened while mapped would raise SIGBUS: model files are not to be changed under a running daemon. */
 bool file_map(const char *path, const void **data, size_t *size, struct error *error);
 void file_unmap(const void *data, size_t size);
 /* The pages of [data, data + size) inside a mapping may leave memory (they are read again when touched). */
 void file_forget(const void *data, size_t size);
 
-/* Writes path + ".<pid>.part", flushes it, renames it over path: readers see the old or the new file, never half of one. */
+/* Writes path + ".<pid>.part", flushes it, renames it over path: readers see the old or the new file, never half of
+ * one. */
 bool file_write_atomic(const char *path, const void *contents, size_t size, struct error *error);
 
 /* mkdir -p with mode 0700 for what is new. */

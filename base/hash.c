@@ -1,5 +1,6 @@
-/* Content hashes and frame checksums; see hash.h. The checksum runs four independent multiply-xorshift lanes over 32-byte
- * steps, so that it is bound by memory and not by the latency of one multiplication; words are read little-endian. */
+/* Content hashes and frame checksums; see hash.h. The checksum runs four independent multiply-xorshift lanes over
+ * 32-byte steps, so that it is bound by memory and not by the latency of one multiplication; words are read
+ * little-endian. */
 #include "base/hash.h"
 
 #include <sodium.h>

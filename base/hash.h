@@ -5,7 +5,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define HASH_BYTES 32
+#define HASH_BYTES     32
 #define HASH_HEX_BYTES (2 * HASH_BYTES + 1)
 
 struct hash {
@@ -18,8 +18,8 @@ struct hash hash_of(const void *data, size_t size);
 /* Lower-case hexadecimal digits and a terminating zero. */
 void hash_to_hex(const struct hash *hash, char hex[HASH_HEX_BYTES]);
 
-/* A checksum of a frame: not cryptographic, several GB/s, changes (with probability 1 - 2^-64 for random damage) when any
- * byte or the length does. The same value on every architecture. */
+/* A checksum of a frame: not cryptographic, several GB/s, changes (with probability 1 - 2^-64 for random damage) when
+ * any byte or the length does. The same value on every architecture. */
 uint64_t checksum_of(const void *data, size_t size, uint64_t seed);
 
 #endif

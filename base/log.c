@@ -28,7 +28,8 @@ void log_line(enum log_level level, const char *format, ...) {
     gmtime_r(&now.tv_sec, &utc);
     char line[1024];
     size_t used = strftime(line, sizeof line, "%Y-%m-%dT%H:%M:%S", &utc);
-    used += (size_t)snprintf(line + used, sizeof line - used, ".%03ldZ %s %s: ", now.tv_nsec / 1000000, names[level], speaker);
+    used += (size_t)snprintf(line + used, sizeof line - used, ".%03ldZ %s %s: ", now.tv_nsec / 1000000, names[level],
+                             speaker);
     va_list arguments;
     va_start(arguments, format);
     size_t text = used;

@@ -19,7 +19,7 @@ static inline mono_t mono_after(mono_t start, int64_t ns) {
     return (mono_t){start.ns + ns};
 }
 
-#define MONO_MS INT64_C(1000000)
+#define MONO_MS     INT64_C(1000000)
 #define MONO_SECOND INT64_C(1000000000)
 
 #endif

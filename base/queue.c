@@ -1,6 +1,7 @@
-/* The bounded queue between threads; see queue.h. A ring under one mutex: entries are microbatches and files, thousands a second at
- * the most, so a lock costs nothing that could be measured. The event descriptor is written when the queue becomes non-empty and
- * read when it becomes empty, both under the lock, so it is readable exactly while there is something to take. */
+/* The bounded queue between threads; see queue.h. A ring under one mutex: entries are microbatches and files, thousands
+ * a second at the most, so a lock costs nothing that could be measured. The event descriptor is written when the queue
+ * becomes non-empty and read when it becomes empty, both under the lock, so it is readable exactly while there is
+ * something to take. */
 #include "base/queue.h"
 #include "base/allocate.h"
 

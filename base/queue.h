@@ -1,7 +1,7 @@
 /* A bounded queue of pointers between threads, with an event descriptor for event loops.
  *
- * Made for the seam between an I/O thread, which must never block and waits on descriptors, and workers, which block. Capacity is
- * fixed when it is made; nothing is allocated afterwards. Closing wakes every blocked taker.
+ * Made for the seam between an I/O thread, which must never block and waits on descriptors, and workers, which block.
+ * Capacity is fixed when it is made; nothing is allocated afterwards. Closing wakes every blocked taker.
  */
 #ifndef BASE_QUEUE_H
 #define BASE_QUEUE_H

@@ -1,5 +1,5 @@
-/* What this machine is; see board.h. Reads /proc and the control group's files, which are text written by the kernel; a file that is
- * not there or says "max" sets no limit. */
+/* What this machine is; see board.h. Reads /proc and the control group's files, which are text written by the kernel; a
+ * file that is not there or says "max" sets no limit. */
 #include "daemon/board.h"
 
 #include <limits.h>

@@ -5,8 +5,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-/* Memory this process may still take: what the system calls available, or what its control group (v1 or v2) leaves, whichever is
- * less. Bytes; 0 when neither can be read. */
+/* Memory this process may still take: what the system calls available, or what its control group (v1 or v2) leaves,
+ * whichever is less. Bytes; 0 when neither can be read. */
 uint64_t board_memory_available(void);
 
 /* The host's name with characters that a board's name may not have replaced by '-'. */

@@ -1,5 +1,5 @@
-/* A client's connection; see client.h. One thread. A message that cannot be decoded is skipped: the coordinator is trusted to mean well,
- * not to be free of faults. */
+/* A client's connection; see client.h. One thread. A message that cannot be decoded is skipped: the coordinator is
+ * trusted to mean well, not to be free of faults. */
 #include "daemon/client.h"
 
 #include "base/mono.h"
@@ -8,8 +8,8 @@
 #include <string.h>
 
 #define ARENA_LIMIT (64u << 20)
-#define QUEUE 4096
-#define ASK_MS 5000
+#define QUEUE       4096
+#define ASK_MS      5000
 
 bool client_open(struct client *client, const char *endpoint, struct error *error) {
     const struct net_options options = {.frame_max = MESSAGE_ENVELOPE_MAX, .queue = QUEUE};
@@ -59,8 +59,8 @@ bool client_receive(struct client *client, int timeout_ms, struct net_message *r
     for (;;) {
         if (net_receive(client->socket, received) == NET_OK) {
             arena_reset(client->decoded);
-            if (message_decode(client->decoded, net_frame_data(&received->frame[0]), net_frame_size(&received->frame[0]),
-                               message, error))
+            if (message_decode(client->decoded, net_frame_data(&received->frame[0]),
+                               net_frame_size(&received->frame[0]), message, error))
                 return true;
             net_message_close(received);
             continue;

@@ -19,8 +19,9 @@ void client_close(struct client *client);
 /* Sends one envelope and, if raw is not NULL, a raw frame. NET_AGAIN when there is no room now. */
 enum net_result client_send(struct client *client, const struct message *message, const struct net_piece *raw);
 
-/* Waits at most timeout_ms for the next message. On true the message borrows from the client until the next call and `received`
- * must be closed. False: *error has ERROR_TIMEOUT, or ERROR_SYSTEM when the coordinator closed the connection. */
+/* Waits at most timeout_ms for the next message. On true the message borrows from the client until the next call and
+ * `received` must be closed. False: *error has ERROR_TIMEOUT, or ERROR_SYSTEM when the coordinator closed the
+ * connection. */
 bool client_receive(struct client *client, int timeout_ms, struct net_message *received, struct message *message,
                     struct error *error);
 

@@ -1,5 +1,5 @@
-/* stagecoach bench: how fast one process runs a model. Random pixels, warm, several timed runs; the median is reported. Pipelines are
- * compared with this figure (scripts/bench), and so are PyTorch and ONNX Runtime. */
+/* stagecoach bench: how fast one process runs a model. Random pixels, warm, several timed runs; the median is reported.
+ * Pipelines are compared with this figure (scripts/bench), and so are PyTorch and ONNX Runtime. */
 #include "base/allocate.h"
 #include "base/mono.h"
 #include "daemon/commands.h"
@@ -82,7 +82,8 @@ static int run(const void *options, char **operands, unsigned count) {
         error_set(&error, ERROR_USAGE, "--model DIR is missing; see 'stagecoach bench --help'");
         return command_fail(&error);
     }
-    if (!whole_model_open(&whole, values->model, values->kernels, values->microbatch, thread_count(values->threads), &error))
+    if (!whole_model_open(&whole, values->model, values->kernels, values->microbatch, thread_count(values->threads),
+                          &error))
         return command_fail(&error);
     random_pixels(&whole);
     whole_model_run(&whole, whole.items);

@@ -1,10 +1,12 @@
-/* stagecoach classify: image files through a model in this one process. Files are taken in microbatches; one that cannot be read or
- * decoded gets its error line and does not stop the others. Answers come out in the order of the files. */
+/* stagecoach classify: image files through a model in this one process. Files are taken in microbatches; one that
+ * cannot be read or decoded gets its error line and does not stop the others. Answers come out in the order of the
+ * files. */
 #include "base/allocate.h"
 #include "daemon/commands.h"
-#include "daemon/whole_model.h"
 #include "daemon/output.h"
+#include "daemon/whole_model.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -34,8 +36,8 @@ static void prepare(struct whole_model *whole, struct preparer *preparer, const 
     release(bytes);
 }
 
-static void print(const struct whole_model *whole, const struct values *values, const char *file, const struct place *place,
-                  struct top_class *top, struct answer_class *classes) {
+static void print(const struct whole_model *whole, const struct values *values, const char *file,
+                  const struct place *place, struct top_class *top, struct answer_class *classes) {
     char labels[MESSAGE_TOP_MAX][24];
     struct answer answer = {.file = file, .error = place->ok ? NULL : place->error.text, .top = classes};
     if (place->ok) {
@@ -47,6 +49,8 @@ static void print(const struct whole_model *whole, const struct values *values, 
         for (size_t i = 0; i < answer.top_count; i++) {
             const char *label = model_label(whole->config, top[i].class_index);
             snprintf(labels[i], sizeof labels[i], "LABEL_%u", top[i].class_index);
+            if (!isfinite(top[i].score))
+                answer.error = "the model's answer is not a number";
             classes[i] = (struct answer_class){top[i].class_index, label ? label : labels[i], top[i].score};
         }
     }

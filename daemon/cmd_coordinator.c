@@ -54,7 +54,10 @@ static int run(const void *parsed, char **operands, unsigned count) {
         .microbatch_wait_ms = values->microbatch_wait_ms,
         .in_flight = values->in_flight,
         .patience_ms = values->patience_s * 1000,
-        .decoders = values->decoders ? values->decoders : cores > 4 ? 4 : cores > 1 ? (unsigned)cores : 1,
+        .decoders = values->decoders ? values->decoders
+                    : cores > 4      ? 4
+                    : cores > 1      ? (unsigned)cores
+                                     : 1,
         .insecure = values->insecure,
     };
     memcpy(options.cuts, values->cuts.value, sizeof options.cuts);
@@ -69,7 +72,8 @@ static const struct option options[] = {
     {"config", OPTION_TEXT, FIELD(config), "FILE", NULL, 0, 0, "YAML file with any of these options"},
     {"listen", OPTION_TEXT, FIELD(listen), "tcp://ADDR:PORT", "tcp://127.0.0.1:7600", 0, 0,
      "where boards and clients connect"},
-    {"insecure", OPTION_FLAG, FIELD(insecure), NULL, NULL, 0, 0, "allow --listen beyond loopback; there are no keys yet"},
+    {"insecure", OPTION_FLAG, FIELD(insecure), NULL, NULL, 0, 0,
+     "allow --listen beyond loopback; there are no keys yet"},
     {"stages", OPTION_NUMBER, FIELD(stages), "N", "0", 0, MESSAGE_BOARDS_MAX,
      "boards to wait for; 0: serve with what is there, replan when more join"},
     {"policy", OPTION_TEXT, FIELD(policy), "P", "even", 0, 0, "how to slice the model"},
@@ -81,7 +85,8 @@ static const struct option options[] = {
      "most microbatches in the pipeline; 0: two per stage and two more"},
     {"patience", OPTION_NUMBER, FIELD(patience_s), "S", "60", 0, 86400,
      "how long images wait for a pipeline that does not serve"},
-    {"decoders", OPTION_NUMBER, FIELD(decoders), "N", "0", 0, 64, "threads that decode images; 0: by the number of cores"},
+    {"decoders", OPTION_NUMBER, FIELD(decoders), "N", "0", 0, 64,
+     "threads that decode images; 0: by the number of cores"},
     {"endpoint-file", OPTION_TEXT, FIELD(endpoint_file), "FILE", NULL, 0, 0,
      "write the endpoint there once listening (for port 0)"},
     {"verbose", OPTION_FLAG, FIELD(verbose), NULL, NULL, 0, 0, "log more"},

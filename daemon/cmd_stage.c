@@ -48,8 +48,8 @@ static int run(const void *parsed, char **operands, unsigned count) {
         .listen = values->listen,
     };
     if (!board_name_valid(options.name)) {
-        error_set(&error, ERROR_USAGE, "--name: got '%.80s', want 1 to %d letters, digits, '.', '_' or '-'", options.name,
-                  MESSAGE_NAME_MAX);
+        error_set(&error, ERROR_USAGE, "--name: got '%.80s', want 1 to %d letters, digits, '.', '_' or '-'",
+                  options.name, MESSAGE_NAME_MAX);
         return command_fail(&error);
     }
     snprintf(speaker, sizeof speaker, "stage %s", options.name);
@@ -64,14 +64,17 @@ static const struct option options[] = {
      "where the coordinator listens (default $STAGECOACH_COORDINATOR, then tcp://127.0.0.1:7600)"},
     {"name", OPTION_TEXT, FIELD(name), "NAME", NULL, 0, 0, "this board's name (default: the host's)"},
     {"config", OPTION_TEXT, FIELD(config), "FILE", NULL, 0, 0, "YAML file with any of these options"},
-    {"memory", OPTION_SIZE, FIELD(memory), "SIZE", NULL, 0, 0, "what it may use, such as 1.5GiB (default: what is free)"},
+    {"memory", OPTION_SIZE, FIELD(memory), "SIZE", NULL, 0, 0,
+     "what it may use, such as 1.5GiB (default: what is free)"},
     {"threads", OPTION_NUMBER, FIELD(threads), "N", "0", 0, 256, "compute threads, 0 = all cores"},
     {"kernels", OPTION_TEXT, FIELD(kernels), "SET", NULL, 0, 0, "kernel set instead of the fastest"},
-    {"cache", OPTION_TEXT, FIELD(cache), "DIR", NULL, 0, 0, "where fetched tensors are kept (default ~/.cache/stagecoach)"},
+    {"cache", OPTION_TEXT, FIELD(cache), "DIR", NULL, 0, 0,
+     "where fetched tensors are kept (default ~/.cache/stagecoach)"},
     {"cache-limit", OPTION_SIZE, FIELD(cache_limit), "SIZE", "16GiB", 0, 0, "most bytes kept there"},
     {"listen", OPTION_TEXT, FIELD(listen), "tcp://ADDR:PORT", NULL, 0, 0,
      "where microbatches arrive (default: the address that reaches the coordinator, any port)"},
-    {"insecure", OPTION_FLAG, FIELD(insecure), NULL, NULL, 0, 0, "allow listening beyond loopback; there are no keys yet"},
+    {"insecure", OPTION_FLAG, FIELD(insecure), NULL, NULL, 0, 0,
+     "allow listening beyond loopback; there are no keys yet"},
     {"verbose", OPTION_FLAG, FIELD(verbose), NULL, NULL, 0, 0, "log more"},
 };
 

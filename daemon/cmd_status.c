@@ -1,4 +1,5 @@
-/* stagecoach status: asks the coordinator once, or every second with --watch, and prints a table or one JSON object per line. */
+/* stagecoach status: asks the coordinator once, or every second with --watch, and prints a table or one JSON object per
+ * line. */
 #include "daemon/client.h"
 #include "daemon/commands.h"
 #include "daemon/output.h"

@@ -1,8 +1,8 @@
 /* stagecoach submit: sends image files to the coordinator and prints the answers in the order of the files.
  *
- * A window of unanswered files (told by the coordinator) is kept full; files are read when their turn comes, so thousands of them
- * cost no memory. Answers come in any order; each is formatted at once and kept until those before it are printed. Whatever happens
- * to one file, or to the coordinator half-way, every file gets its line.
+ * A window of unanswered files (told by the coordinator) is kept full; files are read when their turn comes, so
+ * thousands of them cost no memory. Answers come in any order; each is formatted at once and kept until those before it
+ * are printed. Whatever happens to one file, or to the coordinator half-way, every file gets its line.
  */
 #include "base/allocate.h"
 #include "base/mono.h"
@@ -11,7 +11,6 @@
 #include "daemon/output.h"
 
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
 
@@ -23,7 +22,7 @@ struct values {
 
 /* One submission of one file. */
 struct entry {
-    char *line; /* formatted answer, from open_memstream, until it is printed */
+    char *line; /* formatted answer until it is printed */
     bool answered, failed;
 };
 
@@ -43,18 +42,15 @@ static void print_ready(struct session *session) {
         struct entry *entry = &session->entries[session->printed];
         progress_clear(&session->progress);
         fputs(entry->line, entry->failed && !session->values->json ? stderr : stdout);
-        free(entry->line);
+        release(entry->line);
         entry->line = NULL;
     }
 }
 
 static void finish(struct session *session, size_t index, struct answer *answer) {
     struct entry *entry = &session->entries[index];
-    size_t size;
-    FILE *line = open_memstream(&entry->line, &size);
     answer->file = session->files[index % session->file_count];
-    answer_print(line, answer, session->values->json);
-    fclose(line);
+    entry->line = answer_line(answer, session->values->json);
     entry->answered = true;
     entry->failed = answer->error && answer->error[0];
     session->answered++;
@@ -95,14 +91,13 @@ static bool send_next(struct session *session) {
     return true;
 }
 
-static void on_answer(struct session *session, const struct net_message *received, const struct message_answer *message) {
+static void on_answer(struct session *session, const struct net_message *received,
+                      const struct message_answer *message) {
     if (message->request != session->request || message->item >= session->sent ||
         session->entries[message->item].answered)
         return;
-    struct answer answer = {.error = message->error,
-                            .top = message->top,
-                            .top_count = message->top_count,
-                            .embedding = message->embedding};
+    struct answer answer = {
+        .error = message->error, .top = message->top, .top_count = message->top_count, .embedding = message->embedding};
     float *numbers = NULL;
     if (received->count == 2 && net_frame_size(&received->frame[1]) % sizeof(float) == 0) {
         answer.number_count = net_frame_size(&received->frame[1]) / sizeof(float);

@@ -1,4 +1,5 @@
-/* stagecoach synth: writes a model directory with random weights, for sizing a fleet before any download and for benchmarks. */
+/* stagecoach synth: writes a model directory with random weights, for sizing a fleet before any download and for
+ * benchmarks. */
 #include "base/log.h"
 #include "daemon/commands.h"
 #include "model/model.h"

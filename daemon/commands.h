@@ -5,7 +5,7 @@
 #include "daemon/options.h"
 
 #define EXIT_ITEMS_FAILED 1
-#define EXIT_USAGE 2
+#define EXIT_USAGE        2
 
 extern const struct command command_coordinator, command_stage, command_submit, command_classify, command_status,
     command_synth, command_bench;
@@ -19,8 +19,8 @@ const char *coordinator_endpoint(const char *option);
 /* Threads asked for, or as many as this process may run on. */
 unsigned thread_count(unsigned option);
 
-/* Reads an image file named by the user, of at most MESSAGE_FILE_MAX bytes; contents from allocate. The error does not repeat the
- * name: it goes into a line that starts with it. */
+/* Reads an image file named by the user, of at most MESSAGE_FILE_MAX bytes; contents from allocate. The error does not
+ * repeat the name: it goes into a line that starts with it. */
 bool command_read_file(const char *path, void **contents, size_t *size, struct error *error);
 
 #endif

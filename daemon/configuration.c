@@ -1,6 +1,6 @@
-/* The configuration file: a YAML mapping of option names to scalars (or a sequence of numbers for a list). The only user of
- * <yaml.h>. Faults name file, line and column. The parsed text of values is kept for the life of the process, because options
- * borrow it; a configuration is read once. */
+/* The configuration file: a YAML mapping of option names to scalars (or a sequence of numbers for a list). The only
+ * user of <yaml.h>. Faults name file, line and column. The parsed text of values is kept for the life of the process,
+ * because options borrow it; a configuration is read once. */
 #include "base/allocate.h"
 #include "base/file.h"
 #include "daemon/options.h"
@@ -20,8 +20,8 @@ struct reader {
 };
 
 static bool fault(const struct reader *reader, yaml_mark_t mark, const char *what, const char *detail) {
-    return error_set(reader->error, ERROR_USAGE, "%s:%zu:%zu: %s%.80s", reader->path, mark.line + 1, mark.column + 1, what,
-                     detail);
+    return error_set(reader->error, ERROR_USAGE, "%s:%zu:%zu: %s%.80s", reader->path, mark.line + 1, mark.column + 1,
+                     what, detail);
 }
 
 static const struct option *find(const struct reader *reader, const char *name) {
@@ -44,7 +44,8 @@ static bool value_text(const struct reader *reader, const yaml_node_t *node, cha
         const yaml_node_t *element = yaml_document_get_node(reader->document, *item);
         if (element->type != YAML_SCALAR_NODE)
             return fault(reader, element->start_mark, "want a number", "");
-        int length = snprintf(text + used, size - used, "%s%s", used ? "," : "", (const char *)element->data.scalar.value);
+        int length =
+            snprintf(text + used, size - used, "%s%s", used ? "," : "", (const char *)element->data.scalar.value);
         if (length < 0 || (size_t)length >= size - used)
             return fault(reader, node->start_mark, "list too long", "");
         used += (size_t)length;
@@ -62,8 +63,8 @@ static bool set_pair(const struct reader *reader, const yaml_node_t *key, const 
         return fault(reader, key->start_mark, "unknown key: ", name);
     if (!value_text(reader, value, text, sizeof text))
         return false;
-    snprintf(where, sizeof where, "%s:%zu:%zu: %s", reader->path, value->start_mark.line + 1, value->start_mark.column + 1,
-             name);
+    snprintf(where, sizeof where, "%s:%zu:%zu: %s", reader->path, value->start_mark.line + 1,
+             value->start_mark.column + 1, name);
     char *kept = allocate_string(text);
     bool ok = option_set(option, reader->values, kept, where, reader->error);
     if (!ok || option->type != OPTION_TEXT)
@@ -100,8 +101,8 @@ bool configuration_read(const char *path, const struct command *command, void *v
     yaml_parser_set_input_string(&parser, contents, size);
     bool ok = false;
     if (!yaml_parser_load(&parser, &document))
-        error_set(error, ERROR_USAGE, "%s:%zu:%zu: %s", path, parser.problem_mark.line + 1, parser.problem_mark.column + 1,
-                  parser.problem ? parser.problem : "not YAML");
+        error_set(error, ERROR_USAGE, "%s:%zu:%zu: %s", path, parser.problem_mark.line + 1,
+                  parser.problem_mark.column + 1, parser.problem ? parser.problem : "not YAML");
     else {
         const struct reader reader = {path, command, values, &document, error};
         ok = set_all(&reader);

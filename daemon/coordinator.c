@@ -1,11 +1,11 @@
 /* The coordinator daemon: start, event loop, effects.
  *
- * The loop sleeps on its sockets (control ROUTER, results PULL, PUSH to the first stage), the preparers, the manifest and
- * signals. Whatever wakes it becomes an event for the pure core (core/coordinator_core.h), and the core's effects are carried
- * out at once: messages to boards, a microbatch to the first stage, an answer to a client. Nothing here blocks: decoding and
- * hashing have threads of their own, weights are sent by ZeroMQ straight from the mapped files.
- * A bad frame is counted, complained of at most once a second, and dropped. SIGTERM refuses new submissions, finishes what was
- * admitted and ends; a second one ends at once. All memory belongs to struct coordinator.
+ * The loop sleeps on its sockets (control ROUTER, results PULL, PUSH to the first stage), the preparers, the manifest
+ * and signals. Whatever wakes it becomes an event for the pure core (core/coordinator_core.h), and the core's effects
+ * are carried out at once: messages to boards, a microbatch to the first stage, an answer to a client. Nothing here
+ * blocks: decoding and hashing have threads of their own, weights are sent by ZeroMQ straight from the mapped files. A
+ * bad frame is counted, complained of at most once a second, and dropped. SIGTERM refuses new submissions, finishes
+ * what was admitted and ends; a second one ends at once. All memory belongs to struct coordinator.
  */
 #include "daemon/coordinator.h"
 
@@ -21,7 +21,7 @@
 #include <unistd.h>
 
 #define CONTROL_QUEUE 4096
-#define ARENA_LIMIT (64u << 20)
+#define ARENA_LIMIT   (64u << 20)
 
 /* ---- peers ---- */
 
@@ -225,7 +225,8 @@ static unsigned fill_waits(struct coordinator *c, struct net_wait waits[WAITS]) 
     waits[WAIT_RESULTS] = (struct net_wait){.socket = c->results, .readable = true};
     waits[WAIT_PREPARED] = (struct net_wait){.descriptor = preparation_descriptor(c->preparation), .readable = true};
     waits[WAIT_SIGNALS] = (struct net_wait){.descriptor = c->signals, .readable = true};
-    waits[WAIT_MANIFEST] = (struct net_wait){.descriptor = manifest_descriptor(c->manifest), .readable = c->plan_wanted};
+    waits[WAIT_MANIFEST] =
+        (struct net_wait){.descriptor = manifest_descriptor(c->manifest), .readable = c->plan_wanted};
     if (!c->first_stage)
         return WAIT_FIRST_STAGE;
     waits[WAIT_FIRST_STAGE] = (struct net_wait){.socket = c->first_stage, .writable = !c->core.writable};
@@ -293,14 +294,15 @@ static bool open_sockets(struct coordinator *c, struct error *error) {
                          "--listen %s: beyond loopback anyone could connect; give --insecure on a network you trust",
                          options->listen);
     struct net_options control = {.frame_max = MESSAGE_FILE_MAX, .queue = CONTROL_QUEUE};
-    struct net_options results = {.frame_max = c->answer_size * sizeof(float) * options->microbatch + 4096, .queue = 16};
+    struct net_options results = {.frame_max = c->answer_size * sizeof(float) * options->microbatch + 4096,
+                                  .queue = 16};
     char data[NET_ENDPOINT_MAX];
     with_port(options->listen, "0", data);
     c->net = net_new(error);
     return c->net && (c->control = net_bind(c->net, NET_ROUTER, options->listen, &control, error)) &&
            (c->results = net_bind(c->net, NET_PULL, data, &results, error)) &&
-           (!options->endpoint_file ||
-            file_write_atomic(options->endpoint_file, net_endpoint(c->control), strlen(net_endpoint(c->control)), error));
+           (!options->endpoint_file || file_write_atomic(options->endpoint_file, net_endpoint(c->control),
+                                                         strlen(net_endpoint(c->control)), error));
 }
 
 static void set_up_core(struct coordinator *c) {
@@ -344,7 +346,8 @@ bool coordinator_run(const struct coordinator_options *options, struct error *er
     c->decoded = arena_new(ARENA_LIMIT);
     c->encoded = arena_new(ARENA_LIMIT);
     pthread_mutex_init(&c->buffers_lock, NULL);
-    bool ok = getrandom(&c->cluster, sizeof c->cluster, 0) == (ssize_t)sizeof c->cluster || error_set_errno(error, "getrandom");
+    bool ok = getrandom(&c->cluster, sizeof c->cluster, 0) == (ssize_t)sizeof c->cluster ||
+              error_set_errno(error, "getrandom");
     ok = ok && (c->signals = signals_open(error)) >= 0 && open_model(c, error) && open_sockets(c, error);
     if (ok) {
         set_up_core(c);

@@ -1,4 +1,5 @@
-/* The coordinator daemon: admits boards and clients, plans, hands out slices and weights, streams images through the stages. */
+/* The coordinator daemon: admits boards and clients, plans, hands out slices and weights, streams images through the
+ * stages. */
 #ifndef DAEMON_COORDINATOR_H
 #define DAEMON_COORDINATOR_H
 
@@ -25,8 +26,8 @@ struct coordinator_options {
     bool insecure;     /* allow listening beyond loopback without keys */
 };
 
-/* Runs until SIGTERM or SIGINT, finishes what was admitted, and returns true; a second signal ends it at once. False with an
- * error when it cannot start. One per process: it takes over the process's signals. */
+/* Runs until SIGTERM or SIGINT, finishes what was admitted, and returns true; a second signal ends it at once. False
+ * with an error when it cannot start. One per process: it takes over the process's signals. */
 bool coordinator_run(const struct coordinator_options *options, struct error *error);
 
 #endif

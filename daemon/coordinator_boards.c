@@ -1,10 +1,11 @@
 /* Boards: their messages, the plan over them, and the weights they fetch.
  *
- * A hello is admitted when version and name are right and becomes an event for the core; the core answers with effects: a plan
- * is computed here by the partitioner's policy (units cost what their arithmetic costs until boards are profiled), each stage
- * is told its slice, the tensors it needs and where to send, and when all are ready the first one is connected to. Tensor
- * chunks are answered from the mapped model files without a copy. Nothing a board says is trusted beyond its own slice: epochs
- * and ranges are checked by the core or here, and a wrong message is counted and dropped.
+ * A hello is admitted when version and name are right and becomes an event for the core; the core answers with effects:
+ * a plan is computed here by the partitioner's policy (units cost what their arithmetic costs until boards are
+ * profiled), each stage is told its slice, the tensors it needs and where to send, and when all are ready the first one
+ * is connected to. Tensor chunks are answered from the mapped model files without a copy. Nothing a board says is
+ * trusted beyond its own slice: epochs and ranges are checked by the core or here, and a wrong message is counted and
+ * dropped.
  */
 #include "base/allocate.h"
 #include "base/log.h"
@@ -15,8 +16,8 @@
 #include <string.h>
 
 #define HEARTBEAT_MS 500
-#define STAGE_QUEUE 1
-#define INPUT_SLOTS 2
+#define STAGE_QUEUE  1
+#define INPUT_SLOTS  2
 #define OUTPUT_SLOTS 2
 
 static void refuse(struct coordinator *c, const struct net_message *received, bool again, const char *text) {
@@ -31,8 +32,9 @@ static const char *objection(struct coordinator *c, const struct net_message *re
     struct error error;
     *again = false;
     if (hello->protocol != PROTOCOL_VERSION || strcmp(hello->version, STAGECOACH_VERSION) != 0)
-        snprintf(text, 256, "%.63s runs version %.40s (protocol %u), this coordinator %s (protocol %d): install the same "
-                            "version on every board",
+        snprintf(text, 256,
+                 "%.63s runs version %.40s (protocol %u), this coordinator %s (protocol %d): install the same "
+                 "version on every board",
                  hello->name, hello->version, hello->protocol, STAGECOACH_VERSION, PROTOCOL_VERSION);
     else if (!net_endpoint_check(hello->data_endpoint, &error))
         snprintf(text, 256, "data endpoint of %.63s: %.150s", hello->name, error.text);
@@ -63,9 +65,8 @@ void boards_hello(struct coordinator *c, const struct net_message *received, con
     for (unsigned i = 0; i < c->peers; i++) /* a descriptor is reused only after its connection was closed */
         if (c->peer[i].connection == received->connection && !net_peer_equal(&c->peer[i].name, &received->peer))
             c->peer[i].connection = -1;
-    coordinator_step(c, &(struct coordinator_event){.type = CORE_BOARD_JOINED,
-                                                    .name = hello->name,
-                                                    .memory_bytes = hello->memory_bytes});
+    coordinator_step(c, &(struct coordinator_event){
+                            .type = CORE_BOARD_JOINED, .name = hello->name, .memory_bytes = hello->memory_bytes});
     unsigned board = c->effects.board;
     struct peer *old = board < CORE_BOARDS_MAX ? peer_of_board(c, board) : NULL;
     if (old)
@@ -92,7 +93,8 @@ void boards_hello(struct coordinator *c, const struct net_message *received, con
 }
 
 static void send_tensor(struct coordinator *c, const struct peer *peer, const struct message_tensor_get *get) {
-    const void *bytes = manifest_ready(c->manifest) ? manifest_bytes(c->manifest, &get->hash, get->offset, get->bytes) : NULL;
+    const void *bytes =
+        manifest_ready(c->manifest) ? manifest_bytes(c->manifest, &get->hash, get->offset, get->bytes) : NULL;
     if (!bytes) {
         c->rejected.malformed++;
         coordinator_complain(c, "a request for a tensor range that does not exist", NULL);
@@ -248,7 +250,8 @@ void boards_plan(struct coordinator *c) {
         log_plan(c);
 }
 
-/* Where the stage sends its results: the next stage, or this coordinator at the address the last board reaches it by. */
+/* Where the stage sends its results: the next stage, or this coordinator at the address the last board reaches it by.
+ */
 static void next_endpoint(struct coordinator *c, unsigned stage, char out[NET_ENDPOINT_MAX]) {
     const struct plan *plan = &c->core.plan;
     if (stage + 1 < plan->stages) {

@@ -1,15 +1,17 @@
 /* Clients: submissions in, microbatches out to the first stage, results back, answers out.
  *
- * An item lives in one slot of c->items from its arrival to its answer: the file's frame (kept, not copied) while a preparer
- * decodes it, its pixels until the microbatch is put together, its client's name until it is answered. Slots are a fixed
- * number; beyond it a submission is answered with an error at once, and the window told in the welcome keeps honest clients
- * far from that. Pixels of a microbatch are gathered into a buffer from a free list and sent without a copy; ZeroMQ gives the
- * buffer back from its own thread. A client that is gone does not matter: its answers are dropped when they are sent.
+ * An item lives in one slot of c->items from its arrival to its answer: the file's frame (kept, not copied) while a
+ * preparer decodes it, its pixels until the microbatch is put together, its client's name until it is answered. Slots
+ * are a fixed number; beyond it a submission is answered with an error at once, and the window told in the welcome
+ * keeps honest clients far from that. Pixels of a microbatch are gathered into a buffer from a free list and sent
+ * without a copy; ZeroMQ gives the buffer back from its own thread. A client that is gone does not matter: its answers
+ * are dropped when they are sent.
  */
 #include "base/allocate.h"
 #include "base/log.h"
 #include "daemon/coordinator_internal.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -72,12 +74,12 @@ static unsigned window(const struct coordinator *c) {
 
 void clients_hello(struct coordinator *c, const struct net_message *received, const struct message_hello *hello) {
     char text[160];
-    struct message message = {.type = MESSAGE_WELCOME,
-                              .welcome = {.cluster = c->cluster,
-                                          .window = window(c),
-                                          .architecture = model_architecture(c->config)}};
+    struct message message = {
+        .type = MESSAGE_WELCOME,
+        .welcome = {.cluster = c->cluster, .window = window(c), .architecture = model_architecture(c->config)}};
     if (hello->protocol != PROTOCOL_VERSION) {
-        snprintf(text, sizeof text, "this client speaks protocol %u, the coordinator (version %s) %d: install the same version",
+        snprintf(text, sizeof text,
+                 "this client speaks protocol %u, the coordinator (version %s) %d: install the same version",
                  hello->protocol, STAGECOACH_VERSION, PROTOCOL_VERSION);
         message = (struct message){.type = MESSAGE_REFUSE, .refuse = {text, false}};
     } else if (!peer_add(c, received, ROLE_CLIENT))
@@ -189,10 +191,14 @@ void clients_dispatch(struct coordinator *c, const struct coordinator_effect *ef
     uint8_t bytes[DATA_HEADER_MAX];
     const struct net_piece pieces[2] = {
         {.data = bytes, .size = data_header_encode(&header, bytes)},
-        {.data = buffer->pixels, .size = effect->items * c->pixel_bytes, .released = buffer_released, .context = buffer},
+        {.data = buffer->pixels,
+         .size = effect->items * c->pixel_bytes,
+         .released = buffer_released,
+         .context = buffer},
     };
     if (net_send(c->first_stage, NULL, pieces, 2) != NET_OK)
-        log_warn("microbatch %llu could not be sent", (unsigned long long)effect->sequence.number); /* the core sees it stall */
+        log_warn("microbatch %llu could not be sent",
+                 (unsigned long long)effect->sequence.number); /* the core sees it stall */
 }
 
 /* ---- back from the last stage ---- */
@@ -225,8 +231,8 @@ void clients_result(struct coordinator *c, struct net_message *received) {
         coordinator_complain(c, "a result with a wrong number of frames", NULL);
         return;
     }
-    if (!data_header_decode(c->decoded, net_frame_data(&received->frame[0]), net_frame_size(&received->frame[0]), &header,
-                            &error)) {
+    if (!data_header_decode(c->decoded, net_frame_data(&received->frame[0]), net_frame_size(&received->frame[0]),
+                            &header, &error)) {
         c->rejected.malformed++;
         coordinator_complain(c, "a result", &error);
         return;
@@ -242,10 +248,9 @@ void clients_result(struct coordinator *c, struct net_message *received) {
         return;
     }
     c->result_rows = net_frame_data(&received->frame[1]);
-    coordinator_step(c, &(struct coordinator_event){.type = CORE_RESULT,
-                                                    .epoch = header.epoch,
-                                                    .sequence = header.sequence,
-                                                    .items = header.items});
+    coordinator_step(
+        c, &(struct coordinator_event){
+               .type = CORE_RESULT, .epoch = header.epoch, .sequence = header.sequence, .items = header.items});
     c->result_rows = NULL;
 }
 
@@ -275,6 +280,10 @@ void clients_answer(struct coordinator *c, unsigned number, unsigned row) {
     if (!embedding) {
         message.answer.top = answers;
         message.answer.top_count = top_classes(c, item, numbers, answers, labels);
+    }
+    if (message.answer.top_count > 0 && !isfinite(answers[0].score)) {
+        clients_fail(c, number, "the model's answer is not a number");
+        return;
     }
     const struct net_piece raw = {.data = numbers, .size = c->answer_size * sizeof(float)};
     coordinator_send(c, &item->client, &message, embedding || item->logits ? &raw : NULL);

@@ -1,6 +1,6 @@
-/* What the parts of the coordinator daemon share: coordinator.c (start, loop, effects), coordinator_boards.c (messages of boards,
- * plans, weights), coordinator_clients.c (submissions, microbatches, answers), coordinator_status.c. All of it runs in the
- * I/O thread. */
+/* What the parts of the coordinator daemon share: coordinator.c (start, loop, effects), coordinator_boards.c (messages
+ * of boards, plans, weights), coordinator_clients.c (submissions, microbatches, answers), coordinator_status.c. All of
+ * it runs in the I/O thread. */
 #ifndef DAEMON_COORDINATOR_INTERNAL_H
 #define DAEMON_COORDINATOR_INTERNAL_H
 
@@ -14,7 +14,7 @@
 
 #include <pthread.h>
 
-#define PEERS_MAX 1024
+#define PEERS_MAX    1024
 #define RATE_SECONDS 10
 
 /* Someone who has said hello, board or client. */

@@ -1,5 +1,5 @@
-/* What `stagecoach status` is told: the coordinator's own figures and one row for each board it knows. The busy share is that of the
- * time since the epoch began to serve; images per second are counted over the last ten whole seconds. */
+/* What `stagecoach status` is told: the coordinator's own figures and one row for each board it knows. The busy share
+ * is that of the time since the epoch began to serve; images per second are counted over the last ten whole seconds. */
 #include "base/allocate.h"
 #include "daemon/coordinator_internal.h"
 

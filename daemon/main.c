@@ -1,5 +1,6 @@
-/* stagecoach: one binary, one subcommand for each thing it does. This file finds the subcommand, has its options read and runs it. Exit
- * status: 0 all well; 1 some item failed, or no plan, or a daemon could not go on; 2 usage or configuration error. */
+/* stagecoach: one binary, one subcommand for each thing it does. This file finds the subcommand, has its options read
+ * and runs it. Exit status: 0 all well; 1 some item failed, or no plan, or a daemon could not go on; 2 usage or
+ * configuration error. */
 #include "base/allocate.h"
 #include "daemon/commands.h"
 

@@ -1,9 +1,9 @@
 /* Tensors by name and by content; see manifest.h.
  *
- * manifest_new lists every tensor that the model's units read (descriptions and borrowed data, no bytes touched) and starts the
- * thread that hashes them in order. When it is done it sorts an index by name and one by hash and writes the event
- * descriptor; from then on the manifest is read-only and belongs to the caller's thread. A tensor that two units share
- * appears once. Failures are those of the model's source: a tensor that is missing.
+ * manifest_new lists every tensor that the model's units read (descriptions and borrowed data, no bytes touched) and
+ * starts the thread that hashes them in order. When it is done it sorts an index by name and one by hash and writes the
+ * event descriptor; from then on the manifest is read-only and belongs to the caller's thread. A tensor that two units
+ * share appears once. Failures are those of the model's source: a tensor that is missing.
  */
 #include "daemon/manifest.h"
 
@@ -28,7 +28,7 @@ struct manifest {
     struct tensor *tensors; /* as the source describes them */
     struct tensor_entry *entries;
     size_t count, capacity, entry_capacity;
-    size_t *by_name, *by_hash; /* indices into entries */
+    size_t *by_name, *by_hash;  /* indices into entries */
     struct tensor_entry *slice; /* memory of manifest_slice */
     size_t slice_count, slice_capacity;
 };

@@ -1,7 +1,7 @@
 /* The list of a model's tensors with their content hashes: what boards are told to fetch, and where the bytes lie.
  *
- * Hashing reads the whole model once, so it runs in a thread of its own; manifest_ready tells when it is done, and nothing else
- * may be asked before. Tensor data is borrowed from the model, which must outlive the manifest.
+ * Hashing reads the whole model once, so it runs in a thread of its own; manifest_ready tells when it is done, and
+ * nothing else may be asked before. Tensor data is borrowed from the model, which must outlive the manifest.
  */
 #ifndef DAEMON_MANIFEST_H
 #define DAEMON_MANIFEST_H

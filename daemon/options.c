@@ -1,4 +1,5 @@
-/* Options: see options.h. The command line is read twice: first for --config, so that the file's values lie below the flags. */
+/* Options: see options.h. The command line is read twice: first for --config, so that the file's values lie below the
+ * flags. */
 #include "daemon/options.h"
 
 #include <errno.h>
@@ -15,9 +16,9 @@ bool parse_size(const char *text, uint64_t *bytes) {
     static const struct {
         const char *suffix;
         double factor;
-    } units[] = {{"", 1},          {"B", 1},           {"kB", 1e3},        {"KB", 1e3},       {"MB", 1e6},
-                 {"GB", 1e9},      {"KiB", 1024},      {"MiB", 1048576.0}, {"GiB", 1073741824.0},
-                 {"K", 1024},      {"M", 1048576.0},   {"G", 1073741824.0}};
+    } units[] = {{"", 1},          {"B", 1},           {"kB", 1e3},        {"KB", 1e3},           {"MB", 1e6},
+                 {"GB", 1e9},      {"KiB", 1024},      {"MiB", 1048576.0}, {"GiB", 1073741824.0}, {"K", 1024},
+                 {"M", 1048576.0}, {"G", 1073741824.0}};
     char *end;
     if (text[0] < '0' || text[0] > '9')
         return false;
@@ -204,7 +205,8 @@ static const char *config_path(int argc, char **argv) {
 
 static bool check_operands(const struct command *command, unsigned count, struct error *error) {
     if (count < command->operands_min)
-        return error_set(error, ERROR_USAGE, "%s is missing; see 'stagecoach %s --help'", command->operands, command->name);
+        return error_set(error, ERROR_USAGE, "%s is missing; see 'stagecoach %s --help'", command->operands,
+                         command->name);
     if (count > command->operands_max)
         return error_set(error, ERROR_USAGE, "%u operands, want %s; see 'stagecoach %s --help'", count,
                          command->operands ? command->operands : "none", command->name);

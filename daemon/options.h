@@ -1,9 +1,9 @@
-/* Options of the subcommands: each is declared once, and the command line, the YAML configuration file, --help, --print-config and
- * the manual page all come from that declaration.
+/* Options of the subcommands: each is declared once, and the command line, the YAML configuration file, --help,
+ * --print-config and the manual page all come from that declaration.
  *
- * A command's options are fields of a struct; a declaration names the field by its offset. Values come from the default, then the
- * configuration file (--config FILE, keys are the long names), then the command line. An unknown key or option, a value out of
- * range, a missing argument: one line that says where and what was expected.
+ * A command's options are fields of a struct; a declaration names the field by its offset. Values come from the
+ * default, then the configuration file (--config FILE, keys are the long names), then the command line. An unknown key
+ * or option, a value out of range, a missing argument: one line that says where and what was expected.
  */
 #ifndef DAEMON_OPTIONS_H
 #define DAEMON_OPTIONS_H
@@ -33,9 +33,9 @@ enum option_type {
 struct option {
     const char *name; /* without the dashes */
     enum option_type type;
-    size_t offset;           /* of the field in the command's struct */
-    const char *argument;    /* what --help calls the value, NULL for a flag */
-    const char *fallback;    /* the default as it would be typed; NULL: zero, false, NULL, empty */
+    size_t offset;             /* of the field in the command's struct */
+    const char *argument;      /* what --help calls the value, NULL for a flag */
+    const char *fallback;      /* the default as it would be typed; NULL: zero, false, NULL, empty */
     unsigned minimum, maximum; /* OPTION_NUMBER */
     const char *help;
 };
@@ -51,8 +51,9 @@ struct command {
     int (*run)(const void *values, char **operands, unsigned count);
 };
 
-/* Fills values (values_size bytes) and the operands. Handles --help and --print-config itself: *handled is then true and nothing
- * is to be run. Text borrowed from a configuration file lives as long as the process. ERROR_USAGE on any fault. */
+/* Fills values (values_size bytes) and the operands. Handles --help and --print-config itself: *handled is then true
+ * and nothing is to be run. Text borrowed from a configuration file lives as long as the process. ERROR_USAGE on any
+ * fault. */
 bool options_parse(const struct command *command, int argc, char **argv, void *values, char **operands,
                    unsigned *operand_count, bool *handled, struct error *error);
 

@@ -1,7 +1,8 @@
-/* Answers as text or JSON, and the progress bar; see output.h. Floats are printed with nine significant digits, which is what it takes
- * to read any fp32 back to the same bits. */
+/* Answers as text or JSON, and the progress bar; see output.h. Floats are printed with nine significant digits, which
+ * is what it takes to read any fp32 back to the same bits. */
 #include "daemon/output.h"
 
+#include "base/allocate.h"
 #include "base/mono.h"
 
 #include <math.h>
@@ -10,9 +11,11 @@
 
 /* Length of the valid UTF-8 sequence at text, 0 if there is none. */
 static size_t sequence_length(const unsigned char *text) {
-    size_t length = text[0] < 0x80 ? 1 : text[0] >= 0xc2 && text[0] < 0xe0 ? 2 : text[0] >= 0xe0 && text[0] < 0xf0 ? 3
-                    : text[0] >= 0xf0 && text[0] < 0xf5                    ? 4
-                                                                           : 0;
+    size_t length = text[0] < 0x80                      ? 1
+                    : text[0] >= 0xc2 && text[0] < 0xe0 ? 2
+                    : text[0] >= 0xe0 && text[0] < 0xf0 ? 3
+                    : text[0] >= 0xf0 && text[0] < 0xf5 ? 4
+                                                        : 0;
     for (size_t i = 1; i < length; i++)
         if ((text[i] & 0xc0) != 0x80)
             return 0;
@@ -107,6 +110,31 @@ void answer_print(FILE *to, const struct answer *answer, bool json) {
         print_json(to, answer);
     else
         print_text(to, answer);
+}
+
+/* A stream that grows memory of ours; open_memstream's would have to be given to free. */
+struct memory_stream {
+    char *text;
+    size_t capacity, used;
+};
+
+static ssize_t memory_write(void *cookie, const char *bytes, size_t size) {
+    struct memory_stream *stream = cookie;
+    allocate_grow((void **)&stream->text, &stream->capacity, stream->used + size + 1, 1);
+    memcpy(stream->text + stream->used, bytes, size);
+    stream->used += size;
+    stream->text[stream->used] = '\0';
+    return (ssize_t)size;
+}
+
+char *answer_line(const struct answer *answer, bool json) {
+    struct memory_stream stream = {0};
+    FILE *to = fopencookie(&stream, "w", (cookie_io_functions_t){.write = memory_write});
+    if (!to)
+        return allocate_string("\n");
+    answer_print(to, answer, json);
+    fclose(to);
+    return stream.text;
 }
 
 static double seconds_now(void) {

@@ -28,7 +28,11 @@ struct answer {
 /* One line, with its end. An error as text goes there too: the caller chooses the stream. */
 void answer_print(FILE *to, const struct answer *answer, bool json);
 
-/* Redraws "[=====>    ] 12/40  31.2 images/s" on stderr if that is a terminal, at most ten times a second; the last one always. */
+/* The same line in memory; give it back with release. */
+char *answer_line(const struct answer *answer, bool json);
+
+/* Redraws "[=====>    ] 12/40  31.2 images/s" on stderr if that is a terminal, at most ten times a second; the last one
+ * always. */
 struct progress {
     size_t total;
     double started, drawn; /* seconds */

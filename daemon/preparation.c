@@ -1,5 +1,6 @@
-/* The image preparers; see preparation.h. Each thread owns one preparer (decoder scratch, coefficient tables), which grows to the
- * largest image seen and is then reused. A file that is no image is an error in its job and nothing else. */
+/* The image preparers; see preparation.h. Each thread owns one preparer (decoder scratch, coefficient tables), which
+ * grows to the largest image seen and is then reused. A file that is no image is an error in its job and nothing else.
+ */
 #include "daemon/preparation.h"
 
 #include "base/allocate.h"

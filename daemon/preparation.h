@@ -1,7 +1,7 @@
 /* Threads that turn submitted files into the model's input pixels.
  *
- * Jobs go in from the I/O thread and come back to it; both queues hold at most `capacity` jobs, which is the number of jobs there
- * are, so neither put can fail.
+ * Jobs go in from the I/O thread and come back to it; both queues hold at most `capacity` jobs, which is the number of
+ * jobs there are, so neither put can fail.
  */
 #ifndef DAEMON_PREPARATION_H
 #define DAEMON_PREPARATION_H

@@ -1,4 +1,5 @@
-/* A whole model in one process; see whole_model.h. The slice is all units, so the path through model/ is exactly a stage's. */
+/* A whole model in one process; see whole_model.h. The slice is all units, so the path through model/ is exactly a
+ * stage's. */
 #include "daemon/whole_model.h"
 
 #include "base/allocate.h"
@@ -17,8 +18,8 @@ static bool open_parts(struct whole_model *whole, const char *directory, const c
     return whole->slice && (whole->workspace = workspace_new(whole->slice, whole->items, threads, error));
 }
 
-bool whole_model_open(struct whole_model *whole, const char *directory, const char *kernels, unsigned items, unsigned threads,
-                 struct error *error) {
+bool whole_model_open(struct whole_model *whole, const char *directory, const char *kernels, unsigned items,
+                      unsigned threads, struct error *error) {
     memset(whole, 0, sizeof *whole);
     whole->items = items;
     if (!open_parts(whole, directory, kernels, threads, error)) {

@@ -19,9 +19,10 @@ struct whole_model {
     float *answers;  /* [items][answer_size] */
 };
 
-/* Opens and loads a model for microbatches of up to `items`. kernels as for kernels_get. On false nothing is left open. */
-bool whole_model_open(struct whole_model *whole, const char *directory, const char *kernels, unsigned items, unsigned threads,
-                 struct error *error);
+/* Opens and loads a model for microbatches of up to `items`. kernels as for kernels_get. On false nothing is left open.
+ */
+bool whole_model_open(struct whole_model *whole, const char *directory, const char *kernels, unsigned items,
+                      unsigned threads, struct error *error);
 void whole_model_close(struct whole_model *whole);
 
 /* whole->pixels[0..items) -> whole->answers[0..items). */

@@ -1,9 +1,10 @@
 /* The coordinator's state machine; its states, invariants and vocabulary are in coordinator_core.h.
  *
- * coordinator_core_step is the one entry: it lets the event change what is known (boards, flights, queue), then lets advance()
- * draw the consequences: plan when enough boards are here, pause when the plan should change, dispatch when the first stage
- * takes more. All transitions go through enter(), so what entering a state does stands in one place. For now a lost stage
- * costs the items that were in flight an error; the epoch still moves on, so nothing stale can be taken for an answer.
+ * coordinator_core_step is the one entry: it lets the event change what is known (boards, flights, queue), then lets
+ * advance() draw the consequences: plan when enough boards are here, pause when the plan should change, dispatch when
+ * the first stage takes more. All transitions go through enter(), so what entering a state does stands in one place.
+ * For now a lost stage costs the items that were in flight an error; the epoch still moves on, so nothing stale can be
+ * taken for an answer.
  */
 #include "daemon/core/coordinator_core.h"
 

@@ -1,4 +1,5 @@
-/* The coordinator's state machine: pure. Every happening is an event, everything to be done an effect; time is passed in.
+/* The coordinator's state machine: pure. Every happening is an event, everything to be done an effect; time is passed
+ * in.
  *
  *                        enough boards            plan found               all stages ready
  *      +-> WAITING -----------------> (plan effect) --------> PREPARING --------------------> SERVING
@@ -8,12 +9,12 @@
  *      |   nothing in flight any more                                a board joins (no fixed    |
  *      +------------------------------ PAUSING <------------ number of stages) or asks to leave +
  *
- * Invariants: at most one epoch serves, and only in SERVING are microbatches dispatched; an item is in exactly one place (free,
- * queued, or in one flight) and leaves it by exactly one answer or failure effect; a flight belongs to the epoch it was
- * dispatched in and none survives its epoch; epochs and sequence numbers only grow.
+ * Invariants: at most one epoch serves, and only in SERVING are microbatches dispatched; an item is in exactly one
+ * place (free, queued, or in one flight) and leaves it by exactly one answer or failure effect; a flight belongs to the
+ * epoch it was dispatched in and none survives its epoch; epochs and sequence numbers only grow.
  *
- * Items are numbered by the caller (0 to CORE_ITEMS_MAX - 1). Boards are kept by name: one that comes back takes its place in the
- * order of first arrival, so an unchanged fleet gets an unchanged plan and the others keep their weights.
+ * Items are numbered by the caller (0 to CORE_ITEMS_MAX - 1). Boards are kept by name: one that comes back takes its
+ * place in the order of first arrival, so an unchanged fleet gets an unchanged plan and the others keep their weights.
  * Memory: one struct of fixed size. Threads: none; one caller. Errors: none; a wrong event is counted or ignored.
  */
 #ifndef DAEMON_CORE_COORDINATOR_CORE_H
@@ -26,10 +27,10 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#define CORE_BOARDS_MAX MESSAGE_BOARDS_MAX
-#define CORE_ITEMS_MAX 4096
+#define CORE_BOARDS_MAX  MESSAGE_BOARDS_MAX
+#define CORE_ITEMS_MAX   4096
 #define CORE_FLIGHTS_MAX 160
-#define CORE_REASON_MAX 320
+#define CORE_REASON_MAX  320
 
 enum coordinator_state {
     COORDINATOR_WAITING,
@@ -66,26 +67,26 @@ struct core_board {
     enum board_state state;
     uint64_t memory_bytes;
     mono_t heard;
-    int stage;                           /* in the plan in force or in preparation, -1: none */
-    struct message_heartbeat last;       /* of the epoch in force */
-    char reason[CORE_REASON_MAX];        /* why unfit */
+    int stage;                     /* in the plan in force or in preparation, -1: none */
+    struct message_heartbeat last; /* of the epoch in force */
+    char reason[CORE_REASON_MAX];  /* why unfit */
 };
 
 /* What happened. */
 enum coordinator_event_type {
-    CORE_BOARD_JOINED,   /* name, memory_bytes -> the step returns its number in effects.board */
-    CORE_BOARD_LOST,     /* board: connection closed */
-    CORE_BOARD_LEAVING,  /* board */
-    CORE_BOARD_READY,    /* board, epoch */
-    CORE_BOARD_FAILED,   /* board, epoch, text */
-    CORE_BOARD_HEARD,    /* board: any message from it */
-    CORE_HEARTBEAT,      /* board, heartbeat */
-    CORE_PLANNED,        /* plan, boards as the plan effect listed them; or text: why there is none */
-    CORE_ITEM_ADMITTED,  /* item */
-    CORE_RESULT,         /* epoch, sequence, items */
-    CORE_WRITABLE,       /* the first stage takes another microbatch */
-    CORE_TICK,           /* time has passed */
-    CORE_SHUTDOWN,       /* finish what was admitted, then end */
+    CORE_BOARD_JOINED,  /* name, memory_bytes -> the step returns its number in effects.board */
+    CORE_BOARD_LOST,    /* board: connection closed */
+    CORE_BOARD_LEAVING, /* board */
+    CORE_BOARD_READY,   /* board, epoch */
+    CORE_BOARD_FAILED,  /* board, epoch, text */
+    CORE_BOARD_HEARD,   /* board: any message from it */
+    CORE_HEARTBEAT,     /* board, heartbeat */
+    CORE_PLANNED,       /* plan, boards as the plan effect listed them; or text: why there is none */
+    CORE_ITEM_ADMITTED, /* item */
+    CORE_RESULT,        /* epoch, sequence, items */
+    CORE_WRITABLE,      /* the first stage takes another microbatch */
+    CORE_TICK,          /* time has passed */
+    CORE_SHUTDOWN,      /* finish what was admitted, then end */
 };
 
 struct coordinator_event {
@@ -103,7 +104,8 @@ struct coordinator_event {
 
 /* What is to be done, in this order. */
 enum coordinator_effect_type {
-    CORE_PLAN,     /* boards[0..count): find a plan for these, in this order; answer with CORE_PLANNED in this same loop turn or later */
+    CORE_PLAN,     /* boards[0..count): find a plan for these, in this order; answer with CORE_PLANNED in this same loop
+                      turn or later */
     CORE_ASSIGN,   /* board, epoch; its slice and neighbours are in core->plan */
     CORE_SERVE,    /* epoch: connect to the first stage; tell every stage */
     CORE_DISPATCH, /* sequence, epoch, items; ids by core_flight_item */
@@ -123,7 +125,7 @@ struct coordinator_effect {
     const char *text; /* CORE_FAIL, CORE_NOTE: lies in effects->text */
 };
 
-#define CORE_TEXTS_MAX 8
+#define CORE_TEXTS_MAX   8
 #define CORE_EFFECTS_MAX (CORE_ITEMS_MAX + 4 * CORE_BOARDS_MAX)
 struct coordinator_effects {
     unsigned count;
@@ -144,10 +146,10 @@ struct coordinator_core {
     struct coordinator_settings settings;
     enum coordinator_state state;
     bool ending;
-    bool changed;  /* boards came or went since a plan was last asked for */
-    bool planning; /* CORE_PLAN was given and CORE_PLANNED has not come */
-    bool replan;   /* the plan in force or in preparation is to be given up without loss */
-    bool writable; /* the first stage takes another microbatch */
+    bool changed;                 /* boards came or went since a plan was last asked for */
+    bool planning;                /* CORE_PLAN was given and CORE_PLANNED has not come */
+    bool replan;                  /* the plan in force or in preparation is to be given up without loss */
+    bool writable;                /* the first stage takes another microbatch */
     char cause[CORE_REASON_MAX];  /* what ended the last plan; empty while none did */
     char reason[CORE_REASON_MAX]; /* why it does not serve; empty while it does */
     epoch_t epoch;
