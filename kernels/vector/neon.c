@@ -10,30 +10,34 @@
 #include <arm_neon.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 typedef float32x4_t vector;
 
 /* 6 rows x 4 vectors fill 24 of the 32 registers with sums; 4 hold weights, the rest inputs. */
 enum { LANES = 4, LINEAR_VECTORS = 4, ATTENTION_VECTORS = 4, LINEAR_DEPTH = 256 };
 
+/* Not vld1q_f32 and vst1q_f32: gcc 12 does not see through those and would keep a tile's sums in memory. */
 static inline vector vector_load(const float *from) {
-    return vld1q_f32(from);
+    vector a;
+    memcpy(&a, from, sizeof a);
+    return a;
 }
 
 static inline void vector_store(float *to, vector a) {
-    vst1q_f32(to, a);
+    memcpy(to, &a, sizeof a);
 }
 
 static inline vector vector_load_part(const float *from, size_t count, float fill) {
     float lanes[LANES] = {fill, fill, fill, fill};
     for (size_t i = 0; i < count; i++)
         lanes[i] = from[i];
-    return vld1q_f32(lanes);
+    return vector_load(lanes);
 }
 
 static inline void vector_store_part(float *to, size_t count, vector a) {
     float lanes[LANES];
-    vst1q_f32(lanes, a);
+    vector_store(lanes, a);
     for (size_t i = 0; i < count; i++)
         to[i] = lanes[i];
 }

@@ -37,8 +37,11 @@ struct tile {
 INLINED void tile_multiply_fixed(const struct tile *tile, const size_t rows, const size_t panels,
                                  const size_t vectors) {
     vector sum[TILE_ROWS * TILE_VECTORS];
+#pragma GCC unroll 8
     for (size_t r = 0; r < rows; r++)
+#pragma GCC unroll 8
         for (size_t p = 0; p < panels; p++)
+#pragma GCC unroll 8
             for (size_t v = 0; v < vectors; v++)
                 sum[(r * panels + p) * vectors + v] =
                     tile->first
@@ -49,18 +52,25 @@ INLINED void tile_multiply_fixed(const struct tile *tile, const size_t rows, con
     const size_t in_stride = tile->in_stride, panel_stride = tile->panel_stride, depth = tile->depth;
     for (size_t i = 0; i < depth; i++, panel += vectors * LANES) {
         vector weight[TILE_ROWS * TILE_VECTORS];
+#pragma GCC unroll 8
         for (size_t p = 0; p < panels; p++)
+#pragma GCC unroll 8
             for (size_t v = 0; v < vectors; v++)
                 weight[p * vectors + v] = vector_load(panel + p * panel_stride + v * LANES);
+#pragma GCC unroll 8
         for (size_t r = 0; r < rows; r++) {
             vector value = vector_broadcast(in[r * in_stride + i]);
+#pragma GCC unroll 8
             for (size_t c = 0; c < panels * vectors; c++)
                 sum[r * panels * vectors + c] = vector_fma(value, weight[c], sum[r * panels * vectors + c]);
         }
     }
 
+#pragma GCC unroll 8
     for (size_t r = 0; r < rows; r++)
+#pragma GCC unroll 8
         for (size_t p = 0; p < panels; p++)
+#pragma GCC unroll 8
             for (size_t v = 0; v < vectors; v++)
                 vector_store(tile->sum + p * tile->sum_panel_stride + r * tile->sum_stride + v * LANES,
                              sum[(r * panels + p) * vectors + v]);
