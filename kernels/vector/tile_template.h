@@ -6,7 +6,8 @@
  * going on later (first = false) continues the same chain, so blocking in k changes no bit.
  *
  * `rows`, `vectors` and `panels` are constants at every call; the functions are inlined and their loops unrolled, which
- * is what keeps the sums in registers.
+ * is what keeps the sums in registers. The pragmas are for gcc on AArch64, which otherwise stores every sum at every
+ * step.
  */
 #ifndef KERNELS_VECTOR_TILE_TEMPLATE_H
 #define KERNELS_VECTOR_TILE_TEMPLATE_H
