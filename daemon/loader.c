@@ -23,6 +23,7 @@
 #include <assert.h>
 #include <errno.h>
 #include <inttypes.h>
+#include <malloc.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
@@ -430,6 +431,14 @@ static void load_close(struct load *load) {
     cache_make_room(load->loader->cache, 0, NULL); /* others may have filled the directory beside us */
 }
 
+/* The stage tells malloc to keep what is freed, for the sake of frames (stage.c); old weights are to go all the same.
+ */
+static void return_memory(void) {
+#ifdef __GLIBC__
+    malloc_trim(0);
+#endif
+}
+
 static void do_load(struct loader *loader, struct command *command) {
     struct load load = {.loader = loader,
                         .assign = &command->assignment->message,
@@ -452,6 +461,7 @@ static void do_load(struct loader *loader, struct command *command) {
         report.engine = load.old;
     }
     command_destroy(command);
+    return_memory();
     report_send(loader, &report);
 }
 

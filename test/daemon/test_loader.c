@@ -1,0 +1,454 @@
+/* The loader: a small ViT from "the coordinator", played by this file, through the cache into an engine; and all that
+ * can go wrong on the way: damaged bytes, full disks, little memory, cancels, assignments that make no sense. */
+#include "base/allocate.h"
+#include "base/log.h"
+#include "daemon/loader.h"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#define TENSORS_MAX 128
+#define UNITS       10 /* embed, two blocks of four, head */
+#define MICROBATCH  2
+
+static const char config_json[] =
+    "{\"architectures\": [\"ViTForImageClassification\"], \"model_type\": \"vit\", \"hidden_size\": 512,"
+    " \"num_hidden_layers\": 2, \"num_attention_heads\": 2, \"intermediate_size\": 1024, \"hidden_act\": \"gelu\","
+    " \"image_size\": 8, \"patch_size\": 4, \"num_channels\": 3, \"layer_norm_eps\": 1e-12, \"qkv_bias\": true,"
+    " \"id2label\": {\"0\": \"a\", \"1\": \"b\", \"2\": \"c\"}, \"label2id\": {\"a\": 0, \"b\": 1, \"c\": 2}}";
+
+/* A board and what the coordinator has for it. */
+struct fixture {
+    char directory[64];
+    struct loader *loader;
+    struct loader_settings settings;
+    struct model_config *config;
+    size_t tensors;
+    struct tensor_entry entry[TENSORS_MAX];
+    char name[TENSORS_MAX][128];
+    uint8_t *data[TENSORS_MAX];
+    unsigned damage;      /* answers to spoil from now on */
+    unsigned outstanding; /* chunks wanted and not given back */
+    uint64_t asked;       /* bytes */
+    unsigned progress;    /* reports */
+};
+
+/* Vectors are all ones, so that many tensors share one content. */
+static bool add_tensor(void *context, const struct tensor *tensor) {
+    struct fixture *fixture = context;
+    assert_true(fixture->tensors < TENSORS_MAX);
+    struct tensor_entry *entry = &fixture->entry[fixture->tensors];
+    uint64_t count = 1;
+    for (unsigned d = 0; d < tensor->rank; d++)
+        count *= entry->shape[d] = tensor->shape[d];
+    snprintf(fixture->name[fixture->tensors], sizeof fixture->name[0], "%s", tensor->name);
+    entry->name = fixture->name[fixture->tensors];
+    entry->rank = tensor->rank;
+    entry->element = ELEMENT_F32;
+    entry->bytes = count * sizeof(float);
+    float *values = allocate(count, sizeof *values);
+    for (uint64_t i = 0; i < count; i++)
+        values[i] = tensor->rank == 1 ? 1.0f : (float)((i * 2654435761u + fixture->tensors) % 1000) * 1e-4f;
+    fixture->data[fixture->tensors++] = (uint8_t *)values;
+    entry->hash = hash_of(values, entry->bytes);
+    return true;
+}
+
+static void loader_open(struct fixture *fixture) {
+    struct error error = {0};
+    fixture->loader = loader_new(&fixture->settings, &error);
+    if (!fixture->loader)
+        fail_msg("%s", error.text);
+}
+
+static void loader_reopen(struct fixture *fixture) {
+    loader_destroy(&fixture->loader);
+    fixture->asked = fixture->outstanding = 0;
+    loader_open(fixture);
+}
+
+static int fixture_open(void **state) {
+    struct error error = {0};
+    struct fixture *fixture = allocate(1, sizeof *fixture);
+    snprintf(fixture->directory, sizeof fixture->directory, "/tmp/stagecoach-test-loader-XXXXXX");
+    assert_non_null(mkdtemp(fixture->directory));
+    fixture->config = model_config_new(config_json, sizeof config_json - 1, NULL, 0, &error);
+    if (!fixture->config)
+        fail_msg("%s", error.text);
+    assert_int_equal(model_units(fixture->config), UNITS);
+    model_tensors(fixture->config, (struct slice){0, UNITS}, add_tensor, fixture);
+    fixture->settings = (struct loader_settings){
+        .cache_directory = fixture->directory, .threads = 1, .kernels = kernels_get("ref", &error)};
+    assert_non_null(fixture->settings.kernels);
+    loader_open(fixture);
+    *state = fixture;
+    return 0;
+}
+
+static int fixture_close(void **state) {
+    struct fixture *fixture = *state;
+    char tensors[96];
+    loader_destroy(&fixture->loader);
+    snprintf(tensors, sizeof tensors, "%s/tensors", fixture->directory);
+    DIR *directory = opendir(tensors);
+    for (const struct dirent *entry; directory && (entry = readdir(directory));)
+        unlinkat(dirfd(directory), entry->d_name, 0);
+    if (directory)
+        closedir(directory);
+    rmdir(tensors);
+    rmdir(fixture->directory);
+    for (size_t i = 0; i < fixture->tensors; i++)
+        release(fixture->data[i]);
+    model_config_destroy(&fixture->config);
+    release(fixture);
+    return 0;
+}
+
+/* ---- the coordinator's part ---- */
+
+static struct assignment *assignment_of(const struct fixture *fixture, struct slice slice) {
+    struct assignment *assignment = allocate(1, sizeof *assignment);
+    assignment->arena = arena_new(1 << 20);
+    assignment->message = (struct message_assign){.epoch = {1},
+                                                  .first = slice.first,
+                                                  .end = slice.end,
+                                                  .units = UNITS,
+                                                  .microbatch = MICROBATCH,
+                                                  .config = config_json,
+                                                  .config_bytes = sizeof config_json - 1};
+    struct tensor_entry *entries = arena_take(assignment->arena, fixture->tensors, sizeof *entries);
+    memcpy(entries, fixture->entry, fixture->tensors * sizeof *entries);
+    assignment->message.tensors = entries;
+    assignment->message.tensor_count = fixture->tensors;
+    return assignment;
+}
+#define WHOLE ((struct slice){0, UNITS})
+
+static void give_back(void *context) {
+    release(context);
+}
+
+static void answer(struct fixture *fixture, const struct stage_chunk *chunk) {
+    assert_true(chunk->bytes > 0 && chunk->bytes <= MESSAGE_CHUNK_MAX);
+    for (size_t i = 0; i < fixture->tensors; i++) {
+        if (memcmp(&fixture->entry[i].hash, &chunk->hash, sizeof chunk->hash) != 0)
+            continue;
+        assert_true(chunk->offset + chunk->bytes <= fixture->entry[i].bytes);
+        uint8_t *copy = allocate(chunk->bytes, 1);
+        memcpy(copy, fixture->data[i] + chunk->offset, chunk->bytes);
+        if (fixture->damage > 0) {
+            copy[0] ^= 1;
+            fixture->damage--;
+        }
+        fixture->asked += chunk->bytes;
+        loader_store(fixture->loader, chunk, copy, give_back, copy);
+        return;
+    }
+    fail_msg("the loader wants a tensor that nobody listed");
+}
+
+/* The next report, waited for. */
+static struct loader_report *next_report(struct fixture *fixture) {
+    struct loader_report *report;
+    struct pollfd wait = {.fd = loader_descriptor(fixture->loader), .events = POLLIN};
+    while (!(report = loader_take(fixture->loader)))
+        assert_int_equal(poll(&wait, 1, 60000), 1);
+    return report;
+}
+
+/* What the loader wants first. */
+static struct stage_chunk first_wish(struct fixture *fixture) {
+    struct loader_report *report = next_report(fixture);
+    while (report->type == LOADER_PROGRESS) {
+        loader_report_destroy(&report);
+        report = next_report(fixture);
+    }
+    assert_int_equal(report->type, LOADER_WANTS);
+    struct stage_chunk chunk = report->chunk;
+    loader_report_destroy(&report);
+    return chunk;
+}
+
+/* Answers the loader's wishes until the load is over. */
+static struct loader_report *run(struct fixture *fixture) {
+    for (;;) {
+        struct loader_report *report = next_report(fixture);
+        if (report->type == LOADER_WANTS)
+            answer(fixture, &report->chunk);
+        else if (report->type == LOADER_PROGRESS)
+            fixture->progress++;
+        else
+            return report;
+        assert_true(report->done <= report->total);
+        loader_report_destroy(&report);
+    }
+}
+
+static struct stage_engine *load(struct fixture *fixture, struct assignment *assignment, struct stage_engine *old) {
+    loader_load_take(fixture->loader, assignment, old);
+    struct loader_report *report = run(fixture);
+    if (report->type != LOADER_LOADED)
+        fail_msg("%s", report->error.text);
+    assert_int_equal(report->done, report->total);
+    struct stage_engine *engine = report->engine;
+    loader_report_destroy(&report);
+    assert_non_null(engine);
+    return engine;
+}
+
+/* The load fails and says so with these words; gives back what is left of the old engine. */
+static struct stage_engine *fails(struct fixture *fixture, struct assignment *assignment, struct stage_engine *old,
+                                  const char *words) {
+    loader_load_take(fixture->loader, assignment, old);
+    struct loader_report *report = run(fixture);
+    assert_int_equal(report->type, LOADER_FAILED);
+    if (!strstr(report->error.text, words))
+        fail_msg("got \"%s\", want \"%s\" in it", report->error.text, words);
+    struct stage_engine *engine = report->engine;
+    loader_report_destroy(&report);
+    return engine;
+}
+
+/* ---- loads that succeed ---- */
+
+static void test_load_and_load_again(void **state) {
+    struct fixture *fixture = *state;
+    struct stage_engine *engine = load(fixture, assignment_of(fixture, WHOLE), NULL);
+    assert_true(fixture->asked > 0);
+    assert_int_equal(engine->items, MICROBATCH);
+    assert_int_equal(engine->in.part[0].type, PAYLOAD_U8);
+    assert_non_null(engine->output[1][0]);
+    stage_engine_destroy(&engine);
+    loader_reopen(fixture); /* as after a restart */
+    engine = load(fixture, assignment_of(fixture, WHOLE), NULL);
+    assert_int_equal(fixture->asked, 0);
+    stage_engine_destroy(&engine);
+}
+
+static void test_equal_tensors_are_fetched_once(void **state) {
+    struct fixture *fixture = *state;
+    uint64_t bytes = 0;
+    for (size_t i = 0; i < fixture->tensors; i++)
+        bytes += fixture->entry[i].bytes;
+    struct stage_engine *engine = load(fixture, assignment_of(fixture, WHOLE), NULL);
+    assert_true(fixture->asked < bytes);
+    stage_engine_destroy(&engine);
+}
+
+static void test_the_same_slice_stays(void **state) {
+    struct fixture *fixture = *state;
+    struct stage_engine *engine = load(fixture, assignment_of(fixture, WHOLE), NULL), *before = engine;
+    struct assignment *assignment = assignment_of(fixture, WHOLE);
+    assignment->message.epoch.number = 2;
+    fixture->asked = 0;
+    engine = load(fixture, assignment, engine);
+    assert_ptr_equal(engine, before);
+    assignment = assignment_of(fixture, WHOLE);
+    assignment->message.microbatch = 5;
+    engine = load(fixture, assignment, engine);
+    assert_ptr_equal(engine, before);
+    assert_int_equal(engine->items, 5);
+    assert_int_equal(fixture->asked, 0);
+    stage_engine_destroy(&engine);
+}
+
+static void test_another_slice_replaces(void **state) {
+    struct fixture *fixture = *state;
+    struct stage_engine *engine = load(fixture, assignment_of(fixture, (struct slice){0, 4}), NULL);
+    size_t weights = slice_weight_bytes(engine->model);
+    engine = load(fixture, assignment_of(fixture, (struct slice){2, 4}), engine);
+    assert_int_equal(engine->slice.first, 2);
+    assert_int_equal(engine->in.parts, 2);
+    assert_true(slice_weight_bytes(engine->model) < weights);
+    stage_engine_destroy(&engine);
+}
+
+static void test_damaged_bytes_are_asked_for_again(void **state) {
+    struct fixture *fixture = *state;
+    fixture->damage = 3;
+    struct stage_engine *engine = load(fixture, assignment_of(fixture, WHOLE), NULL);
+    assert_int_equal(fixture->damage, 0);
+    stage_engine_destroy(&engine);
+}
+
+/* One cached file is cut in half, as by a crash of the file system. */
+static void test_a_damaged_cache_heals(void **state) {
+    struct fixture *fixture = *state;
+    struct stage_engine *engine = load(fixture, assignment_of(fixture, WHOLE), NULL);
+    char path[256], hex[HASH_HEX_BYTES];
+    hash_to_hex(&fixture->entry[0].hash, hex);
+    snprintf(path, sizeof path, "%s/tensors/%s", fixture->directory, hex);
+    assert_int_equal(truncate(path, 3), 0);
+    stage_engine_destroy(&engine);
+    loader_reopen(fixture);
+    engine = load(fixture, assignment_of(fixture, WHOLE), NULL);
+    assert_int_equal(fixture->asked, fixture->entry[0].bytes);
+    stage_engine_destroy(&engine);
+}
+
+/* ---- loads that fail ---- */
+
+static void test_bytes_that_are_always_wrong(void **state) {
+    struct fixture *fixture = *state;
+    fixture->damage = 1000000;
+    assert_null(fails(fixture, assignment_of(fixture, WHOLE), NULL, "do not match their hash, twice"));
+    fixture->damage = 0;
+    struct stage_engine *engine = load(fixture, assignment_of(fixture, WHOLE), NULL);
+    stage_engine_destroy(&engine);
+}
+
+static void test_too_little_memory(void **state) {
+    struct fixture *fixture = *state;
+    struct stage_engine *engine = load(fixture, assignment_of(fixture, (struct slice){0, 1}), NULL), *before = engine;
+    uint64_t whole = stage_engine_bytes(fixture->config, WHOLE, MICROBATCH, fixture->settings.kernels, 1);
+    fixture->settings.memory_bytes = whole - 1;
+    loader_reopen(fixture);
+    engine = fails(fixture, assignment_of(fixture, WHOLE), engine, "are missing");
+    assert_ptr_equal(engine, before); /* nothing was lost */
+    assert_int_equal(fixture->asked, 0);
+    fixture->settings.memory_bytes = whole; /* enough for one at a time */
+    loader_reopen(fixture);
+    engine = load(fixture, assignment_of(fixture, WHOLE), engine);
+    assert_ptr_not_equal(engine->model, NULL);
+    stage_engine_destroy(&engine);
+}
+
+static void test_too_small_a_cache(void **state) {
+    struct fixture *fixture = *state;
+    fixture->settings.cache_limit_bytes = 100000;
+    loader_reopen(fixture);
+    assert_null(fails(fixture, assignment_of(fixture, WHOLE), NULL, "raise the cache limit"));
+    assert_int_equal(fixture->asked, 0);
+}
+
+static void test_a_full_disk(void **state) {
+    struct fixture *fixture = *state;
+    struct rlimit before, small;
+    signal(SIGXFSZ, SIG_IGN);
+    assert_int_equal(getrlimit(RLIMIT_FSIZE, &before), 0);
+    small = (struct rlimit){.rlim_cur = 50000, .rlim_max = before.rlim_max};
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &small), 0);
+    struct stage_engine *engine = fails(fixture, assignment_of(fixture, WHOLE), NULL, "no room for");
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &before), 0);
+    assert_null(engine);
+    engine = load(fixture, assignment_of(fixture, WHOLE), NULL);
+    stage_engine_destroy(&engine);
+}
+
+static struct tensor_entry *entries_of(struct assignment *assignment) {
+    return (struct tensor_entry *)(uintptr_t)assignment->message.tensors;
+}
+
+static void test_assignments_that_make_no_sense(void **state) {
+    struct fixture *fixture = *state;
+    struct assignment *assignment = assignment_of(fixture, WHOLE);
+    assignment->message.units = UNITS + 1;
+    assert_null(fails(fixture, assignment, NULL, "makes 10 units"));
+    assignment = assignment_of(fixture, WHOLE);
+    assignment->message.config = "{";
+    assignment->message.config_bytes = 1;
+    assert_null(fails(fixture, assignment, NULL, "line 1"));
+    assignment = assignment_of(fixture, WHOLE);
+    assignment->message.tensor_count--;
+    assert_null(fails(fixture, assignment, NULL, "did not list it"));
+    assignment = assignment_of(fixture, WHOLE);
+    entries_of(assignment)[2].shape[0]++;
+    assert_null(fails(fixture, assignment, NULL, fixture->entry[2].name));
+    assignment = assignment_of(fixture, WHOLE);
+    entries_of(assignment)[1].element = 17;
+    assert_null(fails(fixture, assignment, NULL, "got element 17"));
+    assignment = assignment_of(fixture, WHOLE);
+    assignment->message.tensor_count = 0;
+    assert_null(fails(fixture, assignment, NULL, "did not list it"));
+}
+
+/* Two entries claim one hash with different sizes: only one can be right, and it must come to an end. */
+static void test_a_hash_of_two_sizes(void **state) {
+    struct fixture *fixture = *state;
+    struct assignment *assignment = assignment_of(fixture, WHOLE);
+    entries_of(assignment)[1].hash = entries_of(assignment)[0].hash;
+    loader_load_take(fixture->loader, assignment, NULL);
+    struct loader_report *report;
+    while ((report = next_report(fixture))->type == LOADER_WANTS || report->type == LOADER_PROGRESS) {
+        if (report->type == LOADER_WANTS) {
+            uint8_t *zeros = allocate(report->chunk.bytes, 1);
+            loader_store(fixture->loader, &report->chunk, zeros, give_back, zeros);
+        }
+        loader_report_destroy(&report);
+    }
+    assert_int_equal(report->type, LOADER_FAILED);
+    loader_report_destroy(&report);
+}
+
+/* ---- loads that are given up ---- */
+
+static void test_cancel_and_go_on(void **state) {
+    struct fixture *fixture = *state;
+    struct stage_engine *engine = load(fixture, assignment_of(fixture, (struct slice){9, 10}), NULL), *before = engine;
+    loader_cancel(fixture->loader); /* without a load: nothing */
+    char tensors[96], path[512];
+    snprintf(tensors, sizeof tensors, "%s/tensors", fixture->directory);
+    DIR *directory = opendir(tensors);
+    for (const struct dirent *entry; (entry = readdir(directory));) {
+        snprintf(path, sizeof path, "%s/%s", tensors, entry->d_name);
+        unlink(path);
+    }
+    closedir(directory);
+    loader_load_take(fixture->loader, assignment_of(fixture, WHOLE), engine);
+    struct stage_chunk chunk = first_wish(fixture);
+    loader_cancel(fixture->loader);
+    struct loader_report *report = next_report(fixture);
+    while (report->type == LOADER_WANTS || report->type == LOADER_PROGRESS) {
+        loader_report_destroy(&report);
+        report = next_report(fixture);
+    }
+    assert_int_equal(report->type, LOADER_CANCELLED);
+    assert_ptr_equal(report->engine, before);
+    loader_report_destroy(&report);
+    answer(fixture, &chunk); /* too late, and no harm */
+    engine = load(fixture, assignment_of(fixture, WHOLE), before);
+    stage_engine_destroy(&engine);
+}
+
+static void test_the_end_in_the_middle(void **state) {
+    struct fixture *fixture = *state;
+    loader_load_take(fixture->loader, assignment_of(fixture, WHOLE), NULL);
+    struct stage_chunk chunk = first_wish(fixture);
+    answer(fixture, &chunk);
+    loader_destroy(&fixture->loader);
+    assert_null(fixture->loader);
+}
+
+#define TEST(function) cmocka_unit_test_setup_teardown(function, fixture_open, fixture_close)
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        TEST(test_load_and_load_again),
+        TEST(test_equal_tensors_are_fetched_once),
+        TEST(test_the_same_slice_stays),
+        TEST(test_another_slice_replaces),
+        TEST(test_damaged_bytes_are_asked_for_again),
+        TEST(test_a_damaged_cache_heals),
+        TEST(test_bytes_that_are_always_wrong),
+        TEST(test_too_little_memory),
+        TEST(test_too_small_a_cache),
+        TEST(test_a_full_disk),
+        TEST(test_assignments_that_make_no_sense),
+        TEST(test_a_hash_of_two_sizes),
+        TEST(test_cancel_and_go_on),
+        TEST(test_the_end_in_the_middle),
+    };
+    log_set_level(LOG_WARN);
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
