@@ -1,6 +1,13 @@
 /* stagecoach bench: how fast one process runs a model. Random pixels, warm, several timed runs; the median is reported.
- * Pipelines are compared with this figure (scripts/bench), and so are PyTorch and ONNX Runtime. */
+ *
+ * Pipelines are compared with this figure (scripts/bench_pipeline), and so are PyTorch and ONNX Runtime
+ * (scripts/bench_engines.py). A fair race alternates between rivals, so with --prompted the loaded model waits on
+ * stdin, blocked, and answers every line with one timed run. --pixels and --logits let the other side of such a race
+ * compute the same images and compare answers. One thread beside the pool's; what can fail is opening the model and
+ * reading the pixels, before anything is timed.
+ */
 #include "base/allocate.h"
+#include "base/file.h"
 #include "base/mono.h"
 #include "daemon/commands.h"
 #include "daemon/output.h"
@@ -9,11 +16,12 @@
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 struct values {
-    const char *model, *kernels;
+    const char *model, *kernels, *pixels;
     unsigned microbatch, threads, repeats;
-    bool json, units;
+    bool json, logits, prompted, units;
 };
 
 static void random_pixels(struct whole_model *whole) {
@@ -22,6 +30,32 @@ static void random_pixels(struct whole_model *whole) {
         state = state * 1664525u + 1013904223u;
         whole->pixels[i] = (uint8_t)(state >> 24);
     }
+}
+
+/* The file holds exactly one microbatch, [items][height][width][3] bytes. */
+static bool read_pixels(struct whole_model *whole, const char *path, struct error *error) {
+    size_t wanted = whole->items * whole->pixel_bytes, size;
+    void *contents;
+    if (!file_read(path, wanted, &contents, &size, error))
+        return false;
+    if (size == wanted)
+        memcpy(whole->pixels, contents, size);
+    release(contents);
+    return size == wanted || error_set(error, ERROR_INPUT, "%s: got %zu bytes, want %zu: %u images of %zu", path, size,
+                                       wanted, whole->items, whole->pixel_bytes);
+}
+
+static bool fill_pixels(struct whole_model *whole, const char *path, struct error *error) {
+    if (path)
+        return read_pixels(whole, path, error);
+    random_pixels(whole);
+    return true;
+}
+
+static double timed_run(struct whole_model *whole) {
+    mono_t start = mono_now();
+    whole_model_run(whole, whole->items);
+    return (double)mono_since(mono_now(), start) / 1e9;
 }
 
 static int compare(const void *left, const void *right) {
@@ -52,24 +86,57 @@ static void print_units(struct whole_model *whole) {
     release(seconds);
 }
 
-static void report(struct whole_model *whole, const struct values *values, double seconds) {
-    double rate = whole->items / seconds, gflops = flops(whole) * whole->items / seconds / 1e9;
-    if (!values->json) {
-        printf("%s, %s kernels, %u threads, microbatch %u: %.2f images/s, %.1f ms per microbatch, %.1f GFLOPS\n",
-               model_architecture(whole->config), whole->kernels->name, pool_threads(whole->pool), whole->items, rate,
-               1e3 * seconds, gflops);
-        return;
+static void print_logits(const struct whole_model *whole) {
+    printf(", \"logits\": [");
+    for (unsigned i = 0; i < whole->items; i++) {
+        printf("%s[", i ? ", " : "");
+        for (unsigned j = 0; j < whole->answer_size; j++) {
+            fputs(j ? ", " : "", stdout);
+            json_float(stdout, whole->answers[(size_t)i * whole->answer_size + j]);
+        }
+        printf("]");
     }
+    printf("]");
+}
+
+static void report_json(const struct whole_model *whole, const struct values *values, unsigned repeats,
+                        double seconds) {
     printf("{\"architecture\": ");
     json_string(stdout, model_architecture(whole->config));
     printf(", \"kernels\": \"%s\", \"threads\": %u, \"microbatch\": %u, \"repeats\": %u, \"seconds\": ",
-           whole->kernels->name, pool_threads(whole->pool), whole->items, values->repeats);
+           whole->kernels->name, pool_threads(whole->pool), whole->items, repeats);
     json_double(stdout, seconds);
     printf(", \"images_per_second\": ");
-    json_double(stdout, rate);
+    json_double(stdout, whole->items / seconds);
     printf(", \"gflops\": ");
-    json_double(stdout, gflops);
+    json_double(stdout, flops(whole) * whole->items / seconds / 1e9);
+    if (values->logits)
+        print_logits(whole);
     puts("}");
+}
+
+static void report(const struct whole_model *whole, const struct values *values, unsigned repeats, double seconds) {
+    if (values->json || values->prompted || values->logits)
+        report_json(whole, values, repeats, seconds);
+    else
+        printf("%s, %s kernels, %u threads, microbatch %u: %.2f images/s, %.1f ms per microbatch, %.1f GFLOPS\n",
+               model_architecture(whole->config), whole->kernels->name, pool_threads(whole->pool), whole->items,
+               whole->items / seconds, 1e3 * seconds, flops(whole) * whole->items / seconds / 1e9);
+    fflush(stdout);
+}
+
+static void measure(struct whole_model *whole, const struct values *values) {
+    double *seconds = allocate(values->repeats, sizeof *seconds);
+    for (unsigned i = 0; i < values->repeats; i++)
+        seconds[i] = timed_run(whole);
+    report(whole, values, values->repeats, median(seconds, values->repeats));
+    release(seconds);
+}
+
+static void measure_when_prompted(struct whole_model *whole, const struct values *values) {
+    for (int byte = getchar(); byte != EOF; byte = getchar())
+        if (byte == '\n')
+            report(whole, values, 1, timed_run(whole));
 }
 
 static int run(const void *options, char **operands, unsigned count) {
@@ -85,20 +152,15 @@ static int run(const void *options, char **operands, unsigned count) {
     if (!whole_model_open(&whole, values->model, values->kernels, values->microbatch, thread_count(values->threads),
                           &error))
         return command_fail(&error);
-    random_pixels(&whole);
-    whole_model_run(&whole, whole.items);
-    double *seconds = allocate(values->repeats, sizeof *seconds);
-    for (unsigned i = 0; i < values->repeats; i++) {
-        mono_t start = mono_now();
+    bool filled = fill_pixels(&whole, values->pixels, &error);
+    if (filled) {
         whole_model_run(&whole, whole.items);
-        seconds[i] = (double)mono_since(mono_now(), start) / 1e9;
+        (values->prompted ? measure_when_prompted : measure)(&whole, values);
+        if (values->units)
+            print_units(&whole);
     }
-    report(&whole, values, median(seconds, values->repeats));
-    if (values->units)
-        print_units(&whole);
-    release(seconds);
     whole_model_close(&whole);
-    return 0;
+    return filled ? 0 : command_fail(&error);
 }
 
 #define FIELD(name) offsetof(struct values, name)
@@ -108,6 +170,9 @@ static const struct option options[] = {
     {"threads", OPTION_NUMBER, FIELD(threads), "N", "0", 0, 256, "compute threads, 0 = all cores"},
     {"repeats", OPTION_NUMBER, FIELD(repeats), "N", "5", 1, 100000, "timed runs; the median counts"},
     {"kernels", OPTION_TEXT, FIELD(kernels), "SET", NULL, 0, 0, "kernel set instead of the fastest"},
+    {"pixels", OPTION_TEXT, FIELD(pixels), "FILE", NULL, 0, 0, "a microbatch as raw RGB bytes instead of random ones"},
+    {"prompted", OPTION_FLAG, FIELD(prompted), NULL, NULL, 0, 0, "one timed run, as JSON, for each line of stdin"},
+    {"logits", OPTION_FLAG, FIELD(logits), NULL, NULL, 0, 0, "answers too, as JSON"},
     {"units", OPTION_FLAG, FIELD(units), NULL, NULL, 0, 0, "time every unit of the model too, on stderr"},
     {"json", OPTION_FLAG, FIELD(json), NULL, NULL, 0, 0, "one JSON object"},
 };
