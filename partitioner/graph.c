@@ -11,21 +11,17 @@
 #include <math.h>
 #include <string.h>
 
-void graph_init(struct graph *graph, const struct fleet *fleet) {
-    memset(graph, 0, sizeof *graph);
-    graph->fleet = fleet;
-    graph->arc_begin = allocate((size_t)fleet->types * fleet->units + 1, sizeof *graph->arc_begin);
-    graph->crossing = allocate((size_t)fleet->cuts * fleet->ends * fleet->ends, sizeof *graph->crossing);
-    graph->reach = allocate((size_t)fleet->types * fleet->units * fleet->words, sizeof *graph->reach);
-    graph->allowed = allocate((size_t)fleet->ends * fleet->ends * fleet->words, sizeof *graph->allowed);
-}
-
 void graph_close(struct graph *graph) {
     release(graph->arc_begin);
     release(graph->arc);
     release(graph->crossing);
     release(graph->reach);
     release(graph->allowed);
+    release(graph->busy);
+}
+
+static double lesser(double left, double right) {
+    return left < right ? left : right;
 }
 
 static size_t add_arcs(struct graph *graph, size_t arcs, unsigned type, unsigned first, enum graph_cost cost) {
@@ -59,61 +55,76 @@ static void build_arcs(struct graph *graph, enum graph_cost cost) {
     graph->arc_begin[lists] = arcs;
 }
 
-/* For each end and cut, the least seconds that any transfer takes which the end may receive before that cut, or send
- * after it. */
-struct other_transfer {
-    double *received_before, *sent_after; /* [cuts][ends] */
-};
-
-static void least_transfers(const struct fleet *fleet, struct other_transfer *other) {
+/* Lowers least[cut][end] to the shortest transfer that `end` may receive before `cut`. The coordinator's own wire is no
+ * board's. */
+static void least_received(const struct fleet *fleet, double *least) {
     size_t ends = fleet->ends;
-    for (size_t at = 0; at < fleet->cuts * ends; at++)
-        other->received_before[at] = other->sent_after[at] = INFINITY;
-    for (unsigned cut = 0; cut < fleet->units; cut++)
-        for (unsigned from = 0; from < ends; from++)
-            for (unsigned to = 0; to < ends; to++) {
-                double *least = &other->received_before[(cut + 1) * ends + to];
-                *least = fmin(*least, fmin(least[-(ptrdiff_t)ends], fleet_transfer(fleet, cut, from, to)));
-            }
-    for (unsigned cut = fleet->units; cut > 0; cut--)
-        for (unsigned from = 0; from < ends; from++)
-            for (unsigned to = 0; to < ends; to++) {
-                double *least = &other->sent_after[(cut - 1) * ends + from];
-                *least = fmin(*least, fmin(least[ends], fleet_transfer(fleet, cut, from, to)));
-            }
-    for (unsigned cut = 0; cut < fleet->cuts; cut++) /* the coordinator's own wire is no board's */
-        other->received_before[cut * ends + fleet->types] = other->sent_after[cut * ends + fleet->types] = 0;
+    for (unsigned cut = 0; cut < fleet->cuts; cut++)
+        for (unsigned to = 0; to < ends; to++) {
+            double *now = &least[cut * ends + to];
+            *now = to == fleet->types ? 0 : cut == 0 ? INFINITY : now[-(ptrdiff_t)ends];
+            for (unsigned from = 0; cut > 0 && from < ends; from++)
+                *now = lesser(*now, fleet_transfer(fleet, cut - 1, from, to));
+        }
 }
 
-static void build_crossings(struct graph *graph, enum graph_cost cost, const struct other_transfer *other) {
+/* The same for what it may send after `cut`. */
+static void least_sent(const struct fleet *fleet, double *least) {
+    size_t ends = fleet->ends;
+    for (unsigned cut = fleet->cuts; cut-- > 0;)
+        for (unsigned from = 0; from < ends; from++) {
+            double *now = &least[cut * ends + from];
+            *now = from == fleet->types ? 0 : cut == fleet->units ? INFINITY : now[ends];
+            for (unsigned to = 0; cut < fleet->units && to < ends; to++)
+                *now = lesser(*now, fleet_transfer(fleet, cut + 1, from, to));
+        }
+}
+
+/* busy: the transfer itself and the shortest other transfer of whichever of its ends has the longer one. */
+static void fill_busy(struct graph *graph) {
     const struct fleet *fleet = graph->fleet;
+    size_t ends = fleet->ends, at = 0;
+    double *received = allocate(fleet->cuts * ends, sizeof *received);
+    double *sent = allocate(fleet->cuts * ends, sizeof *sent);
+    least_received(fleet, received);
+    least_sent(fleet, sent);
+    graph->busy = allocate(fleet->cuts * ends * ends, sizeof *graph->busy);
+    for (unsigned cut = 0; cut < fleet->cuts; cut++)
+        for (unsigned from = 0; from < ends; from++)
+            for (unsigned to = 0; to < ends; to++, at++)
+                graph->busy[at] = fleet->transfer[at] + fmax(received[cut * ends + from], sent[cut * ends + to]);
+    release(received);
+    release(sent);
+}
+
+static void build_crossings(struct graph *graph, enum graph_cost cost) {
+    const struct fleet *fleet = graph->fleet;
+    const double *busy = graph->busy ? graph->busy : fleet->transfer;
     size_t ends = fleet->ends, at = 0;
     memset(graph->allowed, 0, ends * ends * fleet->words * sizeof *graph->allowed);
     for (unsigned cut = 0; cut < fleet->cuts; cut++)
         for (unsigned from = 0; from < ends; from++)
             for (unsigned to = 0; to < ends; to++, at++) {
-                double seconds = fleet->transfer[at], busy = seconds;
-                if (other)
-                    busy += fmax(other->received_before[cut * ends + from], other->sent_after[cut * ends + to]);
-                bool possible = busy <= graph->period && isfinite(seconds);
-                graph->crossing[at] = !possible ? INFINITY : cost == GRAPH_SECONDS ? seconds : 0;
+                bool possible = busy[at] <= graph->period && busy[at] < INFINITY;
+                graph->crossing[at] = !possible ? INFINITY : cost == GRAPH_SECONDS ? fleet->transfer[at] : 0;
                 if (possible)
                     bit_set(graph->allowed + (from * ends + to) * fleet->words, cut);
             }
 }
 
+void graph_init(struct graph *graph, const struct fleet *fleet) {
+    memset(graph, 0, sizeof *graph);
+    graph->fleet = fleet;
+    graph->arc_begin = allocate((size_t)fleet->types * fleet->units + 1, sizeof *graph->arc_begin);
+    graph->crossing = allocate((size_t)fleet->cuts * fleet->ends * fleet->ends, sizeof *graph->crossing);
+    graph->reach = allocate((size_t)fleet->types * fleet->units * fleet->words, sizeof *graph->reach);
+    if (fleet->problem->half_duplex)
+        fill_busy(graph);
+    graph->allowed = allocate((size_t)fleet->ends * fleet->ends * fleet->words, sizeof *graph->allowed);
+}
+
 void graph_build(struct graph *graph, double period, enum graph_cost cost) {
-    const struct fleet *fleet = graph->fleet;
     graph->period = period;
     build_arcs(graph, cost);
-    if (!fleet->problem->half_duplex) {
-        build_crossings(graph, cost, NULL);
-        return;
-    }
-    struct other_transfer other = {.received_before = allocate((size_t)fleet->cuts * fleet->ends, sizeof(double)),
-                                   .sent_after = allocate((size_t)fleet->cuts * fleet->ends, sizeof(double))};
-    least_transfers(fleet, &other);
-    build_crossings(graph, cost, &other);
-    release(other.received_before);
-    release(other.sent_after);
+    build_crossings(graph, cost);
 }

@@ -20,6 +20,8 @@ struct graph {
     double *crossing;  /* [cuts][ends][ends]: cost of sending from row to column; INFINITY where it takes too long */
     uint64_t *reach;   /* [types][units][words]: ends of the arcs once more, as bit sets */
     uint64_t *allowed; /* [ends][ends][words]: the finite cuts of crossing[.][from][to], as bit sets */
+    double
+        *busy; /* [cuts][ends][ends], half duplex only: least seconds of a transfer and the other one of either end */
 };
 
 /* What an arc or a crossing costs: nothing, when only feasibility is asked, or its seconds, when latency is. */

@@ -27,8 +27,9 @@ static unsigned largest_board(const struct problem *problem) {
     return largest;
 }
 
-/* least[unit]: bytes of the smallest slice that holds the unit; a longer slice can need less than a short one with large
- * payloads. For each first unit, the slices that hold a unit are those that end after it: a minimum from the right. */
+/* least[unit]: bytes of the smallest slice that holds the unit; a longer slice can need less than a short one with
+ * large payloads. For each first unit, the slices that hold a unit are those that end after it: a minimum from the
+ * right. */
 static void least_bytes(const struct problem *problem, uint64_t *least) {
     uint64_t bytes[PARTITIONER_UNITS_MAX];
     for (unsigned unit = 0; unit < problem->units; unit++)

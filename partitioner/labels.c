@@ -146,6 +146,15 @@ static double excess(const struct walk *walk, const struct label *label, const d
     return most;
 }
 
+/* Boards that a plan leaves unused pay into its bound, so a complete plan can cost more than the limit without being
+ * hopeless. */
+static bool over_limit(const struct walk *walk, double cost) {
+    for (unsigned index = 0; index < walk->bound_count; index++)
+        if (walk->bounds[index].costs && cost > walk->bounds[index].limit)
+            return true;
+    return false;
+}
+
 static void complete(const struct walk *walk, uint32_t at, unsigned stages) {
     struct labels *labels = walk->labels;
     const struct fleet *fleet = labels->fleet;
@@ -155,7 +164,7 @@ static void complete(const struct walk *walk, uint32_t at, unsigned stages) {
     if (crossing == INFINITY || (walk->half_duplex && label->receive + send > walk->graph->period))
         return;
     double cost = label->cost + crossing;
-    if (cost >= labels->best[stages])
+    if (cost >= labels->best[stages] || over_limit(walk, cost))
         return;
     labels->best[stages] = cost;
     labels->best_label[stages] = at;

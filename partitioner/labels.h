@@ -54,7 +54,8 @@ void labels_close(struct labels *labels);
 
 /* Searches `graph` under up to STATES_BOUNDS bounds, whose relaxations were evaluated on graphs of the same period. The
  * last bound with costs is tightened as complete plans are found, by the relative `tolerance` above the best. With
- * `any`, stops at the first complete plan. SEARCH_FOUND: best[k] is finite for some k. */
+ * `any`, stops at the first complete plan. SEARCH_FOUND: best[k] is finite for some k. Plans that cost more than the
+ * limit do not count. */
 enum search_result labels_search(struct labels *labels, const struct graph *graph, struct label_bound *bounds,
                                  unsigned bound_count, double tolerance, bool any, const struct search_limits *limits);
 

@@ -27,7 +27,8 @@
 #define BRACKET_ROUNDS 60
 #define REFUTE_ROUNDS  150
 #define RAISE_ROUNDS   200
-#define RAISE_TURNS    3
+#define RAISE_TURNS    2
+#define LONG_SEARCH    5000 /* states */
 #define BEAM_WIDTH     48
 
 /* Prices to start from: a board is worth what it computes in a second. */
@@ -132,19 +133,21 @@ static double guess_period(const struct solver *solver) {
     return 1 / speed;
 }
 
-/* The smallest period, to `ratio`, that the relaxation does not refute, starting from a guess. Where it leaves a period
- * open its value says about how much too long that is. */
+/* The smallest period, to `ratio`, that the relaxation does not refute. Gallops upwards from the guess, then bisects: a
+ * period too short is refuted in a few rounds, one that is not takes them all. */
 static double refute_up_to(struct solver *solver, double guess, double ratio) {
-    double low = 0, high = INFINITY, period = guess;
+    double low = 0, high = INFINITY, period = guess, step = 2 * (ratio - 1);
     while (!(high <= low * ratio) && period > 1e-12 * solver->longest && period < 2 * solver->longest) {
-        bool impossible = refute(solver, period, BRACKET_ROUNDS) == RELAXATION_IMPOSSIBLE;
-        if (impossible)
+        if (refute(solver, period, BRACKET_ROUNDS) == RELAXATION_IMPOSSIBLE)
             low = period;
         else
             high = fmin(period, solver->best.period_s);
-        double middle = high == INFINITY ? low * 1.4 : low == 0 ? high * 0.7 : sqrt(low * high);
-        double aim = impossible ? middle : period * fmin(solver->feasible.value, 1) / sqrt(ratio);
-        period = aim > low * sqrt(ratio) && aim < high / sqrt(ratio) ? aim : middle;
+        if (low > 0 && high < INFINITY) {
+            period = sqrt(low * high);
+        } else {
+            period = low > 0 ? low * (1 + step) : high / (1 + step);
+            step *= 2;
+        }
     }
     return high < INFINITY ? high : period;
 }
@@ -161,15 +164,16 @@ static enum search_result bracket(struct solver *solver) {
 }
 
 /* The next period to decide, strictly between what is refuted and what is found; false when there is none: the period
- * is proven. Refuting takes ever longer the closer a period comes to the optimum, and longest above it, so the periods
- * tried lie near the lower end. */
+ * is proven. The higher a period, the more states the search must look at, and most above the optimum: once searches
+ * have become long, the periods tried lie nearer to the lower end. */
 static bool next_period(struct solver *solver, double *period) {
     double above = solver->impossible, below = solver->best.period_s * (1 - SAME_SUM);
     bool all = candidates_between(&solver->candidates, &solver->fleet, above, below, CANDIDATE_MOST);
     size_t count = solver->candidates.count;
     if (count == 0)
         return false;
-    *period = all ? solver->candidates.seconds[count / 4] : above + (below - above) / 4;
+    unsigned part = solver->reach.states.groups > LONG_SEARCH || solver->labels.count > LONG_SEARCH ? 4 : 2;
+    *period = all ? solver->candidates.seconds[count / part] : above + (below - above) / part;
     return true;
 }
 
@@ -221,33 +225,27 @@ static enum search_result search_shorter(struct solver *solver, size_t width, do
     return result;
 }
 
-/* Prices and plans for the latency. Better prices lead the beam to better plans, and the latency of a better plan is a
- * better aim for the prices, so the two take turns until neither helps. Returns the lower bound. */
-static double approach(struct solver *solver) {
-    for (unsigned turn = 0; turn < RAISE_TURNS; turn++) {
-        double before = solver->best.latency_s;
-        relaxation_raise(&solver->cheap, &solver->graph, RAISE_ROUNDS, before);
-        search_shorter(solver, BEAM_WIDTH, before * (1 + 2 * SAME_PERIOD));
-        if (turn > 0 && !(solver->best.latency_s < before))
-            break;
-    }
-    return solver->cheap.value - solver->cheap.total;
+/* Searches ever further above the lower bound until something is found, in the end as far as the best plan known. The
+ * bound is mostly tight, and close to it there is almost nothing to search. */
+static enum search_result deepen(struct solver *solver, size_t width) {
+    double bound = solver->cheap.value - solver->cheap.total, gap = solver->best.latency_s - bound;
+    enum search_result result = SEARCH_NONE;
+    for (double share = 1.0 / 256; result == SEARCH_NONE && share <= 1; share *= 4)
+        result = search_shorter(solver, width, (bound + share * gap) * (1 + 2 * SAME_PERIOD));
+    return result;
 }
 
-/* Least latency within the period; true when proven. The bound is mostly tight, so the exact search first looks for a
- * plan very close to it, which takes almost no time; only if there is none it looks further, in the end as far as the
- * best plan known. */
+/* Least latency within the period; true when proven. Better prices lead the beam to better plans, and the latency of a
+ * better plan is a better aim for the prices. */
 static bool shorten(struct solver *solver, double period) {
     graph_build(&solver->graph, period, GRAPH_FREE);
     relaxation_evaluate(&solver->feasible, &solver->graph);
     graph_build(&solver->graph, period, GRAPH_SECONDS);
-    double bound = approach(solver);
-    enum search_result result = SEARCH_NONE;
-    for (double share = 1.0 / 256; result == SEARCH_NONE && share <= 1; share *= 4) {
-        double limit = bound + share * (solver->best.latency_s - bound);
-        result = search_shorter(solver, 0, limit * (1 + 2 * SAME_PERIOD));
+    for (unsigned turn = 0; turn < RAISE_TURNS; turn++) {
+        relaxation_raise(&solver->cheap, &solver->graph, RAISE_ROUNDS, solver->best.latency_s);
+        deepen(solver, BEAM_WIDTH);
     }
-    return result == SEARCH_FOUND;
+    return deepen(solver, 0) == SEARCH_FOUND;
 }
 
 /* All steps for a fleet that has a plan, after the first one was found. */

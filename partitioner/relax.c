@@ -15,7 +15,9 @@
 #include <math.h>
 #include <string.h>
 
-#define REFUTE_TARGET 1.001 /* aim a little above what is needed: steps towards the limit itself become too short */
+#define HOPELESS_ROUNDS 30    /* a value that after so many rounds */
+#define HOPELESS_VALUE  0.8   /* is still below this will not reach 1 */
+#define REFUTE_TARGET   1.001 /* aim a little above what is needed: steps towards the limit itself become too short */
 
 void relaxation_init(struct relaxation *relaxation, const struct fleet *fleet) {
     memset(relaxation, 0, sizeof *relaxation);
@@ -152,6 +154,8 @@ enum relaxation_verdict relaxation_refute(struct relaxation *relaxation, const s
             return RELAXATION_IMPOSSIBLE;
         if (relaxation_is_real(relaxation))
             return RELAXATION_REAL;
+        if (round >= HOPELESS_ROUNDS && ascent.best < HOPELESS_VALUE)
+            break;
         slope_of_game(relaxation, slope);
         double gap = REFUTE_TARGET - relaxation->value;
         ascent_note(&ascent, relaxation->price, relaxation->value);
