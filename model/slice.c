@@ -116,7 +116,7 @@ static bool load_tensor(struct loading *loading, struct unit_weights *weights, c
         return false;
     loading->done += tensor_elements(want->rank, want->shape) * sizeof(float);
     if (loading->progress && !loading->progress(loading->context, loading->done, loading->total))
-        return error_set(error, ERROR_TIMEOUT, "cancelled");
+        return error_set(error, ERROR_SYSTEM, "cancelled");
     return true;
 }
 

@@ -167,12 +167,10 @@ static bool ends_with(const char *name, const char *end) {
 static void choose_scale(const struct tensor *tensor, double *mean, double *deviation) {
     bool gain = tensor->rank == 1 && ends_with(tensor->name, ".weight");
     *mean = gain ? 1 : 0;
-    if (gain)
+    if (gain || tensor->rank == 3)
         *deviation = 0.1;
     else if (tensor->rank == 1)
         *deviation = 0.02;
-    else if (tensor->rank == 3)
-        *deviation = 0.1;
     else
         *deviation = (strstr(tensor->name, "classifier") ? 2.0 : 1.1) /
                      sqrt((double)tensor_elements(tensor->rank - 1, tensor->shape + 1));

@@ -1,5 +1,5 @@
 /* See fixture.h. Everything here ends the test on failure: a fixture that half works would make tests lie. */
-#include "fixture.h"
+#include "test/model/fixture.h"
 
 #include "base/allocate.h"
 

@@ -1,6 +1,6 @@
 /* The best classes: order, ties, scores, and logits that are no numbers. */
-#include "fixture.h"
 #include "model/model.h"
+#include "test/model/fixture.h"
 
 #include <math.h>
 #include <setjmp.h>

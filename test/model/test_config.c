@@ -1,7 +1,7 @@
 /* config.json: what is read, what is refused and in which words. */
 #include "base/allocate.h"
-#include "fixture.h"
 #include "model/model.h"
+#include "test/model/fixture.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

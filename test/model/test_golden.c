@@ -2,9 +2,9 @@
  * set, to 1e-4. scripts/golden_logits.py made them and says what each is about. */
 #include "base/allocate.h"
 #include "base/file.h"
-#include "fixture.h"
 #include "model/json.h"
 #include "model/model.h"
+#include "test/model/fixture.h"
 
 #include <dirent.h>
 #include <math.h>

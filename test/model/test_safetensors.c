@@ -1,9 +1,9 @@
 /* safetensors files and directories of them: every way in which a file can lie is refused in words, and what is legal
  * is found. */
 #include "base/allocate.h"
-#include "fixture.h"
 #include "model/checkpoint.h"
 #include "model/safetensors.h"
+#include "test/model/fixture.h"
 
 #include <inttypes.h>
 #include <setjmp.h>

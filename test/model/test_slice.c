@@ -1,8 +1,8 @@
 /* Slices: any chain of slices gives the bits of the whole model, an item's bits do not depend on its microbatch,
  * nothing is allocated while computing, and loading fails cleanly wherever it is made to fail. */
 #include "base/allocate.h"
-#include "fixture.h"
 #include "model/model.h"
+#include "test/model/fixture.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

@@ -3,8 +3,8 @@
 #include "base/allocate.h"
 #include "base/file.h"
 #include "base/hash.h"
-#include "fixture.h"
 #include "model/synth.h"
+#include "test/model/fixture.h"
 
 #include <setjmp.h>
 #include <signal.h>
