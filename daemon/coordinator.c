@@ -141,13 +141,15 @@ static void on_control_message(struct coordinator *c, struct net_message *receiv
         return;
     }
     struct peer *peer = peer_find(c, &received->peer);
+    /* a board that was silent for too long, and given up, is still connected */
+    bool known = peer && (peer->role == ROLE_CLIENT || c->core.board[peer->board].state != BOARD_ABSENT);
     if (message.type == MESSAGE_HELLO && message.hello.role == ROLE_STAGE)
         boards_hello(c, received, &message.hello);
     else if (message.type == MESSAGE_HELLO)
         clients_hello(c, received, &message.hello);
     else if (message.type == MESSAGE_STATUS_GET)
         status_send(c, &received->peer);
-    else if (!peer) {
+    else if (!known) {
         const struct message again = {.type = MESSAGE_REFUSE, .refuse = {"say hello first", true}};
         coordinator_send(c, &received->peer, &again, NULL);
     } else if (peer->role == ROLE_STAGE)
