@@ -354,12 +354,14 @@ static void complete_header(const struct stage_core *core, struct data_header *h
     header->checksum = checksum;
 }
 
-static void on_computed(struct stage_core *core, const struct stage_event *event, struct stage_effects *effects) {
+static void on_computed(struct stage_core *core, const struct stage_event *event, mono_t now,
+                        struct stage_effects *effects) {
     struct stage_input *input = &core->input[event->input];
     struct stage_output *output = &core->output[event->output];
     assert(input->state == STAGE_INPUT_COMPUTING && output->state == STAGE_OUTPUT_COMPUTING);
     input->state = STAGE_INPUT_FREE;
     output->state = STAGE_OUTPUT_FREE;
+    core->computing_since = now; /* the next one, if it is there already */
     effect_add(effects, STAGE_DROP)->input = event->input;
     if (!working(core)) /* its epoch ended; a new one does not start before this */
         return;
@@ -412,11 +414,20 @@ static unsigned free_output(const struct stage_core *core) {
     return i;
 }
 
-static void compute_waiting(struct stage_core *core, struct stage_effects *effects) {
+static bool computing(const struct stage_core *core) {
+    for (unsigned i = 0; i < STAGE_INPUTS; i++)
+        if (core->input[i].state == STAGE_INPUT_COMPUTING)
+            return true;
+    return false;
+}
+
+static void compute_waiting(struct stage_core *core, mono_t now, struct stage_effects *effects) {
     for (;;) {
         unsigned input = oldest_waiting(core), output = free_output(core);
         if (input == STAGE_INPUTS || output == STAGE_OUTPUTS)
             return;
+        if (!computing(core))
+            core->computing_since = now;
         core->input[input].state = STAGE_INPUT_COMPUTING;
         core->output[output].state = STAGE_OUTPUT_COMPUTING;
         core->output[output].order = core->input[input].order;
@@ -489,13 +500,16 @@ bool stage_core_deadline(const struct stage_core *core, mono_t *deadline) {
     return true;
 }
 
+/* What is being computed counts as far as it is: a coordinator that sees no progress takes a microbatch for lost, and
+ * on a slow board one takes longer than that. */
 struct message_heartbeat stage_core_heartbeat(const struct stage_core *core, mono_t now) {
     bool serving = core->state == STAGE_SERVING;
+    int64_t under_way = serving && computing(core) ? mono_since(now, core->computing_since) : 0;
     return (struct message_heartbeat){
         .epoch = core->active,
         .microbatches = core->microbatches,
         .items = core->items,
-        .busy_ns = (uint64_t)core->busy_ns,
+        .busy_ns = (uint64_t)(core->busy_ns + under_way),
         .serving_ns = serving ? (uint64_t)mono_since(now, core->serving_since) : 0,
         .rejected = core->rejected,
     };
@@ -504,7 +518,7 @@ struct message_heartbeat stage_core_heartbeat(const struct stage_core *core, mon
 /* ---- the one entry ---- */
 
 /* Draws the consequences of whatever has changed. */
-static void advance(struct stage_core *core, struct stage_effects *effects) {
+static void advance(struct stage_core *core, mono_t now, struct stage_effects *effects) {
     if (core->state == STAGE_CLEARING && at_rest(core)) {
         core->state = STAGE_LOADING;
         core->loader_busy = true;
@@ -513,7 +527,7 @@ static void advance(struct stage_core *core, struct stage_effects *effects) {
     }
     if (!working(core))
         return;
-    compute_waiting(core, effects);
+    compute_waiting(core, now, effects);
     send_ready(core, effects);
 }
 
@@ -588,7 +602,7 @@ static void apply_data_event(struct stage_core *core, const struct stage_event *
         effects->fault = "a connection that speaks something else";
         break;
     case STAGE_COMPUTED:
-        on_computed(core, event, effects);
+        on_computed(core, event, now, effects);
         break;
     case STAGE_WRITABLE:
         core->blocked = false;
@@ -632,40 +646,5 @@ void stage_core_step(struct stage_core *core, const struct stage_event *event, m
         apply_control_event(core, event, now, effects);
         break;
     }
-    advance(core, effects);
-}
-
-/* ---- what always holds ---- */
-
-static const char *slots_broken(const struct stage_core *core) {
-    unsigned computing_inputs = 0, computing_outputs = 0, sending = 0;
-    for (unsigned i = 0; i < STAGE_INPUTS; i++) {
-        computing_inputs += core->input[i].state == STAGE_INPUT_COMPUTING;
-        if (core->input[i].state == STAGE_INPUT_WAITING && !working(core))
-            return "an input waits though nothing is computed";
-    }
-    for (unsigned i = 0; i < STAGE_OUTPUTS; i++) {
-        computing_outputs += core->output[i].state == STAGE_OUTPUT_COMPUTING;
-        sending += core->output[i].state == STAGE_OUTPUT_SENDING;
-        if (core->output[i].state == STAGE_OUTPUT_READY && !working(core))
-            return "an output is ready though its epoch is over";
-    }
-    if (computing_inputs != computing_outputs)
-        return "computing inputs and outputs do not pair up";
-    return sending > 1 ? "two outputs are being handed to the network" : NULL;
-}
-
-const char *stage_core_broken(const struct stage_core *core) {
-    for (unsigned i = 0; i < STAGE_CHUNKS; i++)
-        if (core->chunk[i].used && core->state != STAGE_LOADING)
-            return "a chunk is outstanding though nothing is being loaded";
-    if (core->state == STAGE_LOADING && (!core->loader_busy || core->loader_cancelled))
-        return "loading without a loader at work";
-    if (working(core) && core->loader_busy)
-        return "working while the loader is at work";
-    if (core->active.number != 0 && core->active.number != core->epoch.number)
-        return "the epoch reported is not the one assigned";
-    if (core->state != STAGE_JOINING && core->state != STAGE_GONE && !core->connected)
-        return "welcome without a connection";
-    return slots_broken(core);
+    advance(core, now, effects);
 }

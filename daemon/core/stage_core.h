@@ -193,9 +193,10 @@ struct stage_core {
     uint64_t arrivals; /* gives slots their order */
     struct stage_input input[STAGE_INPUTS];
     struct stage_output output[STAGE_OUTPUTS];
-    bool blocked;         /* the network has no room */
-    sequence_t newest;    /* that was computed in this epoch */
-    mono_t serving_since; /* while SERVING */
+    bool blocked;           /* the network has no room */
+    sequence_t newest;      /* that was computed in this epoch */
+    mono_t serving_since;   /* while SERVING */
+    mono_t computing_since; /* while an input is COMPUTING */
 
     uint64_t microbatches, items; /* computed in this epoch */
     int64_t busy_ns;

@@ -140,6 +140,20 @@ static void test_heartbeats(void **state) {
     assert_int_equal(heartbeat.serving_ns, 500 * MONO_MS);
 }
 
+/* A slow board is seen to work before its first microbatch is done. */
+static void test_work_under_way_counts(void **state) {
+    (void)state;
+    struct fixture fixture = in_state(STAGE_SERVING);
+    arrive(&fixture, 1);
+    fixture.now = mono_after(fixture.now, 7 * MONO_SECOND);
+    assert_int_equal(stage_core_heartbeat(&fixture.core, fixture.now).busy_ns, 7 * MONO_SECOND);
+    arrive(&fixture, 2);
+    computed(&fixture, 0, 0);
+    assert_int_equal(stage_core_heartbeat(&fixture.core, fixture.now).busy_ns, 1000);
+    fixture.now = mono_after(fixture.now, MONO_SECOND);
+    assert_int_equal(stage_core_heartbeat(&fixture.core, fixture.now).busy_ns, 1000 + MONO_SECOND);
+}
+
 /* A coordinator that starts anew counts epochs from 1 again. */
 static void test_reconnection(void **state) {
     (void)state;
@@ -512,6 +526,7 @@ int main(void) {
         cmocka_unit_test(test_table),
         cmocka_unit_test(test_hello_is_repeated),
         cmocka_unit_test(test_heartbeats),
+        cmocka_unit_test(test_work_under_way_counts),
         cmocka_unit_test(test_reconnection),
         cmocka_unit_test(test_shutdown_everywhere),
         cmocka_unit_test(test_leaving_goes_on_serving),
