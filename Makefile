@@ -17,8 +17,8 @@ CFLAGS_ALL = -std=c11 -D_GNU_SOURCE -DSTAGECOACH_VERSION='"$(VERSION)"' $(OPTIMI
 
 # ---- what the goals need is installed first (a look that takes milliseconds when all is there) ----
 GOALS       := $(or $(MAKECMDGOALS),all)
-SETUP_build := all install demo bench
-SETUP_test  := test tests test-asan test-tsan
+SETUP_build := all install demo
+SETUP_test  := test tests test-asan test-tsan bench bench-engines
 SETUP_check := check check-fast tidy fuzz
 SETUP_arm64 := arm64
 GROUPS := $(foreach g,build test check arm64,$(if $(filter $(SETUP_$g),$(GOALS)),$g))
@@ -123,4 +123,5 @@ clean: ## remove build folders
 
 include scripts/make/test.mk
 include scripts/make/check.mk
+-include scripts/make/bench.mk
 -include $(patsubst %.c,$(BUILD)/%.d,$(SOURCES) $(TEST_SOURCES) $(FUZZ_SOURCES))
