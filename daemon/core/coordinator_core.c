@@ -280,6 +280,19 @@ static void on_planned(struct coordinator_core *core, const struct coordinator_e
     }
 }
 
+/* Keeps boards[0..count) in the order of their names, "b2" before "b10": the order that they came in differs from one
+ * start of a fleet to the next, and with it would their slices, which they have cached. */
+static void insert_by_name(const struct coordinator_core *core, struct coordinator_effects *effects, unsigned number) {
+    unsigned place = effects->board_count++;
+    for (; place > 0; place--) {
+        unsigned before = effects->boards[place - 1];
+        if (strverscmp(core->board[before].name, core->board[number].name) <= 0)
+            break;
+        effects->boards[place] = before;
+    }
+    effects->boards[place] = number;
+}
+
 static void ask_for_plan(struct coordinator_core *core, mono_t now, struct coordinator_effects *effects) {
     unsigned here = available_boards(core), wanted = core->settings.stages;
     if (core->planning || !core->changed)
@@ -296,7 +309,7 @@ static void ask_for_plan(struct coordinator_core *core, mono_t now, struct coord
     effects->board_count = 0;
     for (unsigned i = 0; i < core->boards && (wanted == 0 || effects->board_count < wanted); i++)
         if (available(&core->board[i]))
-            effects->boards[effects->board_count++] = i;
+            insert_by_name(core, effects, i);
     effect_add(effects, CORE_PLAN);
 }
 
