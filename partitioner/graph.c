@@ -17,8 +17,12 @@ void graph_close(struct graph *graph) {
     release(graph->crossing);
     release(graph->reach);
     release(graph->allowed);
+    release(graph->receive_class);
+    release(graph->send_class);
     release(graph->busy);
 }
+
+#define RECEIVE_CLASSES 6
 
 static double lesser(double left, double right) {
     return left < right ? left : right;
@@ -112,19 +116,44 @@ static void build_crossings(struct graph *graph, enum graph_cost cost) {
             }
 }
 
+/* Only for transfers that are allowed at all. The sender's class is rounded up by a hair, so that rounding never
+ * forbids a pair that just fits. The coordinator may always send. */
+static void build_classes(struct graph *graph) {
+    const struct fleet *fleet = graph->fleet;
+    size_t at = 0;
+    graph->class_scale = graph->period > 0 ? graph->classes / graph->period : 0;
+    for (unsigned cut = 0; cut < fleet->cuts; cut++)
+        for (unsigned from = 0; from < fleet->ends; from++)
+            for (unsigned to = 0; to < fleet->ends; to++, at++)
+                if (graph->crossing[at] < INFINITY) {
+                    double left = graph->period - fleet->transfer[at];
+                    graph->receive_class[at] = (unsigned char)graph_class(graph, fleet->transfer[at]);
+                    graph->send_class[at] =
+                        (unsigned char)(from == fleet->types ? graph->classes - 1
+                                                             : graph_class(graph, left + 1e-9 * graph->period));
+                }
+}
+
 void graph_init(struct graph *graph, const struct fleet *fleet) {
     memset(graph, 0, sizeof *graph);
     graph->fleet = fleet;
     graph->arc_begin = allocate((size_t)fleet->types * fleet->units + 1, sizeof *graph->arc_begin);
     graph->crossing = allocate((size_t)fleet->cuts * fleet->ends * fleet->ends, sizeof *graph->crossing);
     graph->reach = allocate((size_t)fleet->types * fleet->units * fleet->words, sizeof *graph->reach);
-    if (fleet->problem->half_duplex)
-        fill_busy(graph);
     graph->allowed = allocate((size_t)fleet->ends * fleet->ends * fleet->words, sizeof *graph->allowed);
+    graph->classes = 1;
+    if (!fleet->problem->half_duplex)
+        return;
+    graph->classes = RECEIVE_CLASSES;
+    graph->receive_class = allocate((size_t)fleet->cuts * fleet->ends * fleet->ends, sizeof *graph->receive_class);
+    graph->send_class = allocate((size_t)fleet->cuts * fleet->ends * fleet->ends, sizeof *graph->send_class);
+    fill_busy(graph);
 }
 
 void graph_build(struct graph *graph, double period, enum graph_cost cost) {
     graph->period = period;
     build_arcs(graph, cost);
     build_crossings(graph, cost);
+    if (graph->classes > 1)
+        build_classes(graph);
 }

@@ -20,8 +20,14 @@ struct graph {
     double *crossing;  /* [cuts][ends][ends]: cost of sending from row to column; INFINITY where it takes too long */
     uint64_t *reach;   /* [types][units][words]: ends of the arcs once more, as bit sets */
     uint64_t *allowed; /* [ends][ends][words]: the finite cuts of crossing[.][from][to], as bit sets */
-    double
-        *busy; /* [cuts][ends][ends], half duplex only: least seconds of a transfer and the other one of either end */
+
+    /* Half duplex only. A board that received in some time has the rest of the period left to send. Receive times are
+     * put into classes of equal width, each standing for its shortest time. */
+    unsigned classes;             /* 1 with full duplex */
+    double class_scale;           /* classes per second */
+    unsigned char *receive_class; /* [cuts][ends][ends]: class of the transfer for who receives it */
+    unsigned char *send_class;    /* [cuts][ends][ends]: the largest class of the sender that leaves time for it */
+    double *busy; /* [cuts][ends][ends]: seconds of the transfer and of the shortest other one of either end */
 };
 
 /* What an arc or a crossing costs: nothing, when only feasibility is asked, or its seconds, when latency is. */
@@ -42,6 +48,11 @@ static inline struct arc_list graph_arcs(const struct graph *graph, unsigned typ
 
 static inline const double *graph_crossing(const struct graph *graph, unsigned cut, unsigned from) {
     return graph->crossing + ((size_t)cut * graph->fleet->ends + from) * graph->fleet->ends;
+}
+
+static inline unsigned graph_class(const struct graph *graph, double receive_seconds) {
+    double class = receive_seconds * graph->class_scale;
+    return class < graph->classes - 1 ? (unsigned)class : graph->classes - 1;
 }
 
 #endif

@@ -112,11 +112,12 @@ static inline bool hopeless(const struct label_bound *bound, double cost, double
 }
 
 static bool arrival_hopeless(const struct walk *walk, const struct group *group, unsigned type, unsigned cut,
-                             double cost) {
+                             const struct front_node *arrival) {
+    unsigned class = graph_class(walk->graph, arrival->receive);
     for (unsigned index = 0; index < walk->bound_count; index++) {
         const struct label_bound *bound = &walk->bounds[index];
-        double togo = bound->relaxation->enter[(size_t)cut * walk->labels->fleet->types + type];
-        if (hopeless(bound, cost, togo, group->rest[index]))
+        double togo = relaxation_enter(bound->relaxation, cut, class)[type];
+        if (hopeless(bound, arrival->cost, togo, group->rest[index]))
             return true;
     }
     return false;
@@ -127,7 +128,7 @@ static void extend_arrivals(const struct walk *walk, const struct group *group, 
     for (unsigned cut = arrivals->first; cut < arrivals->end && cut < walk->labels->fleet->units; cut++)
         for (uint32_t at = arrivals->head[cut]; at != STATES_NONE; at = arrivals->node[at].next) {
             struct front_node arrival = arrivals->node[at];
-            if (arrival_hopeless(walk, group, type, cut, arrival.cost))
+            if (arrival_hopeless(walk, group, type, cut, &arrival))
                 continue;
             struct arc_list arcs = graph_arcs(walk->graph, type, cut);
             for (const struct arc *arc = arcs.at; arc < arcs.end; arc++)
@@ -138,9 +139,10 @@ static void extend_arrivals(const struct walk *walk, const struct group *group, 
 /* How far the state is from being hopeless, in the tightest of the bounds; above 0: it is. */
 static double excess(const struct walk *walk, const struct label *label, const double *rest) {
     double most = -INFINITY;
+    unsigned class = graph_class(walk->graph, label->receive);
     for (unsigned index = 0; index < walk->bound_count; index++) {
         const struct label_bound *bound = &walk->bounds[index];
-        double togo = bound->relaxation->togo[(size_t)label->type * walk->labels->fleet->cuts + label->cut];
+        double togo = relaxation_togo(bound->relaxation, label->type, class)[label->cut];
         most = fmax(most, (bound->costs ? label->cost : 0) + togo - rest[index] - bound->limit);
     }
     return most;

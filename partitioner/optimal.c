@@ -20,16 +20,21 @@
 #include <math.h>
 #include <string.h>
 
-#define SAME_PERIOD    1e-9                /* periods and latencies this close, relatively, count as equal */
-#define SAME_SUM       1e-13               /* two sums of the same times in another order */
-#define BYTES_MOST     ((size_t)512 << 20) /* what one search may fill */
-#define CANDIDATE_MOST 4096
-#define BRACKET_ROUNDS 60
-#define REFUTE_ROUNDS  150
-#define RAISE_ROUNDS   200
-#define RAISE_TURNS    2
-#define LONG_SEARCH    5000 /* states */
-#define BEAM_WIDTH     48
+#define SAME_PERIOD      1e-9               /* periods and latencies this close, relatively, count as equal */
+#define SAME_SUM         1e-13              /* two sums of the same times in another order */
+#define BYTES_MOST       ((size_t)64 << 20) /* what one search may fill */
+#define CANDIDATE_MOST   4096
+#define BRACKET_ROUNDS   60
+#define REFUTE_ROUNDS    150
+#define OPEN_ROUNDS      12
+#define RAISE_ROUNDS     200
+#define RAISE_TURNS      2
+#define LONG_SEARCH      5000 /* states */
+#define WIDEST_BEAM      3072
+#define WIDEN_STEPS      6
+#define WIDEN_RATIO      1e-4
+#define TIME_FOR_LATENCY 0.3 /* of the limit */
+#define BEAM_WIDTH       48
 
 /* Prices to start from: a board is worth what it computes in a second. */
 static void set_prices(struct solver *solver) {
@@ -44,16 +49,18 @@ void solver_init(struct solver *solver, const struct problem *problem, double me
     memset(solver, 0, sizeof *solver);
     fleet_init(&solver->fleet, problem, memory_scale);
     graph_init(&solver->graph, &solver->fleet);
-    relaxation_init(&solver->feasible, &solver->fleet);
-    relaxation_init(&solver->cheap, &solver->fleet);
+    relaxation_init(&solver->feasible, &solver->fleet, solver->graph.classes);
+    relaxation_init(&solver->cheap, &solver->fleet, solver->graph.classes);
     reach_init(&solver->reach, &solver->fleet);
     labels_init(&solver->labels, &solver->fleet);
     solver->limits.bytes = BYTES_MOST;
     if (options && options->clock && options->time_limit_s > 0) {
         solver->limits.clock = options->clock;
+        solver->time_limit = options->time_limit_s;
         solver->limits.deadline = options->clock() + options->time_limit_s;
     }
     solver->longest = candidates_longest(&solver->fleet);
+    solver->open = INFINITY;
     solver->impossible = -1;
     solver->best.period_s = INFINITY;
     set_prices(solver);
@@ -81,6 +88,8 @@ static void offer(struct solver *solver, const struct route *route) {
 static enum search_result search(struct solver *solver, size_t width) {
     struct search_limits limits = solver->limits;
     limits.width = width;
+    if (width == BEAM_WIDTH)
+        limits.clock = NULL; /* little work: even the shortest time limit is to end with a plan */
     struct route route;
     enum search_result result;
     if (!solver->fleet.problem->half_duplex) {
@@ -102,9 +111,13 @@ static enum search_result search(struct solver *solver, size_t width) {
 /* Asks the relaxation alone about a period. */
 static enum relaxation_verdict refute(struct solver *solver, double period, unsigned rounds) {
     graph_build(&solver->graph, period, GRAPH_FREE);
+    if (period >= solver->open && rounds > OPEN_ROUNDS)
+        rounds = OPEN_ROUNDS;
     enum relaxation_verdict verdict = relaxation_refute(&solver->feasible, &solver->graph, rounds);
     if (verdict == RELAXATION_IMPOSSIBLE)
         solver->impossible = fmax(solver->impossible, period);
+    else
+        solver->open = fmin(solver->open, period);
     if (verdict == RELAXATION_REAL)
         offer(solver, &solver->feasible.route);
     return verdict;
@@ -186,6 +199,22 @@ static bool narrow(struct solver *solver) {
     return true;
 }
 
+/* Where exact search is out of reach: wider and wider beams for better plans, as long as there is time. Without a limit
+ * of time, some. */
+static void widen(struct solver *solver) {
+    for (size_t width = 4 * BEAM_WIDTH; width <= WIDEST_BEAM; width *= 2) {
+        double low = solver->impossible;
+        for (unsigned step = 0; step < WIDEN_STEPS && solver->best.period_s > low * (1 + WIDEN_RATIO); step++) {
+            double period = low + (solver->best.period_s - low) / 2;
+            enum search_result result = solver_try(solver, period, width);
+            if (result == SEARCH_GAVE_UP)
+                return;
+            if (result == SEARCH_NONE)
+                low = period;
+        }
+    }
+}
+
 /* The smallest period that is not refuted. */
 static double lower_bound(struct solver *solver) {
     double below = solver->best.period_s;
@@ -250,8 +279,13 @@ static bool shorten(struct solver *solver, double period) {
 
 /* All steps for a fleet that has a plan, after the first one was found. */
 static void improve(struct solver *solver, struct plan *plan) {
+    double deadline = solver->limits.deadline;
+    solver->limits.deadline -= TIME_FOR_LATENCY * solver->time_limit;
     bool proven = narrow(solver);
+    if (!proven)
+        widen(solver);
     double bound = lower_bound(solver);
+    solver->limits.deadline = deadline;
     bool shortest = shorten(solver, solver->best.period_s * (proven ? 1 + SAME_PERIOD : 1));
     const char *name = plan->policy;
     *plan = solver->best;

@@ -17,9 +17,11 @@ struct solver {
     struct labels labels;
     struct candidates candidates;
     struct search_limits limits;
+    double time_limit; /* 0 = none */
     double longest;    /* no plan needs a longer period */
     double impossible; /* proven: no plan has a period of this or less; -1 while nothing is */
-    struct plan best;  /* so far; a period of INFINITY while there is none */
+    double open; /* the shortest period that the relaxation failed to refute: longer ones are not worth much effort */
+    struct plan best; /* so far; a period of INFINITY while there is none */
 };
 
 /* Memory of all boards is scaled by `memory_scale`. `options` may be NULL: no limit of time. */

@@ -51,7 +51,7 @@ static void build_masks(struct reach *reach, const struct relaxation *relaxation
     const struct fleet *fleet = reach->fleet;
     unsigned words = fleet->words;
     for (unsigned type = 0; type < fleet->types; type++) {
-        const double *togo = relaxation->togo + (size_t)type * fleet->cuts;
+        const double *togo = relaxation_togo(relaxation, type, 0);
         double *threshold = reach->threshold + (size_t)type * fleet->cuts;
         uint64_t *within = reach->within + (size_t)type * (fleet->cuts + 1) * words;
         sort_cuts(reach->order, togo, fleet->cuts);
@@ -115,7 +115,7 @@ INLINE bool extend(const struct reach *reach, const struct graph *graph, unsigne
 
 static float promise_of(const struct reach *reach, const struct relaxation *relaxation, unsigned type,
                         const uint64_t *row, double rest) {
-    const double *togo = relaxation->togo + (size_t)type * reach->fleet->cuts;
+    const double *togo = relaxation_togo(relaxation, type, 0);
     double least = INFINITY;
     for (unsigned cut = 0; cut < reach->fleet->cuts; cut++)
         if (bit_test(row, cut))

@@ -12,6 +12,7 @@
 #include "base/allocate.h"
 #include "partitioner/ascent.h"
 
+#include <limits.h>
 #include <math.h>
 #include <string.h>
 
@@ -19,11 +20,12 @@
 #define HOPELESS_VALUE  0.8   /* is still below this will not reach 1 */
 #define REFUTE_TARGET   1.001 /* aim a little above what is needed: steps towards the limit itself become too short */
 
-void relaxation_init(struct relaxation *relaxation, const struct fleet *fleet) {
+void relaxation_init(struct relaxation *relaxation, const struct fleet *fleet, unsigned classes) {
     memset(relaxation, 0, sizeof *relaxation);
     relaxation->fleet = fleet;
-    relaxation->togo = allocate((size_t)fleet->types * fleet->cuts, sizeof *relaxation->togo);
-    relaxation->enter = allocate((size_t)fleet->types * fleet->cuts, sizeof *relaxation->enter);
+    relaxation->classes = classes;
+    relaxation->togo = allocate((size_t)fleet->types * classes * fleet->cuts, sizeof *relaxation->togo);
+    relaxation->enter = allocate((size_t)fleet->types * classes * fleet->cuts, sizeof *relaxation->enter);
 }
 
 void relaxation_close(struct relaxation *relaxation) {
@@ -50,36 +52,93 @@ static double cheapest_crossing(const double *crossing, const double *enter, uns
     return best;
 }
 
-static void evaluate_tables(struct relaxation *relaxation, const struct graph *graph) {
+/* The rest of a route that crosses from `from` to `to` at `cut`. */
+static double beyond(const struct relaxation *relaxation, const struct graph *graph, unsigned cut, unsigned from,
+                     unsigned to) {
     const struct fleet *fleet = relaxation->fleet;
-    unsigned types = fleet->types;
-    for (unsigned type = 0; type < types; type++)
-        relaxation->togo[(size_t)type * fleet->cuts + fleet->units] = graph_crossing(graph, fleet->units, type)[types];
-    for (unsigned cut = fleet->units; cut-- > 0;) {
-        double *enter = relaxation->enter + (size_t)cut * types;
-        for (unsigned type = 0; type < types; type++)
-            enter[type] =
-                relaxation->price[type] + cheapest_arc(graph, relaxation->togo + (size_t)type * fleet->cuts, type, cut);
-        for (unsigned type = 0; type < types; type++)
-            relaxation->togo[(size_t)type * fleet->cuts + cut] =
-                cheapest_crossing(graph_crossing(graph, cut, type), enter, types);
-    }
-    relaxation->value = cheapest_crossing(graph_crossing(graph, 0, types), relaxation->enter, types);
+    size_t at = ((size_t)cut * fleet->ends + from) * fleet->ends + to;
+    unsigned class = relaxation->classes > 1 ? graph->receive_class[at] : 0;
+    if (to == fleet->types)
+        return cut == fleet->units ? graph->crossing[at] : INFINITY;
+    return cut == fleet->units ? INFINITY : graph->crossing[at] + relaxation_enter(relaxation, cut, class)[to];
 }
 
-/* One stage further along the cheapest route: which type receives at `cut`, and where its slice ends. The sums are
- * formed as in the tables, so that equality is exact. */
-static struct route_stop follow(const struct relaxation *relaxation, const struct graph *graph, unsigned from,
-                                unsigned cut, double cost) {
+/* The largest class of receive times of `from` that leaves time for the crossing. */
+static unsigned send_class(const struct relaxation *relaxation, const struct graph *graph, unsigned cut, unsigned from,
+                           unsigned to) {
     const struct fleet *fleet = relaxation->fleet;
-    const double *crossing = graph_crossing(graph, cut, from), *enter = relaxation->enter + (size_t)cut * fleet->types;
+    return relaxation->classes > 1 ? graph->send_class[((size_t)cut * fleet->ends + from) * fleet->ends + to] : 0;
+}
+
+/* least[class]: the cheapest way on from `from`, had it received in that class. What a long receive time leaves room
+ * for, a shorter one does too. */
+static void cheapest_by_class(const struct relaxation *relaxation, const struct graph *graph, unsigned cut,
+                              unsigned from, double *least) {
+    for (unsigned class = 0; class < relaxation->classes; class ++)
+        least[class] = INFINITY;
+    for (unsigned to = 0; to < relaxation->fleet->ends; to++) {
+        double cost = beyond(relaxation, graph, cut, from, to);
+        unsigned class = cost < INFINITY ? send_class(relaxation, graph, cut, from, to) : 0;
+        least[class] = cost < least[class] ? cost : least[class];
+    }
+    for (unsigned class = relaxation->classes - 1; class > 0; class --)
+        least[class - 1] = least[class] < least[class - 1] ? least[class] : least[class - 1];
+}
+
+static void evaluate_togo(struct relaxation *relaxation, const struct graph *graph, unsigned cut) {
+    const struct fleet *fleet = relaxation->fleet;
+    double least[UCHAR_MAX + 1];
+    for (unsigned type = 0; type < fleet->types; type++) {
+        double *togo = relaxation->togo + (size_t)type * relaxation->classes * fleet->cuts + cut;
+        if (relaxation->classes == 1 && cut < fleet->units) { /* the same, but this is where the time goes */
+            const double *enter = relaxation_enter(relaxation, cut, 0);
+            *togo = cheapest_crossing(graph_crossing(graph, cut, type), enter, fleet->types);
+            continue;
+        }
+        cheapest_by_class(relaxation, graph, cut, type, least);
+        for (unsigned class = 0; class < relaxation->classes; class ++)
+            togo[(size_t) class * fleet->cuts] = least[class];
+    }
+}
+
+static void evaluate_enter(struct relaxation *relaxation, const struct graph *graph, unsigned cut) {
+    unsigned types = relaxation->fleet->types;
+    for (unsigned class = 0; class < relaxation->classes; class ++) {
+        double *enter = relaxation->enter + ((size_t)cut * relaxation->classes + class) * types;
+        for (unsigned type = 0; type < types; type++)
+            enter[type] =
+                relaxation->price[type] + cheapest_arc(graph, relaxation_togo(relaxation, type, class), type, cut);
+    }
+}
+
+static void evaluate_tables(struct relaxation *relaxation, const struct graph *graph) {
+    double least[UCHAR_MAX + 1];
+    evaluate_togo(relaxation, graph, relaxation->fleet->units);
+    for (unsigned cut = relaxation->fleet->units; cut-- > 0;) {
+        evaluate_enter(relaxation, graph, cut);
+        if (cut > 0)
+            evaluate_togo(relaxation, graph, cut);
+    }
+    cheapest_by_class(relaxation, graph, 0, relaxation->fleet->types, least);
+    relaxation->value = least[0];
+}
+
+/* One stage further along the cheapest route from `from`, which received in class *class: which type receives at `cut`
+ * (and in which class), and where its slice ends. The sums are formed as in the tables, so that equality is exact. */
+static struct route_stop follow(const struct relaxation *relaxation, const struct graph *graph, unsigned from,
+                                unsigned cut, double cost, unsigned *class) {
+    const struct fleet *fleet = relaxation->fleet;
     unsigned type = 0;
-    while (type + 1 < fleet->types && crossing[type] + enter[type] != cost)
+    while (type + 1 < fleet->types && (beyond(relaxation, graph, cut, from, type) != cost ||
+                                       send_class(relaxation, graph, cut, from, type) < *class))
         type++;
+    *class =
+        relaxation->classes > 1 ? graph->receive_class[((size_t)cut * fleet->ends + from) * fleet->ends + type] : 0;
+    double enter = relaxation_enter(relaxation, cut, *class)[type];
+    const double *togo = relaxation_togo(relaxation, type, *class);
     struct arc_list arcs = graph_arcs(graph, type, cut);
-    const double *togo = relaxation->togo + (size_t)type * fleet->cuts;
     const struct arc *arc = arcs.at;
-    while (arc + 1 < arcs.end && relaxation->price[type] + (arc->cost + togo[arc->end]) != enter[type])
+    while (arc + 1 < arcs.end && relaxation->price[type] + (arc->cost + togo[arc->end]) != enter)
         arc++;
     return (struct route_stop){.type = type, .first = cut, .end = arc->end};
 }
@@ -90,17 +149,17 @@ static void trace(struct relaxation *relaxation, const struct graph *graph) {
     relaxation->route.stages = 0;
     if (!isfinite(relaxation->value))
         return;
-    unsigned from = fleet->types, cut = 0, stages = 0;
+    unsigned from = fleet->types, cut = 0, stages = 0, class = 0;
     double cost = relaxation->value;
     while (cut < fleet->units) {
-        struct route_stop stop = follow(relaxation, graph, from, cut, cost);
+        struct route_stop stop = follow(relaxation, graph, from, cut, cost, &class);
         relaxation->uses[stop.type]++;
         if (stages < PARTITIONER_BOARDS_MAX)
             relaxation->route.stop[stages] = stop;
         stages++;
         from = stop.type;
         cut = stop.end;
-        cost = relaxation->togo[(size_t)from * fleet->cuts + cut];
+        cost = relaxation_togo(relaxation, from, class)[cut];
     }
     relaxation->route.stages = stages <= PARTITIONER_BOARDS_MAX ? stages : 0;
 }

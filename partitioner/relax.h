@@ -15,13 +15,26 @@ struct relaxation {
     double price[PARTITIONER_BOARDS_MAX]; /* per use of a board of each type */
     double total;                         /* sum of count[t] price[t] */
     double value;                         /* cheapest priced route; INFINITY where there is none */
-    double *togo;  /* [types][cuts]: cheapest priced rest of a route after `type` has computed up to `cut` */
-    double *enter; /* [cuts][types]: the same when `type` has just received at `cut`, its own price included */
+    unsigned classes;                     /* of receive times: graph.h */
+    /* [types][classes][cuts]: cheapest priced rest of a route after `type`, which received in that class, has computed
+     * up to a cut */
+    double *togo;
+    /* [cuts][classes][types]: the same when `type` has just received at the cut, its own price included */
+    double *enter;
     unsigned uses[PARTITIONER_BOARDS_MAX]; /* of each type, on the cheapest route */
     struct route route;                    /* that route; stages = 0 where it has more than a route can hold */
 };
 
-void relaxation_init(struct relaxation *relaxation, const struct fleet *fleet);
+static inline const double *relaxation_togo(const struct relaxation *relaxation, unsigned type, unsigned class) {
+    return relaxation->togo + ((size_t)type * relaxation->classes + class) * relaxation->fleet->cuts;
+}
+
+static inline const double *relaxation_enter(const struct relaxation *relaxation, unsigned cut, unsigned class) {
+    return relaxation->enter + ((size_t)cut * relaxation->classes + class) * relaxation->fleet->types;
+}
+
+/* `classes` as in the graphs it will be evaluated on. */
+void relaxation_init(struct relaxation *relaxation, const struct fleet *fleet, unsigned classes);
 void relaxation_close(struct relaxation *relaxation);
 
 /* Works out all of the above from the prices. */
