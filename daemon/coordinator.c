@@ -255,7 +255,8 @@ static bool turn(struct coordinator *c, struct error *error) {
         clients_prepared(c);
     if (waits[WAIT_CONTROL].can_read)
         read_control(c);
-    if (count == WAITS && waits[WAIT_FIRST_STAGE].can_write && c->core.state == COORDINATOR_SERVING)
+    /* asked afresh: a message may just have made the first stage another one, which is not connected yet */
+    if (c->first_stage && c->core.state == COORDINATOR_SERVING && !c->core.writable && net_writable(c->first_stage))
         coordinator_step(c, &(struct coordinator_event){.type = CORE_WRITABLE});
     if (c->plan_wanted && manifest_ready(c->manifest))
         boards_plan(c);
