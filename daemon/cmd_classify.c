@@ -6,7 +6,6 @@
 #include "daemon/output.h"
 #include "daemon/whole_model.h"
 
-#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -36,12 +35,14 @@ static void prepare(struct whole_model *whole, struct preparer *preparer, const 
     release(bytes);
 }
 
-static void print(const struct whole_model *whole, const struct values *values, const char *file,
+/* False when the line is an error. */
+static bool print(const struct whole_model *whole, const struct values *values, const char *file,
                   const struct place *place, struct top_class *top, struct answer_class *classes) {
     char labels[MESSAGE_TOP_MAX][24];
     struct answer answer = {.file = file, .error = place->ok ? NULL : place->error.text, .top = classes};
     if (place->ok) {
         const float *numbers = whole->answers + (size_t)place->row * whole->answer_size;
+        answer.error = answer_finite(numbers, whole->answer_size) ? NULL : "the model's answer is not a number";
         answer.embedding = model_answer_kind(whole->config) == ANSWER_EMBEDDING;
         answer.numbers = answer.embedding || values->logits ? numbers : NULL;
         answer.number_count = whole->answer_size;
@@ -49,12 +50,11 @@ static void print(const struct whole_model *whole, const struct values *values, 
         for (size_t i = 0; i < answer.top_count; i++) {
             const char *label = model_label(whole->config, top[i].class_index);
             snprintf(labels[i], sizeof labels[i], "LABEL_%u", top[i].class_index);
-            if (!isfinite(top[i].score))
-                answer.error = "the model's answer is not a number";
             classes[i] = (struct answer_class){top[i].class_index, label ? label : labels[i], top[i].score};
         }
     }
-    answer_print(values->json || place->ok ? stdout : stderr, &answer, values->json);
+    answer_print(values->json || !answer.error ? stdout : stderr, &answer, values->json);
+    return !answer.error;
 }
 
 static int classify_all(struct whole_model *whole, const struct values *values, char **files, unsigned count) {
@@ -70,8 +70,8 @@ static int classify_all(struct whole_model *whole, const struct values *values, 
         if (rows > 0)
             whole_model_run(whole, rows);
         for (unsigned i = 0; i < some; i++) {
-            print(whole, values, files[first + i], &places[i], top, classes);
-            status = places[i].ok ? status : EXIT_ITEMS_FAILED;
+            if (!print(whole, values, files[first + i], &places[i], top, classes))
+                status = EXIT_ITEMS_FAILED;
         }
     }
     preparer_destroy(&preparer);

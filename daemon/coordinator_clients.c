@@ -11,7 +11,6 @@
 #include "base/log.h"
 #include "daemon/coordinator_internal.h"
 
-#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -272,6 +271,10 @@ void clients_answer(struct coordinator *c, unsigned number, unsigned row) {
     struct item *item = &c->items[number];
     float *numbers = c->answer_row; /* aligned, which bytes of a frame need not be */
     memcpy(numbers, c->result_rows + row * c->answer_size * sizeof(float), c->answer_size * sizeof(float));
+    if (!answer_finite(numbers, c->answer_size)) {
+        clients_fail(c, number, "the model's answer is not a number");
+        return;
+    }
     struct answer_class answers[MESSAGE_TOP_MAX];
     char labels[MESSAGE_TOP_MAX][24];
     bool embedding = model_answer_kind(c->config) == ANSWER_EMBEDDING;
@@ -280,10 +283,6 @@ void clients_answer(struct coordinator *c, unsigned number, unsigned row) {
     if (!embedding) {
         message.answer.top = answers;
         message.answer.top_count = top_classes(c, item, numbers, answers, labels);
-    }
-    if (message.answer.top_count > 0 && !isfinite(answers[0].score)) {
-        clients_fail(c, number, "the model's answer is not a number");
-        return;
     }
     const struct net_piece raw = {.data = numbers, .size = c->answer_size * sizeof(float)};
     coordinator_send(c, &item->client, &message, embedding || item->logits ? &raw : NULL);

@@ -81,7 +81,7 @@ struct patches {
 };
 
 struct kernels {
-    const char *name; /* "ref", "openblas", "avx2", "avx512", "neon" */
+    const char *name; /* "ref", "openblas", "portable", "avx2", "avx512", "neon" */
 
     /* Bytes of a packed matrix. Pure. */
     size_t (*matrix_bytes)(size_t n, size_t k);
@@ -112,10 +112,10 @@ struct kernels {
     void (*softmax)(const float *in, float *out, size_t count);
 };
 
-/* The table for a set by name: "ref", "openblas", "avx2", "avx512", "neon", or "auto" (or NULL) for the fastest this
- * processor can run, which the environment variable STAGECOACH_KERNELS may name instead. NULL with an error that lists
- * the usable names when the name is unknown or the processor cannot run it. The table lives as long as the process and
- * is read-only. */
+/* The table for a set by name: "ref", "openblas", "portable", "avx2", "avx512", "neon", or "auto" (or NULL) for the
+ * fastest this processor can run, which the environment variable STAGECOACH_KERNELS may name instead. NULL with an
+ * error that lists the usable names when the name is unknown or the processor cannot run it. The table lives as long as
+ * the process and is read-only. */
 const struct kernels *kernels_get(const char *name, struct error *error);
 
 /* All sets this build holds: kernels_at(0), ... until NULL. usable says whether this processor can run it. */

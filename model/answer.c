@@ -43,3 +43,10 @@ unsigned answer_top(const float *logits, unsigned classes, struct top_class *top
         top[i].score = sum > 0 ? (float)(weight(logits[top[i].class_index], greatest) / sum) : 0;
     return filled;
 }
+
+bool answer_finite(const float *numbers, size_t count) {
+    for (size_t i = 0; i < count; i++)
+        if (!isfinite(numbers[i]))
+            return false;
+    return true;
+}

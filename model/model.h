@@ -165,6 +165,9 @@ struct top_class {
  * (regression-like) gives score 1. NaN logits sort last with score 0. Never allocates. */
 unsigned answer_top(const float *logits, unsigned classes, struct top_class *top, unsigned count);
 
+/* Is every number finite? A damaged model answers with NaN, which is no answer. */
+bool answer_finite(const float *numbers, size_t count);
+
 /* Writes a Hugging Face directory with seeded random weights. architecture: "vit-tiny", "vit-small", "vit-base",
  * "vit-large", "vit-huge", "deit-tiny", "deit-small", "deit-base", "deit-base-distilled", ... Shards above 2 GB.
  * config.json is written last. Refuses to overwrite a non-empty directory. Any failure removes what was written. */
