@@ -158,7 +158,7 @@ def export(directory):
     torch.onnx.export(
         Logits(),
         (torch.zeros(2, 3, side, side),),
-        unfinished,
+        str(unfinished),  # a Path would not do for more than 2 GB
         dynamo=False,
         opset_version=17,
         input_names=["pixels"],
