@@ -20,21 +20,31 @@
 #include <math.h>
 #include <string.h>
 
-#define SAME_PERIOD      1e-9               /* periods and latencies this close, relatively, count as equal */
-#define SAME_SUM         1e-13              /* two sums of the same times in another order */
-#define BYTES_MOST       ((size_t)64 << 20) /* what one search may fill */
-#define CANDIDATE_MOST   4096
-#define BRACKET_ROUNDS   60
-#define REFUTE_ROUNDS    150
-#define OPEN_ROUNDS      12
-#define RAISE_ROUNDS     200
+#define SAME_PERIOD 1e-9  /* periods and latencies this close, relatively, count as equal */
+#define SAME_SUM    1e-13 /* two sums of the same times in another order */
+
+/* What one search may fill. Up to 16 boards whatever it takes to be exact, which is a few megabytes on all fleets but
+ * the oddest. */
+#define EXACT_BOARDS   16
+#define BYTES_EXACT    ((size_t)1 << 30)
+#define BYTES_MOST     ((size_t)64 << 20)
+#define CANDIDATE_MOST 4096 /* looked at in one step of the bisection */
+
+/* Effort. Nothing but the time of a solve depends on these; they were tuned on the fleets of bench_partitioner. */
+#define BRACKET_RATIO    1.004 /* how closely the relaxation's own limit is enclosed before searching */
+#define BRACKET_ROUNDS   60    /* of the relaxation, for each period of that bisection */
+#define REFUTE_ROUNDS    150   /* for a period that is worth it */
+#define OPEN_ROUNDS      12    /* for one longer than a period which could not be refuted */
+#define RAISE_ROUNDS     200   /* of raising the bound of the latency, each turn */
 #define RAISE_TURNS      2
-#define LONG_SEARCH      5000 /* states */
+#define DEEPEN_FIRST     (1.0 / 256) /* of the gap above that bound: the first search */
+#define DEEPEN_FACTOR    4
+#define LONG_SEARCH      5000 /* states; see next_period */
+#define BEAM_WIDTH       48
 #define WIDEST_BEAM      3072
 #define WIDEN_STEPS      6
 #define WIDEN_RATIO      1e-4
-#define TIME_FOR_LATENCY 0.3 /* of the limit */
-#define BEAM_WIDTH       48
+#define TIME_FOR_LATENCY 0.3 /* of the time limit */
 
 /* Prices to start from: a board is worth what it computes in a second. */
 static void set_prices(struct solver *solver) {
@@ -53,7 +63,7 @@ void solver_init(struct solver *solver, const struct problem *problem, double me
     relaxation_init(&solver->cheap, &solver->fleet, solver->graph.classes);
     reach_init(&solver->reach, &solver->fleet);
     labels_init(&solver->labels, &solver->fleet);
-    solver->limits.bytes = BYTES_MOST;
+    solver->limits.bytes = problem->boards <= EXACT_BOARDS ? BYTES_EXACT : BYTES_MOST;
     if (options && options->clock && options->time_limit_s > 0) {
         solver->limits.clock = options->clock;
         solver->time_limit = options->time_limit_s;
@@ -85,6 +95,15 @@ static void offer(struct solver *solver, const struct route *route) {
         solver->best = plan;
 }
 
+/* The first complete plan of the last search with labels. */
+static void any_route(const struct labels *labels, struct route *route) {
+    unsigned stages = 1;
+    while (labels->best[stages] == INFINITY)
+        stages++;
+    labels_route(labels, stages, route);
+}
+
+/* Searches the graph that was built last. */
 static enum search_result search(struct solver *solver, size_t width) {
     struct search_limits limits = solver->limits;
     limits.width = width;
@@ -97,11 +116,8 @@ static enum search_result search(struct solver *solver, size_t width) {
     } else {
         struct label_bound bound = {&solver->feasible, false, RELAXATION_SLACK};
         result = labels_search(&solver->labels, &solver->graph, &bound, 1, 0, true, &limits);
-        for (unsigned stages = 1; result == SEARCH_FOUND && stages <= PARTITIONER_BOARDS_MAX; stages++)
-            if (solver->labels.best[stages] < INFINITY) {
-                labels_route(&solver->labels, stages, &route);
-                break;
-            }
+        if (result == SEARCH_FOUND)
+            any_route(&solver->labels, &route);
     }
     if (result == SEARCH_FOUND)
         offer(solver, &route);
@@ -168,7 +184,7 @@ static double refute_up_to(struct solver *solver, double guess, double ratio) {
 /* Finds a first plan. SEARCH_NONE: proven that there is none. */
 static enum search_result bracket(struct solver *solver) {
     double guess = guess_period(solver);
-    double period = solver->longest > 0 ? refute_up_to(solver, guess, 1.004) : 0;
+    double period = solver->longest > 0 ? refute_up_to(solver, guess, BRACKET_RATIO) : 0;
     for (double step = 0.005; solver->best.period_s == INFINITY && period < solver->longest; step *= 2) {
         period *= 1 + step;
         solver_try(solver, period, BEAM_WIDTH);
@@ -259,7 +275,7 @@ static enum search_result search_shorter(struct solver *solver, size_t width, do
 static enum search_result deepen(struct solver *solver, size_t width) {
     double bound = solver->cheap.value - solver->cheap.total, gap = solver->best.latency_s - bound;
     enum search_result result = SEARCH_NONE;
-    for (double share = 1.0 / 256; result == SEARCH_NONE && share <= 1; share *= 4)
+    for (double share = DEEPEN_FIRST; result == SEARCH_NONE && share <= 1; share *= DEEPEN_FACTOR)
         result = search_shorter(solver, width, (bound + share * gap) * (1 + 2 * SAME_PERIOD));
     return result;
 }
