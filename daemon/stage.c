@@ -95,9 +95,9 @@ void stage_feed(struct stage *stage, const struct stage_event *event) {
 
 /* ---- the loop ---- */
 
-enum wait_index { WAIT_SIGNALS, WAIT_LOADER, WAIT_COMPUTE, WAIT_LET_GO, WAIT_DATA, WAIT_CONTROL, WAIT_NEXT };
+enum wait_index { WAIT_SIGNALS, WAIT_LOADER, WAIT_COMPUTE, WAIT_LET_GO, WAIT_DATA, WAIT_OTHERS };
 
-/* Control and next come last because they may be absent; the indices of those that are there are returned. */
+/* Returns how many there are. The sockets that may be absent come last: control, then next. */
 static unsigned fill_waits(struct stage *stage, struct net_wait waits[NET_WAITS_MAX]) {
     memset(waits, 0, NET_WAITS_MAX * sizeof waits[0]);
     waits[WAIT_SIGNALS] = (struct net_wait){.descriptor = stage->signals, .readable = true};
@@ -105,7 +105,7 @@ static unsigned fill_waits(struct stage *stage, struct net_wait waits[NET_WAITS_
     waits[WAIT_COMPUTE] = (struct net_wait){.descriptor = compute_descriptor(stage->compute), .readable = true};
     waits[WAIT_LET_GO] = (struct net_wait){.descriptor = queue_descriptor(stage->let_go), .readable = true};
     waits[WAIT_DATA] = (struct net_wait){.socket = stage->data, .readable = stage_core_receiving(&stage->core)};
-    unsigned count = WAIT_CONTROL;
+    unsigned count = WAIT_OTHERS;
     if (stage->control)
         waits[count++] = (struct net_wait){.socket = stage->control, .readable = true};
     if (stage->next)

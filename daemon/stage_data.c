@@ -163,7 +163,7 @@ static void part_released(void *data, void *context) {
     (void)accepted;
 }
 
-static void send(struct stage *stage, unsigned index) {
+static void send_output(struct stage *stage, unsigned index) {
     struct stage_output_slot *slot = &stage->output[index];
     const struct data_header *header = &stage->core.output[index].header;
     struct stage_event answer = {.type = STAGE_BLOCKED, .output = index};
@@ -213,7 +213,7 @@ void data_effect(struct stage *stage, const struct stage_effect *effect) {
         drop(stage, effect->input);
         break;
     case STAGE_SEND:
-        send(stage, effect->output);
+        send_output(stage, effect->output);
         break;
     default:
         break;
