@@ -4,32 +4,37 @@
 
 #include <limits.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 static uint64_t available_of_system(void) {
     char line[128];
-    unsigned long long kilobytes = 0;
+    static const char wanted[] = "MemAvailable:";
+    uint64_t kilobytes = 0;
     FILE *file = fopen("/proc/meminfo", "re");
-    while (file && fgets(line, sizeof line, file))
-        if (sscanf(line, "MemAvailable: %llu kB", &kilobytes) == 1)
-            break;
+    while (file && kilobytes == 0 && fgets(line, sizeof line, file))
+        if (strncmp(line, wanted, strlen(wanted)) == 0)
+            kilobytes = strtoull(line + strlen(wanted), NULL, 10);
     if (file)
         fclose(file);
     return kilobytes * 1024;
 }
 
 static uint64_t number_in(const char *directory, const char *name) {
-    char path[PATH_MAX];
-    unsigned long long number;
+    char path[PATH_MAX], line[64], *end;
     if (snprintf(path, sizeof path, "%s/%s", directory, name) >= (int)sizeof path)
         return UINT64_MAX;
     FILE *file = fopen(path, "re");
     if (!file)
         return UINT64_MAX;
-    bool ok = fscanf(file, "%llu", &number) == 1;
+    uint64_t number = UINT64_MAX;
+    if (fgets(line, sizeof line, file)) {
+        number = strtoull(line, &end, 10);
+        number = end == line ? UINT64_MAX : number; /* "max": no limit */
+    }
     fclose(file);
-    return ok ? number : UINT64_MAX;
+    return number;
 }
 
 static uint64_t left_of(const char *directory, const char *limit_name, const char *used_name) {

@@ -223,7 +223,7 @@ bool options_parse(const struct command *command, int argc, char **argv, void *v
         return false;
     if (path && find(command, "config", 6) && !configuration_read(path, command, values, error))
         return false;
-    for (int i = 0; i < argc; i++) {
+    for (int i = 0; i < argc && argv[i]; i++) {
         if (only_operands || strncmp(argv[i], "-", 1) != 0 || strcmp(argv[i], "-") == 0)
             operands[(*operand_count)++] = argv[i];
         else if (strcmp(argv[i], "--") == 0)
