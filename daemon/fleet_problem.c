@@ -1,0 +1,127 @@
+/* From fleet and model to a problem; see fleet_problem.h. A board's memory is what it has less what it reserves; its
+ * times are those measured for the microbatch or, by its speed, the model's operations. The workspace of a unit is the
+ * largest that any board's kernels and threads would take: the partitioner knows one figure a unit. */
+#include "daemon/fleet_problem.h"
+
+#include "base/allocate.h"
+
+#include <math.h>
+#include <string.h>
+
+void fleet_problem_init(struct fleet_problem *made, unsigned boards, unsigned units) {
+    size_t ends = (size_t)boards + 1;
+    memset(made, 0, sizeof *made);
+    made->unit_seconds = allocate((size_t)boards * units, sizeof *made->unit_seconds);
+    made->bandwidth = allocate(ends * ends, sizeof *made->bandwidth);
+    made->latency = allocate(ends * ends, sizeof *made->latency);
+    made->weight_bytes = allocate(units, sizeof *made->weight_bytes);
+    made->workspace_bytes = allocate(units, sizeof *made->workspace_bytes);
+    made->payload_bytes = allocate((size_t)units + 1, sizeof *made->payload_bytes);
+    made->memory_bytes = allocate(boards, sizeof *made->memory_bytes);
+    made->name = allocate(boards, sizeof *made->name);
+    for (size_t link = 0; link < ends * ends; link++)
+        made->bandwidth[link] = INFINITY;
+    made->problem = (struct problem){
+        .boards = boards,
+        .units = units,
+        .unit_seconds = made->unit_seconds,
+        .weight_bytes = made->weight_bytes,
+        .workspace_bytes = made->workspace_bytes,
+        .payload_bytes = made->payload_bytes,
+        .memory_bytes = made->memory_bytes,
+        .bandwidth = made->bandwidth,
+        .latency = made->latency,
+        .board_names = (const char *const *)made->name,
+    };
+}
+
+void fleet_problem_close(struct fleet_problem *made) {
+    release(made->unit_seconds);
+    release(made->bandwidth);
+    release(made->latency);
+    release(made->weight_bytes);
+    release(made->workspace_bytes);
+    release(made->payload_bytes);
+    release(made->memory_bytes);
+    for (unsigned board = 0; made->name && board < made->problem.boards; board++)
+        release(made->name[board]);
+    release(made->name);
+    memset(made, 0, sizeof *made);
+}
+
+/* A board may have kernels that this machine has not; the best ones here then stand in for them. */
+static uint64_t unit_workspace(const struct fleet_file *file, const struct model_config *config, unsigned unit,
+                               unsigned items) {
+    uint64_t largest = 0;
+    for (unsigned index = 0; index < file->boards; index++) {
+        const struct fleet_board *board = &file->board[index];
+        const struct kernels *kernels = board->kernels ? kernels_get(board->kernels, NULL) : NULL;
+        if (!kernels)
+            kernels = kernels_get("ref", NULL);
+        uint64_t bytes = model_workspace_bytes(config, (struct slice){unit, unit + 1}, items, kernels,
+                                               board->threads ? board->threads : 1);
+        largest = bytes > largest ? bytes : largest;
+    }
+    return largest;
+}
+
+static void fill_model(struct fleet_problem *made, const struct fleet_file *file, const struct model_config *config,
+                       unsigned items) {
+    struct payload payload;
+    for (unsigned unit = 0; unit < made->problem.units; unit++) {
+        made->weight_bytes[unit] = model_unit_weight_bytes(config, unit);
+        made->workspace_bytes[unit] = unit_workspace(file, config, unit, items);
+    }
+    for (unsigned cut = 0; cut <= made->problem.units; cut++) {
+        model_cut(config, cut, &payload);
+        made->payload_bytes[cut] = (uint64_t)items * payload_bytes(&payload);
+    }
+}
+
+static bool fill_times(const struct fleet_board *board, const struct model_config *config, unsigned items,
+                       unsigned units, double *seconds, struct error *error) {
+    const double *measured = fleet_board_seconds(board, items);
+    if (!measured && board->time_count > 0)
+        return error_set(
+            error, ERROR_USAGE, "board %s has no times for microbatch %u, only from %u to %u; see --microbatch auto",
+            board->name, items, board->times[0].microbatch, board->times[board->time_count - 1].microbatch);
+    for (unsigned unit = 0; unit < units; unit++)
+        seconds[unit] = measured ? measured[unit] : items * model_unit_flops(config, unit) / board->speed;
+    return true;
+}
+
+static bool fill_board(struct fleet_problem *made, const struct fleet_file *file, unsigned index,
+                       const struct model_config *config, struct error *error) {
+    const struct fleet_board *board = &file->board[index];
+    unsigned units = made->problem.units;
+    bool has_room = board->memory_bytes > board->reserve_bytes;
+    made->name[index] = allocate_string(board->name);
+    made->memory_bytes[index] = has_room ? board->memory_bytes - board->reserve_bytes : 0;
+    return fill_times(board, config, made->problem.items, units, made->unit_seconds + (size_t)index * units, error);
+}
+
+static void fill_links(struct fleet_problem *made, const struct fleet_file *file) {
+    unsigned ends = file->boards + 1;
+    for (unsigned row = 0; row < ends; row++)
+        for (unsigned column = 0; column < ends; column++) {
+            const struct fleet_link *link = &file->link[row < file->boards ? row : FLEET_COORDINATOR]
+                                                       [column < file->boards ? column : FLEET_COORDINATOR];
+            made->bandwidth[row * ends + column] = link->bandwidth;
+            made->latency[row * ends + column] = link->latency;
+        }
+}
+
+bool fleet_problem_fill(struct fleet_problem *made, const struct fleet_file *file, const struct model_config *config,
+                        unsigned items, struct error *error) {
+    fleet_problem_init(made, file->boards, model_units(config));
+    made->problem.items = items;
+    made->problem.input_slots = FLEET_INPUT_SLOTS;
+    made->problem.output_slots = FLEET_OUTPUT_SLOTS;
+    made->problem.half_duplex = file->half_duplex;
+    fill_model(made, file, config, items);
+    fill_links(made, file);
+    for (unsigned index = 0; index < file->boards; index++)
+        if (!fill_board(made, file, index, config, error))
+            return false;
+    return true;
+}

@@ -1,0 +1,29 @@
+/* A problem for the partitioner that owns its arrays, and how a fleet file and a model become one. */
+#ifndef DAEMON_FLEET_PROBLEM_H
+#define DAEMON_FLEET_PROBLEM_H
+
+#include "daemon/fleet_file.h"
+#include "model/model.h"
+#include "partitioner/partitioner.h"
+
+/* Buffers that a stage keeps for what it receives and sends, as daemon/stage.c does. */
+#define FLEET_INPUT_SLOTS  2
+#define FLEET_OUTPUT_SLOTS 2
+
+struct fleet_problem {
+    struct problem problem; /* borrows what follows */
+    double *unit_seconds, *bandwidth, *latency;
+    uint64_t *weight_bytes, *workspace_bytes, *payload_bytes, *memory_bytes;
+    char **name; /* [boards], owned */
+};
+
+/* Zeroed costs, links that are free. Close it in any case. */
+void fleet_problem_init(struct fleet_problem *made, unsigned boards, unsigned units);
+void fleet_problem_close(struct fleet_problem *made);
+
+/* The fleet's boards on microbatches of `items` of this model. Close it in any case. ERROR_USAGE when a board has no
+ * times for that microbatch. */
+bool fleet_problem_fill(struct fleet_problem *made, const struct fleet_file *file, const struct model_config *config,
+                        unsigned items, struct error *error);
+
+#endif
