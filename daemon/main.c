@@ -10,7 +10,7 @@
 
 static const struct command *const commands[] = {
     &command_coordinator, &command_stage, &command_submit, &command_classify,
-    &command_status,      &command_synth, &command_bench,
+    &command_status,      &command_synth, &command_bench,  &command_plan,
 };
 #define COMMANDS (sizeof commands / sizeof commands[0])
 
