@@ -124,4 +124,5 @@ clean: ## remove build folders
 include scripts/make/test.mk
 include scripts/make/check.mk
 -include scripts/make/bench.mk
+-include scripts/make/e2e.mk
 -include $(patsubst %.c,$(BUILD)/%.d,$(SOURCES) $(TEST_SOURCES) $(FUZZ_SOURCES))
