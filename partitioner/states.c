@@ -125,13 +125,12 @@ static void select_groups(struct group *group, size_t count, size_t width) {
     }
 }
 
-bool states_trim(struct states *states, size_t width) {
+void states_trim(struct states *states, size_t width) {
     size_t begin = states->layer_begin[states->layers - 1], count = states->groups - begin;
     if (count <= width)
-        return false;
+        return;
     select_groups(states->group + begin, count, width);
     states->groups = begin + width;
-    return true;
 }
 
 bool search_out_of_time(const struct search_limits *limits) {

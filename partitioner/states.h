@@ -55,9 +55,8 @@ uint32_t states_group(struct states *states, uint64_t key, bool *made);
 /* Adds a block to a group of the newest layer. */
 void states_add_block(struct states *states, uint32_t group, struct block block);
 
-/* Keeps the `width` most promising groups of the newest layer; true if any had to go. No states_group for this layer
- * afterwards. */
-bool states_trim(struct states *states, size_t width);
+/* Keeps the `width` most promising groups of the newest layer. No states_group for this layer afterwards. */
+void states_trim(struct states *states, size_t width);
 
 static inline unsigned states_used(const struct states *states, uint64_t key, unsigned type) {
     return (unsigned)(key >> states->shift[type] & states->mask[type]);

@@ -176,6 +176,23 @@ static void test_certificate(void **state) {
     assert_true(solved > 60);
 }
 
+/* Models of more cuts than fit the few words for which reach.c has loops of its own. */
+static void test_wide_models(void **state) {
+    (void)state;
+    for (uint64_t seed = 1; seed <= 6; seed++) {
+        struct dice dice = {seed};
+        struct made_fleet made;
+        struct plan plan;
+        struct error error = {0};
+        make_medium(&made, &dice, 5, 60 * (unsigned)seed);
+        if (!plan_solve(&made.problem, "optimal", NULL, &plan, &error) || !plan_check(&made.problem, &plan, &error))
+            fail_msg("seed %lu: %s", (unsigned long)seed, error.text);
+        assert_true(plan.optimal && plan.latency_optimal);
+        assert_false(brute_feasible(&made.problem, plan.period_s * (1 - 1e-6)));
+        made_fleet_close(&made);
+    }
+}
+
 /* ---- racks of ViT-Huge: every regime is solved and proven ---- */
 
 static void test_racks(void **state) {
@@ -298,7 +315,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_brute_force), cmocka_unit_test(test_certificate),         cmocka_unit_test(test_racks),
         cmocka_unit_test(test_time_limit),  cmocka_unit_test(test_many_boards_in_time), cmocka_unit_test(test_reasons),
-        cmocka_unit_test(test_huge_times),
+        cmocka_unit_test(test_huge_times),  cmocka_unit_test(test_wide_models),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
