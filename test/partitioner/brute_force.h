@@ -89,45 +89,63 @@ static inline bool brute_force(const struct problem *problem, struct brute *best
     return true;
 }
 
-/* Is there a plan of at most `period`? Dynamic program over (set of boards, last board, cut): the least time in which
- * the last board may have received. Up to a dozen boards. */
+/* least[set][last][cut]: the least time in which the last board may have received; INFINITY where the state cannot be
+ * reached. */
+struct brute_table {
+    const struct problem *problem;
+    double period, *least;
+};
+
+static inline double *brute_cell(const struct brute_table *table, size_t set, unsigned last, unsigned cut) {
+    return &table->least[(set * table->problem->boards + last) * (table->problem->units + 1) + cut];
+}
+
+/* Lets `next` compute from `cut` on, which it received in `receive` s. */
+static inline void brute_compute_on(struct brute_table *table, size_t set, unsigned next, unsigned cut,
+                                    double receive) {
+    const struct problem *problem = table->problem;
+    for (unsigned end = cut + 1; end <= problem->units; end++) {
+        double *cell = brute_cell(table, set | (size_t)1 << next, next, end);
+        if (brute_compute(problem, next, cut, end) > table->period)
+            return;
+        if (receive < *cell && brute_fits(problem, next, cut, end))
+            *cell = receive;
+    }
+}
+
+/* Sends on from one state to every board that is left, or to the coordinator: true when that completes a plan. */
+static inline bool brute_send_on(struct brute_table *table, size_t set, unsigned last, unsigned cut, double receive) {
+    const struct problem *problem = table->problem;
+    bool source = last == problem->boards;
+    for (unsigned next = 0; next <= problem->boards; next++) {
+        double send = brute_transfer(problem, last, next, cut);
+        double busy = problem->half_duplex && !source ? receive + send : send;
+        if (!(busy <= table->period) || send == INFINITY)
+            continue;
+        if (next == problem->boards && cut == problem->units)
+            return true;
+        if (next < problem->boards && !(set >> next & 1) && cut < problem->units)
+            brute_compute_on(table, set, next, cut, send);
+    }
+    return false;
+}
+
+/* Is there a plan of at most `period`? Dynamic programming over (set of boards, last board, cut), for up to a dozen
+ * boards. */
 static inline bool brute_feasible(const struct problem *problem, double period) {
-    unsigned boards = problem->boards, cuts = problem->units + 1;
-    size_t sets = (size_t)1 << boards;
-    double *least = allocate(sets * boards * cuts, sizeof *least);
-    for (size_t at = 0; at < sets * boards * cuts; at++)
-        least[at] = INFINITY;
-    bool found = false;
-    for (size_t set = 0; set < sets; set++)
-        for (unsigned last = 0; last <= boards; last++) {
-            if (set == 0 ? last < boards : last == boards || !(set >> last & 1))
-                continue;
-            for (unsigned cut = 0; cut < cuts; cut++) {
-                double receive = set == 0 ? (cut == 0 ? 0 : INFINITY) : least[(set * boards + last) * cuts + cut];
-                if (receive == INFINITY)
-                    continue;
-                for (unsigned next = 0; next <= boards; next++) {
-                    double send = brute_transfer(problem, last, next, cut);
-                    double busy = problem->half_duplex && last < boards ? receive + send : send;
-                    if (send == INFINITY || busy > period || send > period || (next < boards && set >> next & 1))
-                        continue;
-                    if (next == boards) {
-                        found |= cut == problem->units;
-                        continue;
-                    }
-                    double compute = 0;
-                    for (unsigned end = cut + 1; end < cuts; end++) {
-                        compute += problem->unit_seconds[next * problem->units + end - 1];
-                        double *cell = &least[((set | (size_t)1 << next) * boards + next) * cuts + end];
-                        if (compute > period)
-                            break;
-                        if (send < *cell && brute_fits(problem, next, cut, end))
-                            *cell = send;
-                    }
-                }
+    size_t sets = (size_t)1 << problem->boards, cells = sets * problem->boards * (problem->units + 1);
+    struct brute_table table = {problem, period, allocate(cells, sizeof(double))};
+    for (size_t cell = 0; cell < cells; cell++)
+        table.least[cell] = INFINITY;
+    bool found = brute_send_on(&table, 0, problem->boards, 0, 0);
+    for (size_t set = 1; set < sets && !found; set++)
+        for (unsigned last = 0; last < problem->boards; last++)
+            for (unsigned cut = 1; cut <= problem->units && !found; cut++) {
+                double receive = *brute_cell(&table, set, last, cut);
+                if (receive < INFINITY)
+                    found = brute_send_on(&table, set, last, cut, receive);
             }
-        }
-    release(least);
+    release(table.least);
     return found;
 }
 

@@ -107,49 +107,59 @@ static inline void made_fleet_board(struct made_fleet *made, struct dice *dice, 
     times[VIT_HUGE_UNITS - 1] = 0.002 / speed;
 }
 
+/* Every ordered pair of kinds has its own bandwidth and latency; the coordinator is a kind of its own. */
+static inline void made_fleet_links(struct made_fleet *made, struct dice *dice, enum regime regime, unsigned types) {
+    double low = regime == REGIME_COMMUNICATION ? 10 : regime == REGIME_MIXED ? 20 : 600; /* Mbit/s */
+    double high = regime == REGIME_COMMUNICATION ? 40 : regime == REGIME_MIXED ? 120 : 1000;
+    double bandwidth[(PARTITIONER_BOARDS_MAX + 1) * (PARTITIONER_BOARDS_MAX + 1)];
+    double latency[(PARTITIONER_BOARDS_MAX + 1) * (PARTITIONER_BOARDS_MAX + 1)];
+    for (unsigned pair = 0; pair < (types + 1) * (types + 1); pair++) {
+        bandwidth[pair] = dice_between(dice, low, high) * 1e6 / 8;
+        latency[pair] = dice_between(dice, 0.0002, 0.002);
+    }
+    unsigned boards = made->problem.boards;
+    for (unsigned from = 0; from <= boards; from++)
+        for (unsigned to = 0; to <= boards; to++) {
+            unsigned row = from == boards ? types : from % types, column = to == boards ? types : to % types;
+            unsigned pair = row * (types + 1) + column, link = from * (boards + 1) + to;
+            bool slow = regime == REGIME_COORDINATOR && (from == boards || to == boards);
+            made->bandwidth[link] = slow ? bandwidth[pair] / 120 : bandwidth[pair];
+            made->latency[link] = latency[pair];
+        }
+}
+
+/* Memory in proportion to the shares, together `room` times the weights, and 200 MiB for buffers on each board. */
+static inline void made_fleet_memory(struct made_fleet *made, const double *share, double room) {
+    double weights = 0, shares = 0;
+    for (unsigned unit = 0; unit < VIT_HUGE_UNITS; unit++)
+        weights += (double)made->weight_bytes[unit];
+    for (unsigned board = 0; board < made->problem.boards; board++)
+        shares += share[board];
+    for (unsigned board = 0; board < made->problem.boards; board++)
+        made->memory_bytes[board] = (uint64_t)(weights * room * share[board] / shares) + (UINT64_C(200) << 20);
+}
+
 /* `boards` boards of `types` kinds (boards of a kind are identical) in a regime. */
 static inline void made_fleet_rack(struct made_fleet *made, enum regime regime, unsigned boards, unsigned types,
                                    uint64_t seed) {
     struct dice dice = {seed * 1000003 + regime * 101 + boards};
+    double share[PARTITIONER_BOARDS_MAX];
     made_fleet_init(made, boards, VIT_HUGE_UNITS);
     made_fleet_model(made);
-    bool tight = regime == REGIME_MEMORY || regime == REGIME_MIXED;
-    double weights = 0, shares = 0, share[PARTITIONER_BOARDS_MAX];
-    for (unsigned unit = 0; unit < VIT_HUGE_UNITS; unit++)
-        weights += (double)made->weight_bytes[unit];
     for (unsigned board = 0; board < boards; board++) {
+        made->memory_bytes[board] = UINT64_C(8) << 30;
+        share[board] = board < types ? 0 : share[board % types];
         if (board < types) {
             made_fleet_board(made, &dice, board, dice_between(&dice, 1, 4));
             share[board] = dice_between(&dice, 1, 2.5);
-        } else {
-            memcpy(made->unit_seconds + (size_t)board * VIT_HUGE_UNITS,
-                   made->unit_seconds + (size_t)(board % types) * VIT_HUGE_UNITS, VIT_HUGE_UNITS * sizeof(double));
-            share[board] = share[board % types];
+            continue;
         }
-        shares += share[board];
+        memcpy(made->unit_seconds + (size_t)board * VIT_HUGE_UNITS,
+               made->unit_seconds + (size_t)(board % types) * VIT_HUGE_UNITS, VIT_HUGE_UNITS * sizeof(double));
     }
-    for (unsigned board = 0; board < boards; board++) {
-        double room = regime == REGIME_MEMORY ? 1.12 : 1.35;
-        made->memory_bytes[board] =
-            tight ? (uint64_t)(weights * room * share[board] / shares) + (UINT64_C(200) << 20) : UINT64_C(8) << 30;
-    }
-    /* one drawn value for each ordered pair of kinds, the coordinator being a kind of its own */
-    double mega_low = regime == REGIME_COMMUNICATION ? 10 : regime == REGIME_MIXED ? 20 : 600;
-    double mega_high = regime == REGIME_COMMUNICATION ? 40 : regime == REGIME_MIXED ? 120 : 1000;
-    double drawn[(PARTITIONER_BOARDS_MAX + 1) * (PARTITIONER_BOARDS_MAX + 1) * 2];
-    for (unsigned at = 0; at < (types + 1) * (types + 1); at++) {
-        drawn[2 * at] = dice_between(&dice, mega_low, mega_high) * 1e6 / 8;
-        drawn[2 * at + 1] = dice_between(&dice, 0.0002, 0.002);
-    }
-    for (unsigned from = 0; from <= boards; from++)
-        for (unsigned to = 0; to <= boards; to++) {
-            unsigned row = from == boards ? types : from % types, column = to == boards ? types : to % types;
-            unsigned at = row * (types + 1) + column;
-            bool outside = from == boards || to == boards;
-            made->bandwidth[from * (boards + 1) + to] =
-                regime == REGIME_COORDINATOR && outside ? drawn[2 * at] / 120 : drawn[2 * at];
-            made->latency[from * (boards + 1) + to] = drawn[2 * at + 1];
-        }
+    if (regime == REGIME_MEMORY || regime == REGIME_MIXED)
+        made_fleet_memory(made, share, regime == REGIME_MEMORY ? 1.12 : 1.35);
+    made_fleet_links(made, &dice, regime, types);
 }
 
 #endif
