@@ -45,6 +45,7 @@ static void print_ready(struct session *session) {
         release(entry->line);
         entry->line = NULL;
     }
+    fflush(stdout); /* answers stream, also into a pipe */
 }
 
 static void finish(struct session *session, size_t index, struct answer *answer) {

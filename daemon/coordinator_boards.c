@@ -131,6 +131,7 @@ void boards_message(struct coordinator *c, struct peer *peer, const struct messa
     case MESSAGE_HEARTBEAT:
         event.type = CORE_HEARTBEAT;
         event.heartbeat = &message->heartbeat;
+        status_heartbeat(c, board, &message->heartbeat);
         break;
     case MESSAGE_LEAVE:
         event.type = CORE_BOARD_LEAVING;

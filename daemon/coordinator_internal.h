@@ -16,6 +16,7 @@
 
 #define PEERS_MAX    1024
 #define RATE_SECONDS 10
+#define BUSY_BEATS   10 /* heartbeats over which the busy share is told */
 
 /* Someone who has said hello, board or client. */
 struct peer {
@@ -75,6 +76,8 @@ struct coordinator {
         uint32_t threads;
         struct message_progress progress;
         uint64_t weight_bytes;
+        struct message_heartbeat beats[BUSY_BEATS]; /* the last ones of an epoch, a ring */
+        unsigned beat_count;
     } board[CORE_BOARDS_MAX]; /* beside core.board */
 
     struct item *items; /* [CORE_ITEMS_MAX] */
@@ -125,5 +128,6 @@ void clients_fail(struct coordinator *c, unsigned item, const char *text);
 /* coordinator_status.c */
 void status_send(struct coordinator *c, const struct net_peer *peer);
 void status_count_answer(struct coordinator *c);
+void status_heartbeat(struct coordinator *c, unsigned board, const struct message_heartbeat *heartbeat);
 
 #endif

@@ -1,5 +1,5 @@
 /* What `stagecoach status` is told: the coordinator's own figures and one row for each board it knows. The busy share
- * is that of the time since the epoch began to serve; images per second are counted over the last ten whole seconds. */
+ * is that of its last ten heartbeats, five seconds; images per second are counted over the last ten whole seconds. */
 #include "base/allocate.h"
 #include "daemon/coordinator_internal.h"
 
@@ -31,6 +31,30 @@ static double rate_now(struct coordinator *c) {
     return (double)sum / (double)seconds;
 }
 
+void status_heartbeat(struct coordinator *c, unsigned board, const struct message_heartbeat *heartbeat) {
+    struct message_heartbeat *beats = c->board[board].beats;
+    unsigned *count = &c->board[board].beat_count;
+    if (*count > 0 && beats[(*count - 1) % BUSY_BEATS].epoch.number != heartbeat->epoch.number)
+        *count = 0;
+    beats[(*count)++ % BUSY_BEATS] = *heartbeat;
+}
+
+/* The share of the time between the oldest and the newest kept heartbeat that the board spent computing. */
+static double busy_share(struct coordinator *c, unsigned board) {
+    const struct message_heartbeat *beats = c->board[board].beats;
+    unsigned count = c->board[board].beat_count;
+    if (count == 0)
+        return 0;
+    const struct message_heartbeat *newest = &beats[(count - 1) % BUSY_BEATS];
+    struct message_heartbeat oldest = {0};
+    if (count > 1)
+        oldest = beats[count > BUSY_BEATS ? count % BUSY_BEATS : 0];
+    if (newest->serving_ns <= oldest.serving_ns || newest->busy_ns < oldest.busy_ns)
+        return 0;
+    double share = (double)(newest->busy_ns - oldest.busy_ns) / (double)(newest->serving_ns - oldest.serving_ns);
+    return share < 1 ? share : 1;
+}
+
 static void board_row(struct coordinator *c, unsigned number, char words[100], struct board_status *row) {
     const struct core_board *board = &c->core.board[number];
     const struct message_heartbeat *last = &board->last;
@@ -44,7 +68,7 @@ static void board_row(struct coordinator *c, unsigned number, char words[100], s
         .threads = c->board[number].threads,
         .items = last->items,
         .microbatches = last->microbatches,
-        .busy = last->serving_ns ? (double)last->busy_ns / (double)last->serving_ns : 0.0,
+        .busy = busy_share(c, number),
         .weight_bytes = c->board[number].weight_bytes,
         .memory_bytes = board->memory_bytes,
         .loaded = c->board[number].progress.done,

@@ -153,7 +153,7 @@ struct board_status {
     const char *name, *state, *units, *kernels, *endpoint;
     uint32_t first, end, threads; /* first <= end <= 65536 */
     uint64_t items, microbatches;
-    double busy; /* share of the time since the epoch began serving: finite, from 0, about 1 at the most */
+    double busy; /* share of the last seconds spent computing: finite, from 0 to 1 */
     uint64_t weight_bytes, memory_bytes;
     uint64_t loaded, load_total, fetched;
     uint64_t allocations;
