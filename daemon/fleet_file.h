@@ -60,6 +60,10 @@ void fleet_file_destroy(struct fleet_file **file);
  * with ERROR_USAGE and "file:line:column: ..." on any fault. */
 struct fleet_file *fleet_file_read(const char *path, const char *architecture, unsigned units, struct error *error);
 
+/* The same with a file's contents; path is for errors and to find profiles. */
+struct fleet_file *fleet_file_parse(const void *bytes, size_t size, const char *path, const char *architecture,
+                                    unsigned units, struct error *error);
+
 /* Prints a fleet file that reads back to the same fleet, number by number. It stands alone: profiles are written out.
  */
 void fleet_file_print(const struct fleet_file *file, FILE *to);

@@ -1,23 +1,43 @@
 /* Fleet to YAML, such that fleet_file_read finds the same numbers again; the format is docs/FLEET.md.
  *
  * Numbers are printed as the shortest decimals that are exact, in the unit that makes them shortest. The commonest link
- * becomes the default of the file and only the others are listed, so that a rack on one switch stays readable. Names
- * go between single quotes, in which YAML knows no escapes but the doubled quote. Nothing is kept; errors of the stream
- * are the caller's to look for.
+ * becomes the default of the file and only the others are listed, so that a rack on one switch stays readable. Nothing
+ * is kept; errors of the stream are the caller's to look for.
  */
 #include "daemon/fleet_file.h"
 #include "daemon/fleet_quantity.h"
 
 #include <string.h>
 
-static void print_text(FILE *to, const char *text) {
-    fputc('\'', to);
-    for (; *text; text++) {
-        if (*text == '\'')
-            fputc('\'', to);
-        fputc(*text, to);
+/* The next character of valid UTF-8; *text moves behind it. Bytes that are not UTF-8 count one by one. */
+static uint32_t next_character(const unsigned char **text) {
+    const unsigned char *at = (*text)++;
+    unsigned more = at[0] >= 0xf0 ? 3 : at[0] >= 0xe0 ? 2 : at[0] >= 0xc0 ? 1 : 0;
+    uint32_t character = more ? at[0] & (0x3fU >> more) : at[0];
+    for (unsigned i = 1; i <= more; i++) {
+        if ((at[i] & 0xc0) != 0x80)
+            return at[0];
+        character = character << 6 | (at[i] & 0x3f);
     }
-    fputc('\'', to);
+    *text += more;
+    return character;
+}
+
+/* Quoted, so that no name can be taken for anything else; whatever YAML might fold, refuse or not show is escaped. */
+static void print_text(FILE *to, const char *text) {
+    const unsigned char *at = (const unsigned char *)text, *start;
+    fputc('"', to);
+    while (*(start = at)) {
+        uint32_t character = next_character(&at);
+        bool letter = character >= 0xa0 && character < 0xd800 && character != 0x2028 && character != 0x2029;
+        if (character == '"' || character == '\\')
+            fprintf(to, "\\%c", (char)character);
+        else if ((character >= ' ' && character < 0x7f) || letter)
+            fwrite(start, 1, (size_t)(at - start), to);
+        else
+            fprintf(to, "\\U%08X", (unsigned)character);
+    }
+    fputc('"', to);
 }
 
 static bool same_link(const struct fleet_link *left, const struct fleet_link *right) {

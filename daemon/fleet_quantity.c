@@ -1,8 +1,8 @@
 /* Numbers with units, in and out; see fleet_quantity.h.
  *
- * One table a quantity: suffix and factor, the usual ones first, because of two equally short texts the first wins. "b"
- * is nothing here: a bit is written "bit" and a byte "B", so that nobody is off by eight. Nothing is kept or allocated;
- * any thread. Faults are errors at the node's place in its file.
+ * One table a quantity: suffix and factor, the usual ones first, because of two equally short numbers the first wins.
+ * "b" is nothing here: a bit is written "bit" and a byte "B", so that nobody is off by eight. Nothing is kept or
+ * allocated; any thread. Faults are errors at the node's place in its file.
  */
 #include "daemon/fleet_quantity.h"
 
@@ -102,14 +102,19 @@ bool quantity_read(const struct yaml *node, enum quantity quantity, double *valu
     return true;
 }
 
-/* The shortest text whose number times factor is exactly value; false when no decimal is. */
+/* The shortest text whose number times factor is exactly value; false when no decimal is. More digits can be shorter:
+ * 100 in one digit is "1e+02". */
 static bool exact_text(double value, double factor, char buffer[QUANTITY_TEXT_MAX]) {
+    char text[QUANTITY_TEXT_MAX];
+    size_t shortest = QUANTITY_TEXT_MAX;
     for (int digits = 1; digits <= 17; digits++) {
-        snprintf(buffer, QUANTITY_TEXT_MAX, "%.*g", digits, value / factor);
-        if (strtod(buffer, NULL) * factor == value)
-            return true;
+        size_t length = (size_t)snprintf(text, sizeof text, "%.*g", digits, value / factor);
+        if (length < shortest && strtod(text, NULL) * factor == value) {
+            shortest = length;
+            memcpy(buffer, text, sizeof text);
+        }
     }
-    return false;
+    return shortest < QUANTITY_TEXT_MAX;
 }
 
 const char *number_text(double number, char buffer[QUANTITY_TEXT_MAX]) {
@@ -125,7 +130,7 @@ const char *quantity_text(enum quantity quantity, double value, char buffer[QUAN
         return buffer;
     }
     for (const struct unit_of_measure *unit = tables[quantity].units; unit->suffix; unit++) {
-        size_t length = exact_text(value, unit->factor, text) ? strlen(text) + strlen(unit->suffix) : shortest;
+        size_t length = exact_text(value, unit->factor, text) ? strlen(text) : shortest;
         if (length < shortest) {
             shortest = length;
             snprintf(buffer, QUANTITY_TEXT_MAX, "%.30s%.10s", text, unit->suffix);

@@ -61,9 +61,13 @@ static bool read_own_link(const struct yaml *mapping, struct fleet_link *link, s
     return !member || (yaml_check_keys(member, keys, error) && read_link(member, link, error));
 }
 
+/* Names stand in tables and logs of one line each. */
 static bool read_name(const struct yaml *node, const char **name, struct error *error) {
     if (!yaml_as_text(node, name, error))
         return false;
+    for (const char *letter = *name; *letter; letter++)
+        if ((unsigned char)*letter < ' ' || *letter == 0x7f)
+            return yaml_refuse(node, error, "a control character in a name");
     if (strlen(*name) > FLEET_NAME_MAX)
         return yaml_refuse(node, error, "a name of %zu characters, at most %d", strlen(*name), FLEET_NAME_MAX);
     return true;
@@ -361,10 +365,9 @@ static bool read_fleet(struct reader *reader, const struct yaml *root) {
     return read_pairs(reader, root);
 }
 
-struct fleet_file *fleet_file_read(const char *path, const char *architecture, unsigned units, struct error *error) {
-    struct yaml *root = yaml_read(path, error);
-    if (!root)
-        return NULL;
+/* Takes the tree in any case. */
+static struct fleet_file *read_tree(struct yaml *root, const char *path, const char *architecture, unsigned units,
+                                    struct error *error) {
     struct reader *reader = allocate(1, sizeof *reader);
     *reader = (struct reader){.path = path, .architecture = architecture, .file = fleet_file_new(), .error = error};
     reader->usual.bandwidth = INFINITY;
@@ -375,4 +378,15 @@ struct fleet_file *fleet_file_read(const char *path, const char *architecture, u
     release(reader);
     yaml_destroy(&root);
     return file;
+}
+
+struct fleet_file *fleet_file_parse(const void *bytes, size_t size, const char *path, const char *architecture,
+                                    unsigned units, struct error *error) {
+    struct yaml *root = yaml_parse(bytes, size, path, error);
+    return root ? read_tree(root, path, architecture, units, error) : NULL;
+}
+
+struct fleet_file *fleet_file_read(const char *path, const char *architecture, unsigned units, struct error *error) {
+    struct yaml *root = yaml_read(path, error);
+    return root ? read_tree(root, path, architecture, units, error) : NULL;
 }
