@@ -62,7 +62,7 @@ static uint64_t scaled(uint64_t bytes, double scale) {
 }
 
 static void fill_fits(struct fleet *fleet, double memory_scale) {
-    uint64_t memory[PARTITIONER_BOARDS_MAX];
+    uint64_t memory[PARTITIONER_BOARDS_MAX] = {0};
     for (unsigned type = 0; type < fleet->types; type++)
         memory[type] = scaled(fleet->problem->memory_bytes[fleet->member[type][0]], memory_scale);
     for (unsigned first = 0; first < fleet->units; first++) {
