@@ -63,15 +63,16 @@ static bool check(const struct values *values, struct error *error) {
     return check_sources(values, error);
 }
 
-/* "8" or "1,4,8" to sizes; they go through the option's own reader of lists. */
+/* "8" or "1,4,8" to sizes, by the reader of lists that options have. */
 static bool parse_sizes(struct source *source, struct error *error) {
     static const struct option list = {.name = "microbatch", .type = OPTION_LIST};
+    const char *text = source->values->microbatch;
     struct option_list sizes;
-    if (!option_set(&list, &sizes, source->values->microbatch, "--microbatch", error))
-        return false;
-    if (sizes.count > FLEET_MICROBATCHES || sizes.value[sizes.count - 1] > FLEET_MICROBATCH_MAX)
-        return error_set(error, ERROR_USAGE, "--microbatch: got '%.60s', want at most %d sizes up to %d",
-                         source->values->microbatch, FLEET_MICROBATCHES, FLEET_MICROBATCH_MAX);
+    if (!option_set(&list, &sizes, text, "--microbatch", NULL) || sizes.count > FLEET_MICROBATCHES ||
+        sizes.value[sizes.count - 1] > FLEET_MICROBATCH_MAX)
+        return error_set(error, ERROR_USAGE,
+                         "--microbatch: got '%.60s', want a size up to %d, ascending ones such as 1,4,8, or auto", text,
+                         FLEET_MICROBATCH_MAX);
     memcpy(source->sizes, sizes.value, sizes.count * sizeof *sizes.value);
     source->size_count = sizes.count;
     return true;
