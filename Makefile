@@ -82,8 +82,9 @@ FLAGS_AVX512 := -mavx512f -mavx512bw -mavx512dq -mavx512vl -mavx2 -mfma -mf16c
 endif
 OPTIMISE_VECTOR ?= -O3
 $(BUILD)/kernels/vector/%:       CFLAGS_FILE = $(OPTIMISE_VECTOR)
-# the sanitizers would take minutes for the unrolled loops of the portable set; the native set instruments the same templates
-$(BUILD)/kernels/vector/portable.o: CFLAGS_FILE = $(OPTIMISE_VECTOR) $(if $(findstring -fsanitize,$(CFLAGS)),-fno-sanitize=all)
+# the portable set is for checking, not for speed, and slow to compile; the sanitizers would take minutes for its unrolled
+# loops, and the native set instruments the same templates
+$(BUILD)/kernels/vector/portable.o: CFLAGS_FILE = $(if $(findstring -fsanitize,$(CFLAGS)),-fno-sanitize=all)
 $(BUILD)/kernels/vector/avx2%:   CFLAGS_FILE = $(OPTIMISE_VECTOR) $(FLAGS_AVX2)
 $(BUILD)/kernels/vector/avx512%: CFLAGS_FILE = $(OPTIMISE_VECTOR) $(FLAGS_AVX512)
 
