@@ -49,17 +49,16 @@ void fleet_problem_close(struct fleet_problem *made) {
     memset(made, 0, sizeof *made);
 }
 
-/* A board may have kernels that this machine has not; the best ones here then stand in for them. */
+/* Plain C stands in for kernels that are not told or that this machine has not. */
 static uint64_t unit_workspace(const struct fleet_file *file, const struct model_config *config, unsigned unit,
                                unsigned items) {
     uint64_t largest = 0;
     for (unsigned index = 0; index < file->boards; index++) {
         const struct fleet_board *board = &file->board[index];
         const struct kernels *kernels = board->kernels ? kernels_get(board->kernels, NULL) : NULL;
-        if (!kernels)
-            kernels = kernels_get("ref", NULL);
-        uint64_t bytes = model_workspace_bytes(config, (struct slice){unit, unit + 1}, items, kernels,
-                                               board->threads ? board->threads : 1);
+        uint64_t bytes =
+            model_workspace_bytes(config, (struct slice){unit, unit + 1}, items,
+                                  kernels ? kernels : kernels_get("ref", NULL), board->threads ? board->threads : 1);
         largest = bytes > largest ? bytes : largest;
     }
     return largest;

@@ -7,6 +7,7 @@
 #include "daemon/plan_reason.h"
 
 #include <math.h>
+#include <stdlib.h>
 #include <string.h>
 
 #define MEBI 1048576.0
@@ -22,8 +23,8 @@ struct place {
 /* By its name, "block 3 FC1"; -1 when that is another. */
 static int block_of(const struct model_config *config, unsigned unit) {
     char name[40];
-    int block;
-    return sscanf(model_unit_name(config, unit, name), "block %d", &block) == 1 ? block : -1;
+    model_unit_name(config, unit, name);
+    return strncmp(name, "block ", 6) == 0 ? (int)strtol(name + 6, NULL, 10) : -1;
 }
 
 static struct place place_of(const struct model_config *config, unsigned unit) {
@@ -51,22 +52,29 @@ static void block_words(const struct model_config *config, unsigned first, unsig
         snprintf(text, 56, "blocks %d%s-%d%s", from.block, from_part, to.block, to_part);
 }
 
+static void append_words(char buffer[PLAN_WORDS_MAX], const char *words) {
+    size_t used = strlen(buffer);
+    snprintf(buffer + used, PLAN_WORDS_MAX - used, "%s%s", used ? ", " : "", words);
+}
+
 const char *slice_words(const struct model_config *config, unsigned first, unsigned end, char buffer[PLAN_WORDS_MAX]) {
-    char name[40], blocks[56] = "", tail[44] = "";
-    size_t used = 0;
+    char words[56];
     buffer[0] = '\0';
     if (!config) { /* PipeEdge counts layers from 1 */
         snprintf(buffer, PLAN_WORDS_MAX, end - first == 1 ? "layer %u" : "layers %u-%u", first + 1, end);
         return buffer;
     }
     if (block_of(config, first) < 0)
-        used = (size_t)snprintf(buffer, PLAN_WORDS_MAX, "%.16s", model_unit_name(config, first++, name));
-    if (first < end && block_of(config, end - 1) < 0)
-        snprintf(tail, sizeof tail, "%.16s", model_unit_name(config, --end, name));
-    if (first < end)
-        block_words(config, first, end, blocks);
-    snprintf(buffer + used, PLAN_WORDS_MAX - used, "%s%s%s%s", used && blocks[0] ? ", " : "", blocks,
-             (used || blocks[0]) && tail[0] ? ", " : "", tail);
+        append_words(buffer, model_unit_name(config, first++, words));
+    bool has_tail = first < end && block_of(config, end - 1) < 0;
+    if (has_tail)
+        end--;
+    if (first < end) {
+        block_words(config, first, end, words);
+        append_words(buffer, words);
+    }
+    if (has_tail)
+        append_words(buffer, model_unit_name(config, end, words));
     return buffer;
 }
 

@@ -288,13 +288,19 @@ static struct yaml *read_node(struct reader *reader, unsigned depth) {
     return node;
 }
 
+static bool next_events(struct reader *reader, unsigned count) {
+    while (count > 0 && next_event(reader))
+        count--;
+    return count == 0;
+}
+
 static struct yaml *read_document(struct reader *reader) {
-    if (!next_event(reader) || !next_event(reader)) /* the stream begins, the document begins */
+    if (!next_events(reader, 2)) /* the stream begins, the document begins */
         return NULL;
     if (reader->event.type == YAML_STREAM_END_EVENT)
         return node_new(reader, YAML_KIND_MAPPING);
     struct yaml *root = next_event(reader) ? read_node(reader, 0) : NULL;
-    if (!root || !next_event(reader) || !next_event(reader))
+    if (!root || !next_events(reader, 2)) /* the document ends, the stream ends */
         return NULL;
     if (reader->event.type != YAML_STREAM_END_EVENT)
         return fail_here(reader, "a second document; want one");
