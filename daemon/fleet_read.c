@@ -68,8 +68,6 @@ static bool read_name(const struct yaml *node, const char **name, struct error *
     for (const char *letter = *name; *letter; letter++)
         if ((unsigned char)*letter < ' ' || *letter == 0x7f)
             return yaml_refuse(node, error, "a control character in a name");
-    if (strlen(*name) > FLEET_NAME_MAX)
-        return yaml_refuse(node, error, "a name of %zu characters, at most %d", strlen(*name), FLEET_NAME_MAX);
     return true;
 }
 
@@ -212,17 +210,18 @@ static void copy_board(const struct fleet_file *file, const struct fleet_board *
 static bool add_names(struct reader *reader, const struct yaml *name_node, const char *name, unsigned count,
                       bool numbered) {
     struct fleet_file *file = reader->file;
-    char numbered_name[FLEET_NAME_MAX + 16];
+    char full[FLEET_NAME_MAX + 16];
     if (count > PARTITIONER_BOARDS_MAX - file->boards)
         return yaml_refuse(name_node, reader->error, "more than %d boards", PARTITIONER_BOARDS_MAX);
     if (name_taken(reader, name))
         return yaml_refuse(name_node, reader->error, "the name '%s' is taken", name);
     struct group group = {name, file->boards, count};
     for (unsigned number = 1; number <= count; number++) {
-        snprintf(numbered_name, sizeof numbered_name, numbered ? "%s-%u" : "%s", name, number);
-        if (numbered && name_taken(reader, numbered_name))
-            return yaml_refuse(name_node, reader->error, "the name '%s' is taken", numbered_name);
-        file->board[file->boards++].name = allocate_string(numbered_name);
+        if (snprintf(full, sizeof full, numbered ? "%s-%u" : "%s", name, number) > FLEET_NAME_MAX)
+            return yaml_refuse(name_node, reader->error, "want names of at most %d characters", FLEET_NAME_MAX);
+        if (numbered && name_taken(reader, full))
+            return yaml_refuse(name_node, reader->error, "the name '%s' is taken", full);
+        file->board[file->boards++].name = allocate_string(full);
     }
     reader->group[reader->groups++] = group;
     return true;

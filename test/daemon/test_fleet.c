@@ -199,6 +199,7 @@ static void test_microbatches(void **state) {
 }
 
 #define BOARD(text) "boards: [{name: a, memory: 1GiB, " text "}]\n"
+#define LETTERS     "abcdefghijklmnopqrstuvwxyzabcdefghijklmnopqrstuvwxyzabcdefgh" /* sixty */
 #define TIMES(list) BOARD("times: [{microbatch: 8, unit_seconds: " list "}]")
 
 static void test_faults(void **state) {
@@ -221,6 +222,9 @@ static void test_faults(void **state) {
          "  - {name: a, count: 2, memory: 1GiB, speed: 1GFLOPS}\n",
          "the name 'a-1' is taken"},
         {"boards: [{name: coordinator, memory: 1GiB, speed: 1GFLOPS}]\n", "the name 'coordinator' is taken"},
+        {"boards: [{name: " LETTERS "12345, memory: 1GiB, speed: 1GFLOPS}]\n", "at most 64 characters"},
+        {"boards: [{name: " LETTERS "12, count: 10, memory: 1GiB, speed: 1GFLOPS}]\n", "at most 64 characters"},
+        {"boards: [{name: \"a\\nb\", memory: 1GiB, speed: 1GFLOPS}]\n", "a control character"},
         {TIMES("[1, 0]"), "unit 1 takes no time"},
         {TIMES("[1, -1]"), "got '-1', want a number"},
         {TIMES("[1, .nan]"), "got '.nan', want a number"},
