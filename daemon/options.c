@@ -146,6 +146,14 @@ void options_help(const struct command *command) {
     printf("  %-26s print the options in force as YAML, for --config\n  %-26s this help\n", "--print-config", "--help");
 }
 
+/* In YAML's single quotes, where a quote is written twice. */
+static void print_quoted(const char *text) {
+    putchar('\'');
+    for (; *text; text++)
+        fputs(*text == '\'' ? "''" : (char[]){*text, 0}, stdout);
+    putchar('\'');
+}
+
 static void print_value(const struct option *option, const void *values) {
     const void *from = (const char *)values + option->offset;
     switch (option->type) {
@@ -160,7 +168,7 @@ static void print_value(const struct option *option, const void *values) {
         printf("%llu", (unsigned long long)*(const uint64_t *)from);
         break;
     case OPTION_TEXT:
-        printf("'%s'", *(const char *const *)from);
+        print_quoted(*(const char *const *)from);
         break;
     case OPTION_LIST:
         for (unsigned i = 0; i < ((const struct option_list *)from)->count; i++)
