@@ -195,15 +195,13 @@ static void read_events(struct coordinator *c, struct net_socket *socket) {
             c->rejected.handshake++;
         if (event.kind != NET_CLOSED || socket != c->control)
             continue;
-        for (unsigned i = 0; i < c->peers; i++) {
-            struct peer *peer = &c->peer[i];
-            if (peer->connection != event.connection)
+        for (unsigned i = c->peers; i-- > 0;) { /* more than one where the hello of another came after its end */
+            struct peer gone = c->peer[i];
+            if (gone.connection != event.connection)
                 continue;
-            struct peer gone = *peer;
-            peer_remove(c, peer);
+            peer_remove(c, &c->peer[i]);
             if (gone.role == ROLE_STAGE)
                 coordinator_step(c, &(struct coordinator_event){.type = CORE_BOARD_LOST, .board = gone.board});
-            break;
         }
     }
 }

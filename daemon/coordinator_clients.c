@@ -83,7 +83,10 @@ void clients_hello(struct coordinator *c, const struct net_message *received, co
         message = (struct message){.type = MESSAGE_REFUSE, .refuse = {text, false}};
     } else if (!peer_add(c, received, ROLE_CLIENT))
         message = (struct message){.type = MESSAGE_REFUSE, .refuse = {"too many clients; try again later", false}};
-    coordinator_send(c, &received->peer, &message, NULL);
+    bool sent = coordinator_send(c, &received->peer, &message, NULL);
+    struct peer *peer = peer_find(c, &received->peer);
+    if (!sent && peer && peer->role == ROLE_CLIENT)
+        peer_remove(c, peer); /* it is gone already, and its end may have been told before its hello was read */
 }
 
 static void answer_error(struct coordinator *c, const struct net_peer *client, uint64_t request, uint32_t position,

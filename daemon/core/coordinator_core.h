@@ -13,10 +13,11 @@
  * place (free, queued, or in one flight) and leaves it by exactly one answer or failure effect; a flight belongs to the
  * epoch it was dispatched in and none survives its epoch; epochs and sequence numbers only grow.
  *
- * Items are numbered by the caller (0 to CORE_ITEMS_MAX - 1). Boards are kept by name: one that comes back takes its old
- * place. Where more are here than wanted, those that came first are chosen; they are listed for the plan in the order
- * of their names. So an unchanged fleet gets an unchanged plan, also after a restart, and the boards keep their weights.
- * Memory: one struct of fixed size. Threads: none; one caller. Errors: none; a wrong event is counted or ignored.
+ * Items are numbered by the caller (0 to CORE_ITEMS_MAX - 1). Boards are kept by name: one that comes back takes its
+ * old place. Where more are here than wanted, those that came first are chosen; they are listed for the plan in the
+ * order of their names. So an unchanged fleet gets an unchanged plan, also after a restart, and the boards keep their
+ * weights. Memory: one struct of fixed size. Threads: none; one caller. Errors: none; a wrong event is counted or
+ * ignored.
  */
 #ifndef DAEMON_CORE_COORDINATOR_CORE_H
 #define DAEMON_CORE_COORDINATOR_CORE_H
