@@ -21,9 +21,9 @@ end_processes() {
     local pids
     pids=$(jobs -p)
     # shellcheck disable=SC2086  # a list of numbers
-    [ -z "$pids" ] || kill -KILL $pids 2>/dev/null
-    wait 2>/dev/null
-}
+    [ -z "$pids" ] || kill -KILL $pids
+    wait
+} 2>/dev/null
 clean_up() {
     local status=$?
     end_processes
@@ -79,8 +79,8 @@ wait_ended() { # PID: its exit status, 124 if it does not end in time
 }
 kill_now() { # PID...
     kill -KILL "$@"
-    wait "$@" 2>/dev/null
-}
+    wait "$@"
+} 2>/dev/null
 milliseconds() { echo $((${EPOCHREALTIME/[.,]/} / 1000)); }
 
 # ---- daemons ----
