@@ -129,7 +129,9 @@ static bool solve(const struct values *values, const struct problem *problem, st
         .clock = seconds_now,
     };
     const char *policy = values->cuts.count ? "manual" : values->policy;
-    return plan_solve(problem, policy, &options, plan, error) && plan_check(problem, plan, error);
+    if (!plan_solve(problem, policy, &options, plan, error))
+        return false;
+    return plan_check(problem, plan, error) || error_wrap(error, "policy %s", policy);
 }
 
 /* Solves for each size and keeps the one with the highest throughput, the smaller of equal ones. Sizes without a plan

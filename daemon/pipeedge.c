@@ -14,6 +14,7 @@
 
 #include "base/allocate.h"
 #include "base/file.h"
+#include "base/log.h"
 #include "daemon/yaml.h"
 
 #include <limits.h>
@@ -206,8 +207,12 @@ static bool add_all_devices(struct reader *reader, struct fleet_problem *made) {
     for (const struct yaml *devices = yaml_first(reader->devices); devices; devices = yaml_next(devices)) {
         if (yaml_count(devices) == 0)
             continue;
-        if (!yaml_as_sequence(devices, reader->error) || !read_type(reader, devices, &type) ||
-            (type.seconds && !add_devices(reader, made, &type, &boards)))
+        if (!yaml_as_sequence(devices, reader->error) || !read_type(reader, devices, &type))
+            return false;
+        if (!type.seconds)
+            log_warn("devices of type %.64s are left out: no profile of %.80s for batch_size %u in torch.float32",
+                     yaml_key(devices), reader->name, reader->microbatch);
+        else if (!add_devices(reader, made, &type, &boards))
             return false;
     }
     made->problem.boards = boards;
