@@ -25,3 +25,15 @@ for board in b1 b2 b3; do
     check "$board allocates nothing" test "$(board_value $board allocations)" = "${before[$board]}"
 done
 check 'there were microbatches to allocate for' test $(($(board_value b2 microbatches) - count)) -ge 100
+
+# The coordinator keeps room for as many images as ever waited at once, which may be a few more the next time.
+coordinator_is_steady() {
+    local count
+    for _ in 1 2 3 4 5 6; do
+        count=$(coordinator_value allocations)
+        microbatches 50
+        [ "$(coordinator_value allocations)" != "$count" ] || return 0
+    done
+    return 1
+}
+check 'the coordinator allocates nothing' coordinator_is_steady
