@@ -115,10 +115,10 @@ demo: all ## classify the sample pictures with a coordinator and four stages
 	@STAGECOACH=$(BUILD)/stagecoach scripts/demo
 bench: all ## measure this machine (scripts/bench)
 	@STAGECOACH=$(BUILD)/stagecoach scripts/bench
-MAN := $(wildcard docs/stagecoach.1)
-install: all ## install the binary below $(DESTDIR)$(PREFIX)
+install: all ## install the binary and its manual page below $(DESTDIR)$(PREFIX)
+	$(BUILD)/stagecoach --manual > $(BUILD)/stagecoach.1
 	install -D -m 755 $(BUILD)/stagecoach $(DESTDIR)$(PREFIX)/bin/stagecoach
-	$(if $(MAN),install -D -m 644 $(MAN) $(DESTDIR)$(PREFIX)/share/man/man1/stagecoach.1)
+	install -D -m 644 $(BUILD)/stagecoach.1 $(DESTDIR)$(PREFIX)/share/man/man1/stagecoach.1
 uninstall: ## remove what install installed
 	rm -f $(DESTDIR)$(PREFIX)/bin/stagecoach $(DESTDIR)$(PREFIX)/share/man/man1/stagecoach.1
 clean: ## remove build folders

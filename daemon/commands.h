@@ -23,4 +23,7 @@ unsigned thread_count(unsigned option);
  * repeat the name: it goes into a line that starts with it. */
 bool command_read_file(const char *path, void **contents, size_t *size, struct error *error);
 
+/* Writes the manual page to stdout. */
+void manual_print(const struct command *const *commands, size_t count);
+
 #endif

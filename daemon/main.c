@@ -52,6 +52,10 @@ int main(int argc, char **argv) {
         puts("stagecoach " STAGECOACH_VERSION);
         return 0;
     }
+    if (strcmp(argv[1], "--manual") == 0) {
+        manual_print(commands, COMMANDS);
+        return 0;
+    }
     for (size_t i = 0; i < COMMANDS; i++)
         if (strcmp(argv[1], commands[i]->name) == 0)
             return run(commands[i], argc - 2, argv + 2);
