@@ -36,6 +36,7 @@ import time
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 CACHE = pathlib.Path(os.environ.get("XDG_CACHE_HOME", pathlib.Path.home() / ".cache"))
 PAUSE = 0.1  # seconds between engines
+LONG_RUN = 8  # seconds; such a run needs no second one to be warm
 TOLERANCE = 1e-3  # of logits
 MOST_BUSY = 0.05  # share of the machine that others may use
 
@@ -265,13 +266,15 @@ def largest_difference(left, right):
 
 
 def warm_up(runners):
-    """Two runs each; the laggards among an engine's variants leave. Returns the largest difference of logits."""
+    """Two runs each, or one if it is long; the laggards among an engine's variants leave. Returns the largest
+    difference of logits."""
     first, worst = None, 0.0
     for runner in runners:
         logits = runner.run(runner.warm)
         first = first or logits
         worst = max(worst, largest_difference(first, logits))
-        runner.run(runner.warm)
+        if runner.warm[0] < LONG_RUN:
+            runner.run(runner.warm)
     for runner in list(runners):
         best = min(min(other.warm) for other in runners if other.rival is runner.rival)
         if min(runner.warm) > 1.15 * best:
@@ -345,7 +348,8 @@ def race_model(options, directory, threads):
         for name in ("torch", "onnx"):
             command = [sys.executable, __file__, "--step", name, directory, str(threads)]
             rival = stack.enter_context(contextlib.closing(Rival(name, command, threads)))
-            workers.append((rival, rival.read()["variants"]))
+            offered = rival.read()["variants"]
+            workers.append((rival, [v for v in offered if v in options.variants] or offered))
         for items in options.microbatches:
             yield race_cell(options, directory, workers, threads, items)
 
@@ -432,6 +436,7 @@ def parse():
     parser.add_argument("--microbatches", type=numbers, default=[1, 8])
     parser.add_argument("--rounds", type=int, default=0, help="default: as --seconds allow, 5 to 25 (3 for slow cells)")
     parser.add_argument("--seconds", type=float, default=60, help="aimed at for the rounds of one cell (60)")
+    parser.add_argument("--variants", type=words, default=[], help="only these of eager,sdpa,exported,fused (all)")
     parser.add_argument("--folder", type=pathlib.Path, default=CACHE / "stagecoach-bench", help="of models")
     parser.add_argument("--binary", default=os.environ.get("STAGECOACH", ROOT / "build/stagecoach"))
     parser.add_argument("--json", type=pathlib.Path, help="default: engines.json in the folder")
