@@ -13,7 +13,8 @@
 #include <inttypes.h>
 #include <string.h>
 
-#define CHANNELS 3
+#define CHANNELS  3
+#define EDGE_MOST 1000000 /* pixels: resizing keeps up to 24 bytes of weights for each pixel along an edge */
 
 struct image_decoder {
     struct image_buffer stored;
@@ -75,6 +76,9 @@ bool image_check_size(const struct image_source *source, const char *format, uin
     if (height > source->pixel_limit / width || width > SIZE_MAX / CHANNELS / height)
         return error_set(error, ERROR_INPUT, "%s: %" PRIu64 "x%" PRIu64 " pixels, want at most %" PRIu64 " in all",
                          format, width, height, source->pixel_limit);
+    if (width > EDGE_MOST || height > EDGE_MOST)
+        return error_set(error, ERROR_INPUT, "%s: %" PRIu64 "x%" PRIu64 " pixels, want edges of at most %d", format,
+                         width, height, EDGE_MOST);
     return true;
 }
 

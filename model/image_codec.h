@@ -27,7 +27,8 @@ struct image_frame {
 /* Makes room for `bytes`; what was there is lost. */
 bool image_buffer_reserve(struct image_buffer *buffer, size_t bytes, struct error *error);
 
-/* Refuses a size that is zero or beyond the limit of the source. format ("PNG") starts the error. */
+/* Refuses a size that is zero, beyond the limit of the source, or of a length that no picture has. format ("PNG")
+ * starts the error. */
 bool image_check_size(const struct image_source *source, const char *format, uint64_t width, uint64_t height,
                       struct error *error);
 

@@ -193,6 +193,17 @@ static void test_header_bombs_allocate_nothing(void **state) {
     release(jpeg.bytes);
 }
 
+/* A line of 100 million pixels is within the limit, but the weights to resize it would take gigabytes. */
+static void test_ribbons_are_refused(void **state) {
+    (void)state;
+    struct file png = read_file(DATA, "rgb_8.png");
+    memcpy(png.bytes + 16, "\5\xf5\xe1\0\0\0\0\1", 8);
+    assert_refused(png.bytes, png.size, &generous, ERROR_INPUT, "100000000x1 pixels, want edges of at most 1000000");
+    memcpy(png.bytes + 16, "\0\0\0\1\0\xf\x42\x41", 8);
+    assert_refused(png.bytes, png.size, &generous, ERROR_INPUT, "1x1000001 pixels, want edges of at most 1000000");
+    release(png.bytes);
+}
+
 static void test_the_limit_is_exact(void **state) {
     (void)state;
     struct file file = read_file(DATA, "rgb_8.png"); /* 23 x 19 */
@@ -388,6 +399,7 @@ int main(void) {
         cmocka_unit_test(test_golden_pictures),
         cmocka_unit_test(test_other_formats_are_named),
         cmocka_unit_test(test_header_bombs_allocate_nothing),
+        cmocka_unit_test(test_ribbons_are_refused),
         cmocka_unit_test(test_the_limit_is_exact),
         cmocka_unit_test(test_other_precisions_and_layers),
         cmocka_unit_test(test_endless_scans),
