@@ -11,7 +11,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* count * size bytes, zeroed, aligned to 64 bytes; never NULL. The product must not overflow (assert). */
+/* count * size bytes, zeroed, aligned to 64 bytes; never NULL. A product that overflows is no memory. */
 void *allocate(size_t count, size_t size);
 
 /* The same, but NULL when the product overflows or no memory is left. A size of 0 gives a valid pointer. */

@@ -8,6 +8,8 @@
 
 struct hash hash_of(const void *data, size_t size) {
     struct hash hash;
+    int ready = sodium_init(); /* the first call chooses this processor's fast code; any thread, cheap afterwards */
+    (void)ready;               /* it fails only where there are no random numbers, which hashing does not need */
     crypto_generichash(hash.bytes, sizeof hash.bytes, data, size, NULL, 0);
     return hash;
 }
