@@ -124,6 +124,30 @@ void coordinator_step(struct coordinator *c, const struct coordinator_event *eve
 
 /* ---- what wakes the loop ---- */
 
+static void on_closed(struct coordinator *c, int connection) {
+    for (unsigned i = 0; i < c->peers;) { /* more than one where the hello of another came after its end */
+        struct peer gone = c->peer[i];
+        if (gone.connection != connection) {
+            i++;
+            continue;
+        }
+        peer_remove(c, &c->peer[i]);
+        if (gone.role == ROLE_STAGE)
+            coordinator_step(c, &(struct coordinator_event){.type = CORE_BOARD_LOST, .board = gone.board});
+        i = 0; /* the step may have removed others */
+    }
+}
+
+static void read_events(struct coordinator *c, struct net_socket *socket) {
+    struct net_event event;
+    while ((event = net_next_event(socket)).kind != NET_NOTHING) {
+        if (event.kind == NET_HANDSHAKE_FAILED)
+            c->rejected.handshake++;
+        if (event.kind == NET_CLOSED && socket == c->control)
+            on_closed(c, event.connection);
+    }
+}
+
 static void on_control_message(struct coordinator *c, struct net_message *received) {
     struct message message;
     struct error error;
@@ -140,6 +164,8 @@ static void on_control_message(struct coordinator *c, struct net_message *receiv
         coordinator_complain(c, "a control message with a wrong number of frames", NULL);
         return;
     }
+    if (message.type == MESSAGE_HELLO) /* its descriptor may have been another's, whose end must not be taken for its */
+        read_events(c, c->control);
     struct peer *peer = peer_find(c, &received->peer);
     /* a board that was silent for too long, and given up, is still connected */
     bool known = peer && (peer->role == ROLE_CLIENT || c->core.board[peer->board].state != BOARD_ABSENT);
@@ -188,24 +214,6 @@ static void read_results(struct coordinator *c) {
     }
 }
 
-static void read_events(struct coordinator *c, struct net_socket *socket) {
-    struct net_event event;
-    while ((event = net_next_event(socket)).kind != NET_NOTHING) {
-        if (event.kind == NET_HANDSHAKE_FAILED)
-            c->rejected.handshake++;
-        if (event.kind != NET_CLOSED || socket != c->control)
-            continue;
-        for (unsigned i = c->peers; i-- > 0;) { /* more than one where the hello of another came after its end */
-            struct peer gone = c->peer[i];
-            if (gone.connection != event.connection)
-                continue;
-            peer_remove(c, &c->peer[i]);
-            if (gone.role == ROLE_STAGE)
-                coordinator_step(c, &(struct coordinator_event){.type = CORE_BOARD_LOST, .board = gone.board});
-        }
-    }
-}
-
 static void read_signals(struct coordinator *c) {
     while (signals_read(c->signals)) {
         if (c->shutdown)
@@ -229,7 +237,8 @@ static unsigned fill_waits(struct coordinator *c, struct net_wait waits[WAITS]) 
         (struct net_wait){.descriptor = manifest_descriptor(c->manifest), .readable = c->plan_wanted};
     if (!c->first_stage)
         return WAIT_FIRST_STAGE;
-    waits[WAIT_FIRST_STAGE] = (struct net_wait){.socket = c->first_stage, .writable = !c->core.writable};
+    bool serving = c->core.state == COORDINATOR_SERVING; /* else nobody wants to know */
+    waits[WAIT_FIRST_STAGE] = (struct net_wait){.socket = c->first_stage, .writable = serving && !c->core.writable};
     return WAITS;
 }
 

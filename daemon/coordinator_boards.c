@@ -263,7 +263,8 @@ static void next_endpoint(struct coordinator *c, unsigned stage, char out[NET_EN
     const char *mine = net_endpoint(c->results);
     const char *last = c->board[plan->stage[stage].board].endpoint;
     snprintf(out, NET_ENDPOINT_MAX, "%s", mine);
-    if ((strstr(mine, "//0.0.0.0:") || strstr(mine, "//*:")) && net_local_address(last, address, NULL))
+    bool everywhere = strstr(mine, "//0.0.0.0:") || strstr(mine, "//*:") || strstr(mine, "//[::]:");
+    if (everywhere && net_local_address(last, address, NULL))
         snprintf(out, NET_ENDPOINT_MAX, "tcp://%s%s", address, strrchr(mine, ':'));
 }
 

@@ -257,6 +257,8 @@ static void on_planned(struct coordinator_core *core, const struct coordinator_e
     core->planning = false;
     if (core->state != COORDINATOR_WAITING)
         return;
+    if (core->settings.stages == 0 && core->changed)
+        return; /* it would leave out who came meanwhile; advance() asks again */
     if (!event->plan) {
         snprintf(core->reason, sizeof core->reason, "no plan: %s", event->text);
         note(effects, core->reason);
@@ -396,8 +398,22 @@ static void drop_stalled_flights(struct coordinator_core *core, mono_t now, stru
     fail_flights(core, effects, core->flights, "a microbatch was lost: no stage is working on it");
 }
 
+/* Serving in name only: the first stage is out of reach, or takes nothing. */
+static bool stuck(const struct coordinator_core *core, mono_t now) {
+    return core->flights == 0 && !core->writable && mono_since(now, core->progressed) >= core->settings.stall_ns;
+}
+
+static void why_not_served(const struct coordinator_core *core, char text[CORE_REASON_MAX]) {
+    if (core->state == COORDINATOR_SERVING)
+        snprintf(text, CORE_REASON_MAX, "stage %s takes no microbatches: can the coordinator reach its data port?",
+                 core->board[core->plan.stage[0].board].name);
+    else
+        snprintf(text, CORE_REASON_MAX, "the pipeline is not serving: %.280s", core->reason);
+}
+
 static void fail_impatient(struct coordinator_core *core, mono_t now, struct coordinator_effects *effects) {
-    if (core->state == COORDINATOR_SERVING || mono_since(now, core->unserved_since) < core->settings.patience_ns)
+    bool serving = core->state == COORDINATOR_SERVING;
+    if (serving ? !stuck(core, now) : mono_since(now, core->unserved_since) < core->settings.patience_ns)
         return;
     unsigned late = 0;
     for (unsigned item = core->queue_first; item != NOTHING; item = core->next[item], late++)
@@ -406,7 +422,7 @@ static void fail_impatient(struct coordinator_core *core, mono_t now, struct coo
     if (late == 0)
         return;
     char text[CORE_REASON_MAX];
-    snprintf(text, sizeof text, "the pipeline is not serving: %.280s", core->reason);
+    why_not_served(core, text);
     fail_chain(core, effects, queue_shift(core, late), keep(effects, text));
 }
 

@@ -310,6 +310,36 @@ static void test_patience_ends(void **state) {
     assert_int_equal(f->core.queued, 1);
 }
 
+static void test_first_stage_out_of_reach(void **state) {
+    struct fixture *f = *state;
+    serve(f, 2);
+    admit(f, 0); /* the first stage never takes a microbatch */
+    tick_after(f, 59 * MONO_SECOND);
+    assert_int_equal(count_of(f, CORE_FAIL), 0);
+    tick_after(f, 2 * MONO_SECOND);
+    assert_int_equal(count_of(f, CORE_FAIL), 1);
+    assert_non_null(strstr(first_of(f, CORE_FAIL)->text, "stage b0 takes no microbatches"));
+    assert_int_equal(f->core.queued, 0);
+}
+
+static void test_open_fleet_uses_a_board_that_joins_during_planning(void **state) {
+    struct fixture *f = *state;
+    start(f, 0, 4);
+    join(f, "a");
+    tick_after(f, MONO_SECOND);
+    assert_int_equal(count_of(f, CORE_PLAN), 1);
+    unsigned boards[CORE_BOARDS_MAX];
+    memcpy(boards, f->effects.boards, sizeof boards);
+    join(f, "b");
+    f->effects.board_count = 1;
+    memcpy(f->effects.boards, boards, sizeof boards);
+    planned(f); /* for "a" alone */
+    assert_int_equal(count_of(f, CORE_ASSIGN), 0);
+    tick_after(f, MONO_SECOND);
+    assert_int_equal(count_of(f, CORE_PLAN), 1);
+    assert_int_equal(f->effects.board_count, 2);
+}
+
 static void test_open_fleet_replans_when_a_board_joins(void **state) {
     struct fixture *f = *state;
     start(f, 0, 4);
@@ -513,6 +543,8 @@ int main(void) {
         TEST(test_results_out_of_place),
         TEST(test_stalled_flights_fail),
         TEST(test_patience_ends),
+        TEST(test_first_stage_out_of_reach),
+        TEST(test_open_fleet_uses_a_board_that_joins_during_planning),
         TEST(test_open_fleet_replans_when_a_board_joins),
         TEST(test_shutdown_finishes_what_was_admitted),
         TEST(test_random_histories),
