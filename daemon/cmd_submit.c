@@ -110,6 +110,13 @@ static void on_answer(struct session *session, const struct net_message *receive
     release(numbers);
 }
 
+static void give_up(struct session *session, const char *text) {
+    for (size_t i = 0; i < session->total; i++)
+        if (!session->entries[i].answered)
+            finish_with_error(session, i, text);
+    session->sent = session->total;
+}
+
 static void stream(struct session *session) {
     struct net_message received;
     struct message message;
@@ -124,13 +131,11 @@ static void stream(struct session *session) {
         if (client_receive(&session->client, 200, &received, &message, &error)) {
             if (message.type == MESSAGE_ANSWER)
                 on_answer(session, &received, &message.answer);
+            if (message.type == MESSAGE_REFUSE) /* it does not know us any more */
+                give_up(session, message.refuse.text);
             net_message_close(&received);
-        } else if (error.code != ERROR_TIMEOUT) {
-            for (size_t i = 0; i < session->total; i++)
-                if (!session->entries[i].answered)
-                    finish_with_error(session, i, error.text);
-            session->sent = session->total;
-        }
+        } else if (error.code != ERROR_TIMEOUT)
+            give_up(session, error.text);
     }
     progress_draw(&session->progress, session->answered, true);
 }

@@ -39,7 +39,7 @@ static int run(const struct command *command, int argc, char **argv) {
         status = command->run(values, operands, operand_count);
     release(operands);
     release(values);
-    return fflush(stdout) == 0 ? status : EXIT_ITEMS_FAILED;
+    return fflush(stdout) == 0 && !ferror(stdout) ? status : EXIT_ITEMS_FAILED;
 }
 
 int main(int argc, char **argv) {

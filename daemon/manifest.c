@@ -10,6 +10,7 @@
 #include "base/allocate.h"
 #include "base/file.h"
 
+#include <errno.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdlib.h>
@@ -117,7 +118,8 @@ struct manifest *manifest_new(struct model *model, struct error *error) {
     manifest->by_hash = allocate(manifest->count + 1, sizeof(size_t));
     for (size_t i = 0; i < manifest->count; i++)
         manifest->by_name[i] = manifest->by_hash[i] = i;
-    if (pthread_create(&manifest->thread, NULL, hash_all, manifest) != 0) {
+    errno = pthread_create(&manifest->thread, NULL, hash_all, manifest);
+    if (errno != 0) {
         error_set_errno(error, "manifest: thread");
         free_lists(manifest);
         return NULL;

@@ -7,6 +7,7 @@
 #include "base/queue.h"
 
 #include <assert.h>
+#include <errno.h>
 #include <pthread.h>
 
 struct worker {
@@ -43,7 +44,8 @@ struct preparation *preparation_new(const struct model_config *config, unsigned 
         struct worker *worker = &team->workers[team->threads];
         worker->team = team;
         worker->preparer = preparer_new(config);
-        if (pthread_create(&worker->thread, NULL, work, worker) != 0) {
+        errno = pthread_create(&worker->thread, NULL, work, worker);
+        if (errno != 0) {
             error_set_errno(error, "image preparation: thread");
             preparer_destroy(&worker->preparer);
             goto fail;

@@ -37,9 +37,9 @@ static void on_loaded(struct stage *stage) {
 }
 
 static void on_progress(struct stage *stage, const struct loader_report *report) {
-    stage_feed(stage,
-               &(struct stage_event){
-                   .type = STAGE_PROGRESSED, .done = report->done, .total = report->total, .fetched = report->fetched});
+    uint64_t done = report->done < report->total ? report->done : report->total; /* bytes may come twice */
+    stage_feed(stage, &(struct stage_event){
+                          .type = STAGE_PROGRESSED, .done = done, .total = report->total, .fetched = report->fetched});
 }
 
 static void on_report(struct stage *stage, struct loader_report *report) {
