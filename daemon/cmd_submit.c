@@ -14,6 +14,8 @@
 #include <string.h>
 #include <sys/random.h>
 
+#define WINDOW_BYTES ((size_t)64 << 20) /* of unanswered files, beside the window of the coordinator */
+
 struct values {
     const char *coordinator;
     bool json, logits, quiet;
@@ -23,6 +25,7 @@ struct values {
 /* One submission of one file. */
 struct entry {
     char *line; /* formatted answer until it is printed */
+    size_t bytes; /* of the file, while it is unanswered */
     bool answered, failed;
 };
 
@@ -34,6 +37,7 @@ struct session {
     struct entry *entries; /* [total] */
     uint64_t request;
     size_t window, sent, answered, printed, failed;
+    size_t bytes; /* of unanswered files */
     struct progress progress;
 };
 
@@ -53,6 +57,8 @@ static void finish(struct session *session, size_t index, struct answer *answer)
     answer->file = session->files[index % session->file_count];
     entry->line = answer_line(answer, session->values->json);
     entry->answered = true;
+    session->bytes -= entry->bytes;
+    entry->bytes = 0;
     entry->failed = answer->error && answer->error[0];
     session->answered++;
     session->failed += entry->failed;
@@ -87,6 +93,8 @@ static bool send_next(struct session *session) {
                                                .top = session->values->top,
                                                .logits = session->values->logits}};
     const struct net_piece raw = {.data = bytes, .size = size, .released = file_released};
+    session->entries[index].bytes = size;
+    session->bytes += size;
     if (client_send(&session->client, &message, &raw) != NET_OK)
         finish_with_error(session, index, "could not be sent to the coordinator");
     return true;
@@ -110,6 +118,11 @@ static void on_answer(struct session *session, const struct net_message *receive
     release(numbers);
 }
 
+static bool may_send(const struct session *session) {
+    return session->sent < session->total && session->sent - session->answered < session->window &&
+           session->bytes < WINDOW_BYTES;
+}
+
 static void give_up(struct session *session, const char *text) {
     for (size_t i = 0; i < session->total; i++)
         if (!session->entries[i].answered)
@@ -122,8 +135,7 @@ static void stream(struct session *session) {
     struct message message;
     struct error error;
     while (session->answered < session->total) {
-        while (session->sent < session->total && session->sent - session->answered < session->window &&
-               send_next(session))
+        while (may_send(session) && send_next(session))
             continue;
         progress_draw(&session->progress, session->answered, false);
         if (session->answered == session->total)

@@ -14,6 +14,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#define FILE_BYTES_MAX ((size_t)1 << 30) /* of files that wait for a preparer; honest clients stay far below */
+
 bool clients_init(struct coordinator *c, struct error *error) {
     struct payload payload;
     model_cut(c->config, 0, &payload);
@@ -99,7 +101,13 @@ static void answer_error(struct coordinator *c, const struct net_peer *client, u
 void clients_submit(struct coordinator *c, struct net_message *received, const struct message_submit *submit) {
     struct peer *peer = peer_find(c, &received->peer);
     const char *refusal = NULL;
-    if (c->shutdown)
+    size_t bytes = net_frame_size(&received->frame[1]);
+    if (bytes > MESSAGE_FILE_MAX) {
+        c->rejected.oversized++;
+        refusal = "the file is larger than 64 MiB";
+    } else if (c->file_bytes + bytes > FILE_BYTES_MAX)
+        refusal = "the coordinator has too many bytes of files waiting; try again later";
+    else if (c->shutdown)
         refusal = "the coordinator is shutting down";
     else if (!c->free_items)
         refusal = "the coordinator has too many items waiting; try again later";
@@ -118,7 +126,8 @@ void clients_submit(struct coordinator *c, struct net_message *received, const s
     item->logits = submit->logits;
     net_frame_take(&item->file, &received->frame[1]);
     item->job.file = net_frame_data(&item->file);
-    item->job.file_bytes = net_frame_size(&item->file);
+    item->job.file_bytes = bytes;
+    c->file_bytes += bytes;
     c->preparing++;
     preparation_put(c->preparation, &item->job);
 }
@@ -128,6 +137,7 @@ void clients_prepared(struct coordinator *c) {
     while ((job = preparation_take(c->preparation))) {
         struct item *item = (struct item *)job; /* the job is its first member */
         c->preparing--;
+        c->file_bytes -= job->file_bytes;
         net_frame_close(&item->file);
         job->file = NULL;
         if (job->ok) {

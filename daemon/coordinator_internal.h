@@ -83,6 +83,7 @@ struct coordinator {
     struct item *items; /* [CORE_ITEMS_MAX] */
     struct item *free_items;
     unsigned preparing; /* items with the preparers */
+    size_t file_bytes;  /* of their files */
     size_t pixel_bytes, answer_size;
     pthread_mutex_t buffers_lock;
     struct flight_buffer *free_buffers; /* under buffers_lock: ZeroMQ gives them back from its own thread */

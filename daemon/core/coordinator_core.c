@@ -511,7 +511,9 @@ void coordinator_core_step(struct coordinator_core *core, const struct coordinat
 
 mono_t coordinator_core_deadline(const struct coordinator_core *core, mono_t now) {
     int64_t wait = 100 * MONO_MS; /* the slow clocks (silence, patience, stall) need no better */
-    if (core->state == COORDINATOR_SERVING && core->queued > 0 && core->writable) {
+    /* while all flights allowed are out, only a result lets another go: no deadline, or the loop would never sleep */
+    if (core->state == COORDINATOR_SERVING && core->queued > 0 && core->writable &&
+        core->flights < flights_allowed(core)) {
         int64_t left = core->settings.microbatch_wait_ns - mono_since(now, core->admitted[core->queue_first]);
         wait = left < wait ? left : wait;
     }

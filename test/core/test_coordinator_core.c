@@ -174,6 +174,8 @@ static void test_back_pressure(void **state) {
     for (unsigned i = 0; i < 10; i++)
         writable(f);
     assert_int_equal(f->core.flights, 4);
+    tick_after(f, MONO_SECOND); /* a microbatch is overdue, but none may go: the loop must be free to sleep */
+    assert_true(mono_since(coordinator_core_deadline(&f->core, f->now), f->now) >= 50 * MONO_MS);
     result(f, 1, 4);
     assert_int_equal(count_of(f, CORE_ANSWER), 4);
     assert_int_equal(count_of(f, CORE_DISPATCH), 1); /* writability was still known */
