@@ -254,6 +254,8 @@ static bool turn(struct coordinator *c, struct error *error) {
         return false;
     read_events(c, c->control); /* first: a closed connection's descriptor may be reused by the next message's */
     read_events(c, c->results);
+    if (c->first_stage) /* they tell nothing we need, but unread they would end every wait at once */
+        read_events(c, c->first_stage);
     if (waits[WAIT_SIGNALS].can_read)
         read_signals(c);
     if (waits[WAIT_RESULTS].can_read)
