@@ -225,6 +225,34 @@ static bool solve(struct coordinator *c, struct plan *plan, struct error *error)
     return ok;
 }
 
+static void leave_out_smallest(struct coordinator *c) {
+    unsigned smallest = 0;
+    uint64_t least = UINT64_MAX;
+    for (unsigned i = 0; i < c->plan_board_count; i++) {
+        uint64_t memory = c->core.board[c->plan_boards[i]].memory_bytes;
+        if (memory > 0 && memory < least) { /* 0: without limit */
+            least = memory;
+            smallest = i;
+        }
+    }
+    c->plan_board_count--;
+    memmove(&c->plan_boards[smallest], &c->plan_boards[smallest + 1],
+            (c->plan_board_count - smallest) * sizeof c->plan_boards[0]);
+}
+
+/* Where any number of boards will do, one that is too small for its slice is no reason not to serve. */
+static bool solve_for_some(struct coordinator *c, struct plan *plan, struct error *error) {
+    unsigned boards = c->plan_board_count;
+    bool ok = solve(c, plan, error);
+    while (!ok && c->core.settings.stages == 0 && c->plan_board_count > 1) {
+        leave_out_smallest(c);
+        ok = solve(c, plan, NULL);
+    }
+    if (ok && c->plan_board_count < boards)
+        log_warn("planned without %u of %u boards: %s", boards - c->plan_board_count, boards, error->text);
+    return ok;
+}
+
 static void log_plan(struct coordinator *c) {
     char first[40], last[40];
     log_info("epoch %llu, policy %s:", (unsigned long long)c->core.epoch.number, c->policy);
@@ -241,7 +269,7 @@ void boards_plan(struct coordinator *c) {
     c->plan_wanted = false;
     uint64_t before = c->core.epoch.number;
     struct coordinator_event event = {.type = CORE_PLANNED, .text = error.text};
-    if (solve(c, &plan, &error)) {
+    if (solve_for_some(c, &plan, &error)) {
         for (unsigned i = 0; i < plan.stages; i++)
             plan.stage[i].board = c->plan_boards[plan.stage[i].board];
         event.plan = &plan;

@@ -28,6 +28,7 @@
 #define KEEPALIVE_IDLE_SECONDS 10 /* a peer that vanished without a word is noticed within half a minute */
 #define KEEPALIVE_STEP_SECONDS 5
 #define KEEPALIVE_COUNT        3
+#define UNACKNOWLEDGED_MS      30000 /* keep-alive is silent while something is on its way */
 
 struct net *net_new(struct error *error) {
     void *context = zmq_ctx_new();
@@ -86,10 +87,13 @@ static bool tune_connections(struct net_socket *socket) {
 
 /* A router must say that a peer is gone instead of dropping silently. A PUSH socket must not take microbatches for a
  * stage that is not there; a DEALER may, so that a hello can be said at once. No ROUTER_HANDOVER: nobody may take
- * another's name. */
+ * another's name. What a DEALER sends is always read, so silence about it means a peer that vanished; between stages it
+ * may also mean a slow one. */
 static bool tune_kind(struct net_socket *socket) {
     if (socket->kind == NET_ROUTER)
         return set_integer(socket, ZMQ_ROUTER_MANDATORY, 1);
+    if (socket->kind == NET_DEALER)
+        return set_integer(socket, ZMQ_TCP_MAXRT, UNACKNOWLEDGED_MS);
     if (socket->kind == NET_PUSH)
         return set_integer(socket, ZMQ_IMMEDIATE, 1);
     return true;
