@@ -19,6 +19,7 @@
 #define STAGE_QUEUE  1
 #define INPUT_SLOTS  2
 #define OUTPUT_SLOTS 2
+#define PLAN_SECONDS 1 /* for policy "optimal": the loop waits, and boards are lost after three silent ones */
 
 static void refuse(struct coordinator *c, const struct net_message *received, bool again, const char *text) {
     const struct message message = {.type = MESSAGE_REFUSE, .refuse = {text, again}};
@@ -190,6 +191,10 @@ static void fill_board_costs(struct coordinator *c, struct costs *costs, unsigne
         costs->bandwidth[i] = INFINITY;
 }
 
+static double seconds_now(void) {
+    return (double)mono_now().ns / 1e9;
+}
+
 static bool solve(struct coordinator *c, struct plan *plan, struct error *error) {
     unsigned units = model_units(c->config), boards = c->plan_board_count;
     struct costs costs = {
@@ -218,8 +223,11 @@ static bool solve(struct coordinator *c, struct plan *plan, struct error *error)
         .latency = costs.latency,
         .board_names = costs.names,
     };
-    const struct policy_options options = {
-        .cuts = c->options->cuts, .cut_count = c->options->cut_count, .stages = boards < units ? boards : units};
+    const struct policy_options options = {.cuts = c->options->cuts,
+                                           .cut_count = c->options->cut_count,
+                                           .stages = boards < units ? boards : units,
+                                           .time_limit_s = PLAN_SECONDS,
+                                           .clock = seconds_now};
     bool ok = plan_solve(&problem, c->policy, &options, plan, error) && plan_check(&problem, plan, error);
     costs_close(&costs);
     return ok;
@@ -240,11 +248,12 @@ static void leave_out_smallest(struct coordinator *c) {
             (c->plan_board_count - smallest) * sizeof c->plan_boards[0]);
 }
 
-/* Where any number of boards will do, one that is too small for its slice is no reason not to serve. */
+/* Where any number of boards will do, one that is too small for its slice is no reason not to serve. ("optimal" leaves
+ * out by itself.) */
 static bool solve_for_some(struct coordinator *c, struct plan *plan, struct error *error) {
     unsigned boards = c->plan_board_count;
-    bool ok = solve(c, plan, error);
-    while (!ok && c->core.settings.stages == 0 && c->plan_board_count > 1) {
+    bool ok = solve(c, plan, error), any = c->core.settings.stages == 0 && strcmp(c->policy, "optimal") != 0;
+    while (!ok && any && c->plan_board_count > 1) {
         leave_out_smallest(c);
         ok = solve(c, plan, NULL);
     }
