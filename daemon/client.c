@@ -55,7 +55,6 @@ static bool closed(struct client *client) {
 bool client_receive(struct client *client, int timeout_ms, struct net_message *received, struct message *message,
                     struct error *error) {
     mono_t deadline = mono_after(mono_now(), timeout_ms * MONO_MS);
-    bool gone = false;
     for (;;) {
         if (net_receive(client->socket, received) == NET_OK) {
             arena_reset(client->decoded);
@@ -65,15 +64,17 @@ bool client_receive(struct client *client, int timeout_ms, struct net_message *r
             net_message_close(received);
             continue;
         }
-        if (gone)
+        if (client->gone) {
+            client->gone = false; /* ZeroMQ connects again, and whoever asks may ask again */
             return error_set(error, ERROR_SYSTEM, "%s: the coordinator closed the connection", client->endpoint);
+        }
         int64_t left = mono_since(deadline, mono_now());
         if (left <= 0)
             return error_set(error, ERROR_TIMEOUT, "%s: no answer", client->endpoint);
         struct net_wait wait = {.socket = client->socket, .readable = true};
         if (!net_wait(&wait, 1, (int)((left + MONO_MS - 1) / MONO_MS), error))
             return false;
-        gone = wait.has_event && closed(client); /* what came before the end is still read */
+        client->gone = wait.has_event && closed(client);
     }
 }
 

@@ -10,6 +10,7 @@ struct client {
     struct net_socket *socket;
     struct arena *decoded, *encoded;
     char endpoint[NET_ENDPOINT_MAX];
+    bool gone; /* the connection was closed; to be told once what came before its end is read */
 };
 
 /* Starts connecting; on false nothing is left open. */
