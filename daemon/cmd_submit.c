@@ -18,13 +18,13 @@
 
 struct values {
     const char *coordinator;
-    bool json, logits, quiet;
+    bool json, logits, quiet, unordered;
     unsigned top, repeat;
 };
 
 /* One submission of one file. */
 struct entry {
-    char *line; /* formatted answer until it is printed */
+    char *line;   /* formatted answer until it is printed */
     size_t bytes; /* of the file, while it is unanswered */
     bool answered, failed;
 };
@@ -41,14 +41,20 @@ struct session {
     struct progress progress;
 };
 
-static void print_ready(struct session *session) {
-    for (; session->printed < session->total && session->entries[session->printed].answered; session->printed++) {
-        struct entry *entry = &session->entries[session->printed];
-        progress_clear(&session->progress);
-        fputs(entry->line, entry->failed && !session->values->json ? stderr : stdout);
-        release(entry->line);
-        entry->line = NULL;
-    }
+static void print_entry(struct session *session, struct entry *entry) {
+    progress_clear(&session->progress);
+    fputs(entry->line, entry->failed && !session->values->json ? stderr : stdout);
+    release(entry->line);
+    entry->line = NULL;
+}
+
+/* Prints the entry that was just answered, or, to keep the order of the files, all up to the first that is not. */
+static void print_ready(struct session *session, struct entry *answered) {
+    if (session->values->unordered)
+        print_entry(session, answered);
+    for (; session->printed < session->total && session->entries[session->printed].answered; session->printed++)
+        if (session->entries[session->printed].line)
+            print_entry(session, &session->entries[session->printed]);
     fflush(stdout); /* answers stream, also into a pipe */
 }
 
@@ -62,7 +68,7 @@ static void finish(struct session *session, size_t index, struct answer *answer)
     entry->failed = answer->error && answer->error[0];
     session->answered++;
     session->failed += entry->failed;
-    print_ready(session);
+    print_ready(session, entry);
 }
 
 static void finish_with_error(struct session *session, size_t index, const char *text) {
@@ -204,6 +210,8 @@ static const struct option options[] = {
     {"logits", OPTION_FLAG, FIELD(logits), NULL, NULL, 0, 0, "print the logits too"},
     {"top", OPTION_NUMBER, FIELD(top), "K", "5", 0, MESSAGE_TOP_MAX, "how many labels"},
     {"repeat", OPTION_NUMBER, FIELD(repeat), "N", "1", 1, 1000000, "send the list of files N times"},
+    {"unordered", OPTION_FLAG, FIELD(unordered), NULL, NULL, 0, 0,
+     "print answers as they come, not in the order of files"},
     {"quiet", OPTION_FLAG, FIELD(quiet), NULL, NULL, 0, 0, "no summary on stderr"},
 };
 
