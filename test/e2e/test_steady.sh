@@ -37,3 +37,14 @@ coordinator_is_steady() {
     return 1
 }
 check 'the coordinator allocates nothing' coordinator_is_steady
+
+# An idle fleet sleeps: a loop that spins would take a hundred ticks (of processor time) in a second, sleeping takes none or few.
+ticks() { awk '{ print $14 + $15 }' "/proc/$1/stat"; }
+sleeps() { # PID
+    local before
+    before=$(ticks "$1")
+    sleep 2
+    [ $(($(ticks "$1") - before)) -lt 60 ]
+}
+check 'an idle coordinator sleeps' sleeps "$coordinator"
+check 'an idle stage sleeps' sleeps "${stage_pid[b1]}"
