@@ -305,7 +305,8 @@ static bool open_sockets(struct coordinator *c, struct error *error) {
         return error_set(error, ERROR_USAGE,
                          "--listen %s: beyond loopback anyone could connect; give --insecure on a network you trust",
                          options->listen);
-    /* some room above the largest file, so that one that is too large gets an answer and not just a closed connection */
+    /* some room above the largest file, so that one that is too large gets an answer and not just a closed connection
+     */
     struct net_options control = {.frame_max = MESSAGE_FILE_MAX + MESSAGE_FILE_MAX / 4, .queue = CONTROL_QUEUE};
     struct net_options results = {.frame_max = c->answer_size * sizeof(float) * options->microbatch + 4096,
                                   .queue = 16};
