@@ -35,6 +35,21 @@ static bool value_text(const struct yaml *value, char *text, size_t size, struct
     return true;
 }
 
+/* Texts that options borrow, for the life of the process. Read before any thread is started, by one command once. */
+static struct kept {
+    struct kept *next;
+    char text[];
+} * all_kept;
+
+static const char *keep(const char *text) {
+    size_t bytes = strlen(text) + 1;
+    struct kept *kept = allocate(1, sizeof *kept + bytes);
+    memcpy(kept->text, text, bytes);
+    kept->next = all_kept;
+    all_kept = kept;
+    return kept->text;
+}
+
 static bool set_member(const struct command *command, void *values, const struct yaml *member, struct error *error) {
     char text[4096], where[512];
     const struct option *option = find(command, yaml_key(member));
@@ -43,11 +58,7 @@ static bool set_member(const struct command *command, void *values, const struct
     if (!value_text(member, text, sizeof text, error))
         return false;
     yaml_where(member, where, sizeof where);
-    char *kept = allocate_string(text);
-    bool ok = option_set(option, values, kept, where, error);
-    if (!ok || option->type != OPTION_TEXT)
-        release(kept);
-    return ok;
+    return option_set(option, values, keep(text), where, error);
 }
 
 bool configuration_read(const char *path, const struct command *command, void *values, struct error *error) {
