@@ -32,6 +32,8 @@ static bool check(const struct values *values, struct error *error) {
     if (values->cuts.count > 0 && values->stages > 0 && values->stages != values->cuts.count + 1)
         return error_set(error, ERROR_USAGE, "--cuts: %u cuts make %u stages, but --stages is %u", values->cuts.count,
                          values->cuts.count + 1, values->stages);
+    if (strcmp(values->policy, "manual") == 0 && values->cuts.count == 0 && values->stages != 1)
+        return error_set(error, ERROR_USAGE, "--policy manual: --cuts C,C,... is missing");
     return policy_known(values->policy, error);
 }
 

@@ -188,8 +188,10 @@ static int run(const void *options, char **files, unsigned count) {
     session.total = (size_t)count * session.values->repeat;
     if (!client_open(&session.client, coordinator_endpoint(session.values->coordinator), &error))
         return command_fail(&error);
-    bool greeted = say_hello(&session, &error);
-    if (greeted && getrandom(&session.request, sizeof session.request, 0) == (ssize_t)sizeof session.request) {
+    bool numbered = getrandom(&session.request, sizeof session.request, 0) == (ssize_t)sizeof session.request ||
+                    error_set_errno(&error, "getrandom");
+    bool greeted = numbered && say_hello(&session, &error);
+    if (greeted) {
         session.entries = allocate(session.total, sizeof *session.entries);
         progress_start(&session.progress, session.total);
         stream(&session);

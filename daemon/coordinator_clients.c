@@ -102,13 +102,13 @@ void clients_submit(struct coordinator *c, struct net_message *received, const s
     struct peer *peer = peer_find(c, &received->peer);
     const char *refusal = NULL;
     size_t bytes = net_frame_size(&received->frame[1]);
-    if (bytes > MESSAGE_FILE_MAX) {
+    if (c->shutdown)
+        refusal = "the coordinator is shutting down";
+    else if (bytes > MESSAGE_FILE_MAX) {
         c->rejected.oversized++;
         refusal = "the file is larger than 64 MiB";
     } else if (c->file_bytes + bytes > FILE_BYTES_MAX)
         refusal = "the coordinator has too many bytes of files waiting; try again later";
-    else if (c->shutdown)
-        refusal = "the coordinator is shutting down";
     else if (!c->free_items)
         refusal = "the coordinator has too many items waiting; try again later";
     else if (peer->waiting >= CORE_ITEMS_MAX / 2)
