@@ -163,7 +163,8 @@ static void report(const struct session *session) {
     size_t done = session->answered - session->failed;
     if (session->values->quiet)
         return;
-    fprintf(stderr, "%zu images in %.2f s: %.1f images/s", done, seconds, seconds > 0 ? (double)done / seconds : 0.0);
+    fprintf(stderr, "%zu image%s in %.2f s: %.1f images/s", done, done == 1 ? "" : "s", seconds,
+            seconds > 0 ? (double)done / seconds : 0.0);
     if (session->failed > 0)
         fprintf(stderr, ", %zu failed", session->failed);
     fputc('\n', stderr);

@@ -24,6 +24,10 @@
 static void refuse(struct coordinator *c, const struct net_message *received, bool again, const char *text) {
     const struct message message = {.type = MESSAGE_REFUSE, .refuse = {text, again}};
     coordinator_send(c, &received->peer, &message, NULL);
+    mono_t now = mono_now(); /* a refused board may try every second for ever */
+    if (c->refusals++ > 0 && mono_since(now, c->refused_at) < 30 * MONO_SECOND)
+        return;
+    c->refused_at = now;
     log_warn("refused a board: %s", text);
 }
 
@@ -342,7 +346,7 @@ void boards_serve(struct coordinator *c, epoch_t epoch) {
         if (peer)
             coordinator_send(c, &peer->name, &message, NULL);
     }
-    log_info("serving with %u stages", plan->stages);
+    log_info("serving with %u stage%s", plan->stages, plan->stages == 1 ? "" : "s");
 }
 
 void boards_release(struct coordinator *c, unsigned board) {

@@ -94,6 +94,8 @@ struct coordinator {
     unsigned rate[RATE_SECONDS]; /* items answered in each of the last seconds */
     int64_t rate_second;
     mono_t complained; /* when a bad frame was last logged */
+    mono_t refused_at; /* when a refused board was */
+    unsigned refusals;
 };
 
 /* coordinator.c */

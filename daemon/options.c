@@ -143,7 +143,9 @@ void options_help(const struct command *command) {
                  option->argument ? option->argument : "");
         printf("  %-26s %s%s\n", text, option->help, default_text(option, standard, sizeof standard));
     }
-    printf("  %-26s print the options in force as YAML, for --config\n  %-26s this help\n", "--print-config", "--help");
+    if (find(command, "config", 6))
+        printf("  %-26s print the options in force as YAML, for --config\n", "--print-config");
+    printf("  %-26s this help\n", "--help");
 }
 
 /* In YAML's single quotes, where a quote is written twice. */

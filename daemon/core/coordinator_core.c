@@ -304,8 +304,10 @@ static void ask_for_plan(struct coordinator_core *core, mono_t now, struct coord
                  core->cause[0] ? "; " : "", here, wanted > 0 ? wanted : 1);
         return;
     }
-    if (wanted == 0 && mono_since(now, core->changed_at) < core->settings.settle_ns)
+    if (wanted == 0 && mono_since(now, core->changed_at) < core->settings.settle_ns) {
+        snprintf(core->reason, sizeof core->reason, "waiting a moment for more boards");
         return;
+    }
     core->changed = false;
     core->planning = true;
     effects->board_count = 0;
