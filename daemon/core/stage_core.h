@@ -1,13 +1,15 @@
 /* The state machine of a stage: pure. Every happening is an event, everything to be done an effect; time is passed in.
  *
- *              welcome            a newer assignment       slots and loader at rest         loaded
- *   JOINING ------------> IDLE --------------------> CLEARING --------------------> LOADING ------> READY
- *    ^  |                  ^                          ^   ^                            |             |  told to serve,
- * or |  | shutdown         | cannot load, or next     |   |   a newer assignment       |             |  the first
- * microbatch |  v                  | stage has no address     |   +----------------------------+             v | GONE
- * +--------------------------|--------------------------------+          SERVING |
- * +----------------------------------------------+
- *    +--- from everywhere: connection closed; the loaded slice is kept, everything else is given up
+ *             welcome          a newer assignment    slots, loader at rest        loaded
+ *   JOINING -----------> IDLE ------------------> CLEARING ----------------> LOADING -----> READY
+ *      |                  ^                       ^    ^                       |            |
+ *      | shutdown         | cannot load, or the   |    |  a newer assignment   |            | told to serve, or a
+ *      v                  | next stage has no     |    +-----------------------+            v microbatch came
+ *     GONE                | address               |                                      SERVING
+ *                         +-----------------------|-----------------------------------------+
+ *                                                 +-----------------------------------------+
+ *
+ *   from everywhere to JOINING: the connection closed; the loaded slice is kept, everything else is given up
  *
  * Leaving is no state but a wish: a stage that asked to leave goes on serving until it is released, the connection
  * closes, patience ends, or it is told to stop a second time; then it is GONE.
