@@ -12,7 +12,8 @@
 #include <math.h>
 #include <string.h>
 
-#define UNITS_MAX 65536
+#define UNITS_MAX    65536
+#define LIMIT_MS_MAX 600000
 
 bool board_name_valid(const char *name) {
     static const char letters[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-";
@@ -101,10 +102,17 @@ static bool answer_check(const struct message_answer *answer, struct error *erro
     return true;
 }
 
+static bool seconds_valid(double seconds) {
+    return isfinite(seconds) && seconds >= 0;
+}
+
 static bool board_check(const struct board_status *board, size_t index, struct error *error) {
     if (!board->name || !board_name_valid(board->name))
         return error_set(error, ERROR_INPUT, "status: boards[%zu].name: got \"%s\", want a board name", index,
                          board->name ? board->name : "");
+    if (!seconds_valid(board->predicted_compute_s) || !seconds_valid(board->predicted_receive_s) ||
+        !seconds_valid(board->predicted_send_s) || !seconds_valid(board->measured_compute_s))
+        return error_set(error, ERROR_INPUT, "status: boards[%zu]: a time is not a number of seconds", index);
     if (!isfinite(board->busy) || board->busy < 0)
         return error_set(error, ERROR_INPUT, "status: boards[%zu].busy: got %g, want a share", index, board->busy);
     if (board->first > board->end || board->end > UNITS_MAX)
@@ -120,10 +128,39 @@ static bool status_check(const struct message_status *status, struct error *erro
         return false;
     if (!isfinite(status->items_per_second) || status->items_per_second < 0)
         return error_set(error, ERROR_INPUT, "status: items_per_second: got %g, want a rate", status->items_per_second);
+    if (!seconds_valid(status->predicted_period_s) || !seconds_valid(status->measured_period_s))
+        return error_set(error, ERROR_INPUT, "status: a period is not a number of seconds");
     for (size_t i = 0; i < status->board_count; i++)
         if (!board_check(&status->boards[i], i, error))
             return false;
     return true;
+}
+
+static bool profile_get_check(const struct message_profile_get *get, struct error *error) {
+    if (!within("profile_get: config: bytes", get->config_bytes, 0, MESSAGE_JSON_MAX, error) ||
+        !within("profile_get: preprocessor: bytes", get->preprocessor_bytes, 0, MESSAGE_JSON_MAX, error) ||
+        !within("profile_get: microbatches: count", get->microbatch_count, 1, MESSAGE_SIZES_MAX, error) ||
+        !within("profile_get: budget_ms", get->budget_ms, 1, LIMIT_MS_MAX, error))
+        return false;
+    for (size_t i = 0; i < get->microbatch_count; i++)
+        if (!within("profile_get: microbatches", get->microbatches[i], i > 0 ? get->microbatches[i - 1] + 1 : 1,
+                    MESSAGE_ITEMS_MAX, error))
+            return false;
+    return true;
+}
+
+static bool probe_check(const struct message_probe *probe, struct error *error) {
+    return within("probe: probe", probe->probe, 1, UINT64_MAX, error) &&
+           within("probe: limit_ms", probe->limit_ms, 1, LIMIT_MS_MAX, error) &&
+           within("probe: burst_ms", probe->burst_ms, 1, 60000, error) &&
+           within("probe: burst_bytes", probe->burst_bytes, 1, UINT64_C(1) << 32, error);
+}
+
+static bool probed_check(const struct message_probed *probed, struct error *error) {
+    if (!seconds_valid(probed->latency_s) || !seconds_valid(probed->bytes_per_second))
+        return error_set(error, ERROR_INPUT, "probed: got %g s and %g bytes per second, want numbers from 0",
+                         probed->latency_s, probed->bytes_per_second);
+    return within("probed: probe", probed->probe, 1, UINT64_MAX, error);
 }
 
 bool message_check(const struct message *message, struct error *error) {
@@ -142,9 +179,22 @@ bool message_check(const struct message *message, struct error *error) {
         return answer_check(&message->answer, error);
     case MESSAGE_STATUS:
         return status_check(&message->status, error);
+    case MESSAGE_PROFILE_GET:
+        return profile_get_check(&message->profile_get, error);
+    case MESSAGE_PROFILE:
+        return within("profile: bytes", message->profile.json_bytes, 0, MESSAGE_PROFILE_MAX, error);
+    case MESSAGE_PROBE:
+        return probe_check(&message->probe, error);
+    case MESSAGE_PROBED:
+        return probed_check(&message->probed, error);
     default:
         return true; /* any value of every other message is in range */
     }
+}
+
+bool probe_header_check(const struct probe_header *header, struct error *error) {
+    return within("probe header: probe", header->probe, 1, UINT64_MAX, error) &&
+           within("probe header: kind", header->kind, PROBE_PING, PROBE_LAST, error);
 }
 
 bool data_header_check(const struct data_header *header, struct error *error) {

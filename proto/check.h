@@ -8,5 +8,6 @@
 /* The error starts with the message's name: "assign: tensors[3].bytes: got 12, want 24". */
 bool message_check(const struct message *message, struct error *error);
 bool data_header_check(const struct data_header *header, struct error *error);
+bool probe_header_check(const struct probe_header *header, struct error *error);
 
 #endif

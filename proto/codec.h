@@ -40,6 +40,14 @@ size_t data_header_encode(const struct data_header *header, uint8_t bytes[DATA_H
 bool data_header_decode(struct arena *arena, const void *bytes, size_t size, struct data_header *header,
                         struct error *error);
 
+/* The header of a probe's frame, on the same sockets as data headers. Encoding returns the bytes used and asserts its
+ * ranges. probe_header_is looks at the first byte alone, and is never true for a data header of ours; decoding checks
+ * all of it. */
+bool probe_header_is(const void *bytes, size_t size);
+size_t probe_header_encode(const struct probe_header *header, uint8_t bytes[PROBE_HEADER_MAX]);
+bool probe_header_decode(struct arena *arena, const void *bytes, size_t size, struct probe_header *header,
+                         struct error *error);
+
 /* A board name is 1 to MESSAGE_NAME_MAX of letters, digits, '.', '_' and '-', not starting with '.' or '-'. */
 bool board_name_valid(const char *name);
 

@@ -22,6 +22,7 @@ _Static_assert((int)MESSAGE_ASSIGN == (int)STAGECOACH__ENVELOPE__BODY_ASSIGN, "m
 _Static_assert((int)MESSAGE_LEAVE == (int)STAGECOACH__ENVELOPE__BODY_LEAVE, "message.h and stagecoach.proto differ");
 _Static_assert((int)MESSAGE_SUBMIT == (int)STAGECOACH__ENVELOPE__BODY_SUBMIT, "message.h and stagecoach.proto differ");
 _Static_assert((int)MESSAGE_STATUS == (int)STAGECOACH__ENVELOPE__BODY_STATUS, "message.h and stagecoach.proto differ");
+_Static_assert((int)MESSAGE_PROBED == (int)STAGECOACH__ENVELOPE__BODY_PROBED, "message.h and stagecoach.proto differ");
 
 static bool no_memory(const struct arena *arena, const char *name, struct error *error) {
     return error_set(error, ERROR_SYSTEM, "%s: needs more memory than the %zu bytes set aside for messages", name,
@@ -156,6 +157,10 @@ static struct board_status board_status_get(const Stagecoach__BoardStatus *from)
         .units = from->units,
         .kernels = from->kernels,
         .endpoint = from->endpoint,
+        .predicted_compute_s = from->predicted_compute_s,
+        .predicted_receive_s = from->predicted_receive_s,
+        .predicted_send_s = from->predicted_send_s,
+        .measured_compute_s = from->measured_compute_s,
         .first = from->first,
         .end = from->end,
         .threads = from->threads,
@@ -194,6 +199,8 @@ static bool status_get(struct arena *arena, const Stagecoach__Status *from, stru
         .in_flight = from->in_flight,
         .clients = from->clients,
         .items_per_second = from->items_per_second,
+        .predicted_period_s = from->predicted_period_s,
+        .measured_period_s = from->measured_period_s,
         .uptime_ms = from->uptime_ms,
         .allocations = from->allocations,
         .rejected = rejected_get(from->rejected),
@@ -201,6 +208,42 @@ static bool status_get(struct arena *arena, const Stagecoach__Status *from, stru
         .board_count = from->n_boards,
     };
     return true;
+}
+
+static struct message_profile_get profile_get_get(const Stagecoach__ProfileGet *from) {
+    return (struct message_profile_get){
+        .survey = from->survey,
+        .config = from->config.data,
+        .config_bytes = from->config.len,
+        .preprocessor = from->preprocessor.len > 0 ? from->preprocessor.data : NULL,
+        .preprocessor_bytes = from->preprocessor.len,
+        .microbatches = from->microbatches,
+        .microbatch_count = from->n_microbatches,
+        .budget_ms = from->budget_ms,
+    };
+}
+
+/* What measures. */
+static bool measuring_get(const Stagecoach__Envelope *from, struct message *to, struct error *error) {
+    switch (to->type) {
+    case MESSAGE_PROFILE_GET:
+        to->profile_get = profile_get_get(from->profile_get);
+        return true;
+    case MESSAGE_PROFILE:
+        to->profile = (struct message_profile){from->profile->survey, from->profile->error, from->profile->profile.data,
+                                               from->profile->profile.len};
+        return true;
+    case MESSAGE_PROBE:
+        to->probe = (struct message_probe){from->probe->probe,    from->probe->peer_endpoint, from->probe->starts,
+                                           from->probe->limit_ms, from->probe->burst_ms,      from->probe->burst_bytes};
+        return true;
+    case MESSAGE_PROBED:
+        to->probed = (struct message_probed){from->probed->probe, from->probed->error, from->probed->latency_s,
+                                             from->probed->bytes_per_second};
+        return true;
+    default:
+        return error_set(error, ERROR_INPUT, "envelope: no body that this version knows");
+    }
 }
 
 /* The bodies that need no memory and cannot be refused while they are translated. */
@@ -240,7 +283,7 @@ static bool simple_get(const Stagecoach__Envelope *from, struct message *to, str
     case MESSAGE_STATUS_GET:
         return true; /* say all by their type */
     default:
-        return error_set(error, ERROR_INPUT, "envelope: no body that this version knows");
+        return measuring_get(from, to, error);
     }
 }
 

@@ -33,6 +33,10 @@ union body {
     Stagecoach__Answer answer;
     Stagecoach__StatusGet status_get;
     Stagecoach__Status status;
+    Stagecoach__ProfileGet profile_get;
+    Stagecoach__Profile profile;
+    Stagecoach__Probe probe;
+    Stagecoach__Probed probed;
 };
 
 /* A copy of at most MESSAGE_TEXT_MAX bytes, cut between characters, with '?' for every byte that is not UTF-8. */
@@ -234,6 +238,10 @@ static void board_status_put(struct arena *arena, const struct board_status *fro
     to->allocations = from->allocations;
     to->rejected = rejected_put(arena, &from->rejected);
     to->endpoint = text_put(arena, from->endpoint);
+    to->predicted_compute_s = from->predicted_compute_s;
+    to->predicted_receive_s = from->predicted_receive_s;
+    to->predicted_send_s = from->predicted_send_s;
+    to->measured_compute_s = from->measured_compute_s;
 }
 
 static void boards_put(struct arena *arena, const struct message_status *from, Stagecoach__Status *to) {
@@ -265,7 +273,45 @@ static void status_put(struct arena *arena, const struct message_status *from, S
     to->uptime_ms = from->uptime_ms;
     to->data_endpoint = text_put(arena, from->data_endpoint);
     to->allocations = from->allocations;
+    to->predicted_period_s = from->predicted_period_s;
+    to->measured_period_s = from->measured_period_s;
     boards_put(arena, from, to);
+}
+
+static void profile_get_put(struct arena *arena, const struct message_profile_get *from, Stagecoach__ProfileGet *to) {
+    (void)arena;
+    stagecoach__profile_get__init(to);
+    to->survey = from->survey;
+    to->config = bytes_put(from->config, from->config_bytes);
+    to->preprocessor = bytes_put(from->preprocessor, from->preprocessor_bytes);
+    to->n_microbatches = from->microbatch_count;
+    to->microbatches = (uint32_t *)(uintptr_t)from->microbatches;
+    to->budget_ms = from->budget_ms;
+}
+
+static void profile_put(struct arena *arena, const struct message_profile *from, Stagecoach__Profile *to) {
+    stagecoach__profile__init(to);
+    to->survey = from->survey;
+    to->error = text_put(arena, from->error);
+    to->profile = bytes_put(from->json, from->json_bytes);
+}
+
+static void probe_put(struct arena *arena, const struct message_probe *from, Stagecoach__Probe *to) {
+    stagecoach__probe__init(to);
+    to->probe = from->probe;
+    to->peer_endpoint = text_put(arena, from->peer_endpoint);
+    to->starts = from->starts;
+    to->limit_ms = from->limit_ms;
+    to->burst_ms = from->burst_ms;
+    to->burst_bytes = from->burst_bytes;
+}
+
+static void probed_put(struct arena *arena, const struct message_probed *from, Stagecoach__Probed *to) {
+    stagecoach__probed__init(to);
+    to->probe = from->probe;
+    to->error = text_put(arena, from->error);
+    to->latency_s = from->latency_s;
+    to->bytes_per_second = from->bytes_per_second;
 }
 
 /* Lays the body out and hangs it into the envelope; false for a type that does not exist. */
@@ -299,6 +345,10 @@ static bool body_put(struct arena *arena, const struct message *message, union b
         BODY(MESSAGE_ANSWER, answer);
         EMPTY_BODY(MESSAGE_STATUS_GET, status_get);
         BODY(MESSAGE_STATUS, status);
+        BODY(MESSAGE_PROFILE_GET, profile_get);
+        BODY(MESSAGE_PROFILE, profile);
+        BODY(MESSAGE_PROBE, probe);
+        BODY(MESSAGE_PROBED, probed);
     }
 #undef BODY
 #undef EMPTY_BODY

@@ -14,7 +14,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define PROTOCOL_VERSION     1
+#define PROTOCOL_VERSION     2
 #define MESSAGE_TEXT_MAX     1024
 #define MESSAGE_NAME_MAX     63 /* bytes of a board's name: letters, digits, '.', '_', '-' */
 #define MESSAGE_TENSORS_MAX  65536
@@ -22,12 +22,16 @@
 #define MESSAGE_TOP_MAX      1000
 #define MESSAGE_RANK_MAX     4
 #define MESSAGE_PARTS_MAX    2
-#define MESSAGE_JSON_MAX     (4u << 20)  /* config.json and preprocessor_config.json */
-#define MESSAGE_CHUNK_MAX    (1u << 20)  /* bytes of one TensorPart */
-#define MESSAGE_FILE_MAX     (64u << 20) /* a submitted image file */
-#define MESSAGE_ENVELOPE_MAX (24u << 20) /* any envelope frame */
-#define MESSAGE_ITEMS_MAX    1024        /* items of one microbatch */
-#define DATA_HEADER_MAX      256         /* bytes of an encoded data header */
+#define MESSAGE_JSON_MAX     (4u << 20)   /* config.json and preprocessor_config.json */
+#define MESSAGE_CHUNK_MAX    (1u << 20)   /* bytes of one TensorPart */
+#define MESSAGE_FILE_MAX     (64u << 20)  /* a submitted image file */
+#define MESSAGE_ENVELOPE_MAX (24u << 20)  /* any envelope frame */
+#define MESSAGE_ITEMS_MAX    1024         /* items of one microbatch */
+#define DATA_HEADER_MAX      256          /* bytes of an encoded data header */
+#define PROBE_HEADER_MAX     32           /* bytes of an encoded probe header */
+#define MESSAGE_SIZES_MAX    8            /* microbatch sizes in one profile */
+#define MESSAGE_PROFILE_MAX  (1u << 20)   /* bytes of a profile */
+#define MESSAGE_PROBE_MAX    (256u << 10) /* bytes beside a probe header */
 
 typedef struct {
     uint64_t number; /* of the plan in force; 0 = none; only grows */
@@ -115,6 +119,40 @@ struct message_serve {
     epoch_t epoch;
 };
 
+struct message_profile_get {
+    uint64_t survey;
+    const void *config;
+    size_t config_bytes;
+    const void *preprocessor; /* NULL when absent */
+    size_t preprocessor_bytes;
+    const uint32_t *microbatches; /* ascending, each 1 to MESSAGE_ITEMS_MAX */
+    size_t microbatch_count;      /* 1 to MESSAGE_SIZES_MAX */
+    uint32_t budget_ms;           /* 1 to 600000 */
+};
+
+struct message_profile {
+    uint64_t survey;
+    const char *error; /* empty: measured */
+    const void *json;
+    size_t json_bytes; /* at most MESSAGE_PROFILE_MAX */
+};
+
+struct message_probe {
+    uint64_t probe; /* not 0 */
+    const char *peer_endpoint;
+    bool starts;
+    uint32_t limit_ms;    /* 1 to 600000 */
+    uint32_t burst_ms;    /* 1 to 60000 */
+    uint64_t burst_bytes; /* 1 to 2^32 */
+};
+
+struct message_probed {
+    uint64_t probe;
+    const char *error;       /* empty: measured */
+    double latency_s;        /* one way: half the shortest round trip; 0 from the end that did not start */
+    double bytes_per_second; /* that this end received; finite, from 0 */
+};
+
 struct rejected { /* frames and connections turned away, counted since start */
     uint64_t handshake, malformed, oversized, stale;
 };
@@ -158,6 +196,8 @@ struct board_status {
     uint64_t loaded, load_total, fetched;
     uint64_t allocations;
     struct rejected rejected;
+    /* seconds for a full microbatch; finite, from 0, which means not known */
+    double predicted_compute_s, predicted_receive_s, predicted_send_s, measured_compute_s;
 };
 
 struct message_status {
@@ -166,7 +206,8 @@ struct message_status {
     uint32_t microbatch;
     uint64_t items_done, items_failed;
     uint32_t waiting, in_flight, clients;
-    double items_per_second; /* over the last ten seconds; finite, from 0 */
+    double items_per_second;                      /* over the last ten seconds; finite, from 0 */
+    double predicted_period_s, measured_period_s; /* between full microbatches; finite, from 0: not known */
     uint64_t uptime_ms, allocations;
     struct rejected rejected;
     const struct board_status *boards;
@@ -191,6 +232,10 @@ enum message_type {
     MESSAGE_ANSWER,
     MESSAGE_STATUS_GET,
     MESSAGE_STATUS,
+    MESSAGE_PROFILE_GET,
+    MESSAGE_PROFILE,
+    MESSAGE_PROBE,
+    MESSAGE_PROBED,
 };
 
 struct message {
@@ -210,6 +255,10 @@ struct message {
         struct message_submit submit;
         struct message_answer answer;
         struct message_status status;
+        struct message_profile_get profile_get;
+        struct message_profile profile;
+        struct message_probe probe;
+        struct message_probed probed;
     };
 };
 
@@ -231,6 +280,16 @@ struct data_header {
     struct data_part part[MESSAGE_PARTS_MAX];
     uint64_t checksum; /* checksum_of the first part, seeded 0, then of the second, seeded with the first's */
     uint64_t sequence_id, position; /* for decoding with KV caches, later */
+};
+
+/* What a frame of a probe is (daemon/core/probe_core.h tells what they are for). */
+enum probe_kind { PROBE_PING = 1, PROBE_PONG, PROBE_CHUNK, PROBE_ACK, PROBE_ENOUGH, PROBE_LAST };
+
+/* Beside every frame of a probe; only a PROBE_CHUNK has a raw frame, of at most MESSAGE_PROBE_MAX bytes. */
+struct probe_header {
+    uint64_t probe; /* not 0 */
+    enum probe_kind kind;
+    uint64_t number;
 };
 
 #endif

@@ -49,14 +49,26 @@ static void try_header(struct arena *arena, const uint8_t *bytes, size_t size) {
     expect(once_size == twice_size && memcmp(once, twice, once_size) == 0);
 }
 
+static void try_probe_header(struct arena *arena, const uint8_t *bytes, size_t size) {
+    struct probe_header first, second;
+    uint8_t once[PROBE_HEADER_MAX];
+    if (!probe_header_decode(arena, bytes, size, &first, NULL))
+        return;
+    size_t once_size = probe_header_encode(&first, once);
+    expect(probe_header_is(once, once_size) && probe_header_decode(arena, once, once_size, &second, NULL));
+    expect(first.probe == second.probe && first.kind == second.kind && first.number == second.number);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size) {
     if (size == 0)
         return 0;
     struct arena *arena = arena_new(ARENA_LIMIT);
     if (bytes[0] % 2 == 0)
         try_envelope(arena, bytes + 1, size - 1);
-    else
+    else {
         try_header(arena, bytes + 1, size - 1);
+        try_probe_header(arena, bytes + 1, size - 1);
+    }
     arena_destroy(&arena);
     return 0;
 }

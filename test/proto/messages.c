@@ -140,6 +140,10 @@ static struct board_status board(void) {
         .fetched = number(),
         .allocations = number(),
         .rejected = rejected(),
+        .predicted_compute_s = (double)random_below(1000) / 7,
+        .predicted_receive_s = (double)random_below(1000) / 7,
+        .predicted_send_s = (double)random_below(1000) / 7,
+        .measured_compute_s = (double)random_below(1000) / 7,
     };
     made.first = (uint32_t)random_below(made.end + 1);
     return made;
@@ -165,12 +169,55 @@ static void fill_status(struct message_status *status) {
         .in_flight = number32(),
         .clients = number32(),
         .items_per_second = (double)random_below(100000) / 7,
+        .predicted_period_s = (double)random_below(1000) / 7,
+        .measured_period_s = (double)random_below(1000) / 7,
         .uptime_ms = number(),
         .allocations = number(),
         .rejected = rejected(),
         .boards = boards,
         .board_count = count,
     };
+}
+
+static void fill_profile_get(struct message_profile_get *get) {
+    static uint32_t sizes[MESSAGE_SIZES_MAX];
+    static char config[1000];
+    memset(config, 'c', sizeof config);
+    for (unsigned i = 0; i < MESSAGE_SIZES_MAX; i++)
+        sizes[i] = 1 + (i > 0 ? sizes[i - 1] : 0) + (uint32_t)random_below(100);
+    *get = (struct message_profile_get){
+        .survey = number(),
+        .config = config,
+        .config_bytes = random_below(sizeof config),
+        .preprocessor = random_below(2) ? config : NULL,
+        .microbatches = sizes,
+        .microbatch_count = 1 + random_below(MESSAGE_SIZES_MAX),
+        .budget_ms = 1 + (uint32_t)random_below(600000),
+    };
+    get->preprocessor_bytes = get->preprocessor ? 1 + random_below(sizeof config - 1) : 0;
+}
+
+static void fill_measured(struct message *made) {
+    switch (made->type) {
+    case MESSAGE_PROFILE_GET:
+        fill_profile_get(&made->profile_get);
+        break;
+    case MESSAGE_PROFILE:
+        made->profile = (struct message_profile){number(), text(), "{\"units\": 3}", random_below(14)};
+        break;
+    case MESSAGE_PROBE:
+        made->probe = (struct message_probe){1 + number() / 2,
+                                             text(),
+                                             random_below(2),
+                                             1 + (uint32_t)random_below(600000),
+                                             1 + (uint32_t)random_below(60000),
+                                             1 + random_below(UINT64_C(1) << 32)};
+        break;
+    default:
+        made->probed = (struct message_probed){1 + number() / 2, text(), (double)random_below(1000) / 7,
+                                               (double)random_below(1000000) / 7};
+        break;
+    }
 }
 
 struct message random_message(enum message_type type) {
@@ -225,8 +272,18 @@ struct message random_message(enum message_type type) {
     case MESSAGE_RELEASED:
     case MESSAGE_STATUS_GET:
         break;
+    case MESSAGE_PROFILE_GET:
+    case MESSAGE_PROFILE:
+    case MESSAGE_PROBE:
+    case MESSAGE_PROBED:
+        fill_measured(&made);
+        break;
     }
     return made;
+}
+
+struct probe_header random_probe_header(void) {
+    return (struct probe_header){1 + number() / 2, (enum probe_kind)(1 + random_below(PROBE_LAST)), number()};
 }
 
 struct data_header random_header(void) {
@@ -332,6 +389,10 @@ static void same_board(const struct board_status *left, const struct board_statu
     SAME_TEXT(units);
     SAME_TEXT(kernels);
     SAME_TEXT(endpoint);
+    SAME(predicted_compute_s);
+    SAME(predicted_receive_s);
+    SAME(predicted_send_s);
+    SAME(measured_compute_s);
     SAME(first);
     SAME(end);
     SAME(threads);
@@ -362,12 +423,55 @@ static void same_status(const struct message_status *left, const struct message_
     SAME(in_flight);
     SAME(clients);
     SAME(items_per_second);
+    SAME(predicted_period_s);
+    SAME(measured_period_s);
     SAME(uptime_ms);
     SAME(allocations);
     SAME_REJECTED(rejected);
     SAME(board_count);
     for (size_t i = 0; i < left->board_count; i++)
         same_board(&left->boards[i], &right->boards[i]);
+}
+
+static void same_profile_get(const struct message_profile_get *left, const struct message_profile_get *right) {
+    SAME(survey);
+    SAME(config_bytes);
+    if (left->config_bytes > 0)
+        SAME_BYTES(config, left->config_bytes);
+    SAME(preprocessor_bytes);
+    assert_true(!left->preprocessor == !right->preprocessor);
+    SAME(microbatch_count);
+    SAME_BYTES(microbatches, left->microbatch_count * sizeof left->microbatches[0]);
+    SAME(budget_ms);
+}
+
+static void same_measured(const struct message *left, const struct message *right) {
+    switch (left->type) {
+    case MESSAGE_PROFILE_GET:
+        same_profile_get(&left->profile_get, &right->profile_get);
+        break;
+    case MESSAGE_PROFILE:
+        SAME(profile.survey);
+        SAME_TEXT(profile.error);
+        SAME(profile.json_bytes);
+        if (left->profile.json_bytes > 0)
+            SAME_BYTES(profile.json, left->profile.json_bytes);
+        break;
+    case MESSAGE_PROBE:
+        SAME(probe.probe);
+        SAME_TEXT(probe.peer_endpoint);
+        SAME(probe.starts);
+        SAME(probe.limit_ms);
+        SAME(probe.burst_ms);
+        SAME(probe.burst_bytes);
+        break;
+    default:
+        SAME(probed.probe);
+        SAME_TEXT(probed.error);
+        SAME(probed.latency_s);
+        SAME(probed.bytes_per_second);
+        break;
+    }
 }
 
 void assert_same_message(const struct message *left, const struct message *right) {
@@ -433,6 +537,12 @@ void assert_same_message(const struct message *left, const struct message *right
     case MESSAGE_LEAVE:
     case MESSAGE_RELEASED:
     case MESSAGE_STATUS_GET:
+        break;
+    case MESSAGE_PROFILE_GET:
+    case MESSAGE_PROFILE:
+    case MESSAGE_PROBE:
+    case MESSAGE_PROBED:
+        same_measured(left, right);
         break;
     }
 }

@@ -64,6 +64,35 @@ static void test_data_header_there_and_back(void **state) {
     }
 }
 
+static void test_probe_header_there_and_back(void **state) {
+    struct arena *arena = *state;
+    struct error error = {0};
+    uint8_t bytes[DATA_HEADER_MAX];
+    for (int round = 0; round < 100 * ROUNDS; round++) {
+        struct probe_header sent = random_probe_header(), received;
+        size_t size = probe_header_encode(&sent, bytes);
+        assert_true(size <= PROBE_HEADER_MAX && probe_header_is(bytes, size));
+        if (!probe_header_decode(arena, bytes, size, &received, &error))
+            fail_msg("%s", error.text);
+        assert_true(sent.probe == received.probe && sent.kind == received.kind && sent.number == received.number);
+        struct data_header header = random_header();
+        assert_false(probe_header_is(bytes, data_header_encode(&header, bytes)));
+    }
+}
+
+static void test_bad_probe_headers(void **state) {
+    struct arena *arena = *state;
+    struct probe_header header;
+    static const char *const bad[] = {"", "\x09\0\0\0", "\x09\0\0\0\0\0\0\0\0\x10\1", "\x09\1\0\0\0\0\0\0\0\x10\0",
+                                      "\x09\1\0\0\0\0\0\0\0\x10\x63"};
+    static const size_t sizes[] = {0, 4, 11, 11, 11};
+    for (unsigned i = 0; i < sizeof sizes / sizeof sizes[0]; i++) {
+        struct error error = {0};
+        assert_false(probe_header_decode(arena, bad[i], sizes[i], &header, &error));
+        assert_int_equal(error.code, ERROR_INPUT);
+    }
+}
+
 static void test_largest_data_header_fits(void **state) {
     struct arena *arena = *state;
     struct data_header largest, received;
@@ -262,6 +291,7 @@ static void test_limits_of_assign(void **state) {
 
 static void test_limits_of_the_others(void **state) {
     struct arena *arena = *state;
+    static const uint32_t twice[] = {4, 4};
     struct answer_class top[] = {{.label = "cat", .score = NAN}};
     struct board_status board = {.name = "pi-3", .busy = INFINITY};
     struct board_status nameless = {.name = "", .busy = 0};
@@ -290,7 +320,19 @@ static void test_limits_of_the_others(void **state) {
         {{.type = MESSAGE_STATUS, .status = {.boards = &backwards, .board_count = 1}},
          "status: boards[0]: got units 2 to 1"},
         {{.type = (enum message_type)0}, "envelope: no message of type 0"},
-        {{.type = (enum message_type)18}, "envelope: no message of type 18"},
+        {{.type = MESSAGE_PROFILE_GET}, "profile_get: microbatches: count: got 0, want 1 to 8"},
+        {{.type = MESSAGE_PROFILE_GET, .profile_get = {.microbatches = twice, .microbatch_count = 2, .budget_ms = 1}},
+         "profile_get: microbatches: got 4, want 5 to 1024"},
+        {{.type = MESSAGE_PROFILE_GET, .profile_get = {.microbatches = twice, .microbatch_count = 1}},
+         "profile_get: budget_ms: got 0"},
+        {{.type = MESSAGE_PROFILE, .profile = {.json_bytes = MESSAGE_PROFILE_MAX + 1}}, "profile: bytes: got 1048577"},
+        {{.type = MESSAGE_PROBE}, "probe: probe: got 0"},
+        {{.type = MESSAGE_PROBE, .probe = {.probe = 1, .limit_ms = 1, .burst_ms = 60001}},
+         "probe: burst_ms: got 60001"},
+        {{.type = MESSAGE_PROBED, .probed = {.probe = 1, .latency_s = -1}}, "probed: got -1 s"},
+        {{.type = MESSAGE_PROBED, .probed = {.probe = 1, .bytes_per_second = INFINITY}}, "probed: got 0 s and inf"},
+        {{.type = MESSAGE_STATUS, .status = {.predicted_period_s = NAN}}, "status: a period is not"},
+        {{.type = (enum message_type)22}, "envelope: no message of type 22"},
     };
     for (size_t i = 0; i < sizeof table / sizeof *table; i++)
         refused(arena, &table[i].message, table[i].says);
@@ -299,16 +341,16 @@ static void test_limits_of_the_others(void **state) {
 static void test_bad_data_headers(void **state) {
     struct arena *arena = *state;
     static const struct bad_bytes table[] = {
-        BAD("", "data header: protocol: got 0, want 1"),
-        BAD("\x08\x02", "data header: protocol: got 2, want 1"),
-        BAD("\x08\x01", "data header: items: got 0, want 1 to 1024"),
-        BAD("\x08\x01\x38\x81\x08", "data header: items: got 1025"),
-        BAD("\x08\x01\x38\x01", "data header: parts: count: got 0, want 1 to 2"),
-        BAD("\x08\x01\x38\x01\x42\x00\x42\x00\x42\x00", "data header: parts: too many"),
-        BAD("\x08\x01\x38\x01\x42\x02\x08\x02", "data header: parts: type: got 2, want 0 to 1"),
-        BAD("\x08\x01\x38\x01\x42\x07\x12\x05\x01\x01\x01\x01\x01",
+        BAD("", "data header: protocol: got 0, want 2"),
+        BAD("\x08\x01", "data header: protocol: got 1, want 2"),
+        BAD("\x08\x02", "data header: items: got 0, want 1 to 1024"),
+        BAD("\x08\x02\x38\x81\x08", "data header: items: got 1025"),
+        BAD("\x08\x02\x38\x01", "data header: parts: count: got 0, want 1 to 2"),
+        BAD("\x08\x02\x38\x01\x42\x00\x42\x00\x42\x00", "data header: parts: too many"),
+        BAD("\x08\x02\x38\x01\x42\x02\x08\x02", "data header: parts: type: got 2, want 0 to 1"),
+        BAD("\x08\x02\x38\x01\x42\x07\x12\x05\x01\x01\x01\x01\x01",
             "data header: parts: got 5 dimensions, want at most 4"),
-        BAD("\x08\x01\x30\x81\x80\x04\x38\x01\x42\x00", "data header: cut: got 65537, want 0 to 65536"),
+        BAD("\x08\x02\x30\x81\x80\x04\x38\x01\x42\x00", "data header: cut: got 65537, want 0 to 65536"),
         BAD("\x08", "data header: cut short"),
         BAD("\x10\x01", "data header: cluster: wrong wire type"),
     };
@@ -507,6 +549,11 @@ static int write_corpus(const char *folder) {
         uint8_t bytes[DATA_HEADER_MAX];
         ok = seed_write(folder, i, 1, bytes, data_header_encode(&header, bytes));
     }
+    for (int i = 4; ok && i < 6; i++) {
+        struct probe_header header = random_probe_header();
+        uint8_t bytes[PROBE_HEADER_MAX];
+        ok = seed_write(folder, i, 1, bytes, probe_header_encode(&header, bytes));
+    }
     arena_destroy(&arena);
     return ok ? 0 : 1;
 }
@@ -518,6 +565,8 @@ int main(int argc, char **argv) {
         cmocka_unit_test_setup_teardown(test_every_message_there_and_back, setup, teardown),
         cmocka_unit_test_setup_teardown(test_data_header_there_and_back, setup, teardown),
         cmocka_unit_test_setup_teardown(test_largest_data_header_fits, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_probe_header_there_and_back, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_bad_probe_headers, setup, teardown),
         cmocka_unit_test_setup_teardown(test_every_truncation, setup, teardown),
         cmocka_unit_test_setup_teardown(test_damaged_bytes, setup, teardown),
         cmocka_unit_test_setup_teardown(test_flipped_bits, setup, teardown),
