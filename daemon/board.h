@@ -2,12 +2,22 @@
 #ifndef DAEMON_BOARD_H
 #define DAEMON_BOARD_H
 
+#include "base/error.h"
+
 #include <stdbool.h>
 #include <stdint.h>
 
-/* Memory this process may still take: what the system calls available, or what its control group (v1 or v2) leaves,
- * whichever is less. Bytes; 0 when neither can be read. */
+/* Memory this process may still take: what the system calls available, or what its control groups (v1 or v2, its own
+ * and those above it) leave, whichever is less. File pages that a group would give back count as free, swap does not.
+ * Bytes; 0 when neither can be read. */
 uint64_t board_memory_available(void);
+
+/* The same below another root directory than "/", for tests: root + "/proc/meminfo" and so on. */
+uint64_t board_memory_available_below(const char *root);
+
+/* What a board offers: `memory`, or what is available where that is 0, less `reserve`. *bytes is 0 when nothing is
+ * known. ERROR_USAGE when the reserve takes all. */
+bool board_memory_offered(uint64_t memory, uint64_t reserve, uint64_t *bytes, struct error *error);
 
 /* The host's name with characters that a board's name may not have replaced by '-'. */
 void board_default_name(char *name, unsigned size);

@@ -10,7 +10,7 @@
 
 struct values {
     const char *coordinator, *config, *name, *kernels, *cache, *listen;
-    uint64_t memory, cache_limit;
+    uint64_t memory, reserve, cache_limit;
     unsigned threads;
     bool insecure, verbose;
 };
@@ -32,14 +32,17 @@ static const char *cache_directory(const char *option, char *buffer, size_t size
 static int run(const void *parsed, char **operands, unsigned count) {
     const struct values *values = parsed;
     char host[MESSAGE_NAME_MAX + 1], cache[4096], speaker[MESSAGE_NAME_MAX + 8];
+    uint64_t memory;
     struct error error;
     (void)operands;
     (void)count;
+    if (!board_memory_offered(values->memory, values->reserve, &memory, &error))
+        return command_fail(&error);
     board_default_name(host, sizeof host);
     const struct stage_options options = {
         .coordinator = coordinator_endpoint(values->coordinator),
         .name = values->name ? values->name : host,
-        .memory_bytes = values->memory ? values->memory : board_memory_available(),
+        .memory_bytes = memory,
         .threads = thread_count(values->threads),
         .kernels = values->kernels,
         .cache_directory = cache_directory(values->cache, cache, sizeof cache),
@@ -66,6 +69,7 @@ static const struct option options[] = {
     {"config", OPTION_TEXT, FIELD(config), "FILE", NULL, 0, 0, "YAML file with any of these options"},
     {"memory", OPTION_SIZE, FIELD(memory), "SIZE", NULL, 0, 0,
      "what it may use, such as 1.5GiB (default: what is free)"},
+    {"reserve", OPTION_SIZE, FIELD(reserve), "SIZE", NULL, 0, 0, "how much of that is left to others"},
     {"threads", OPTION_NUMBER, FIELD(threads), "N", "0", 0, 256, "compute threads, 0 = all cores"},
     {"kernels", OPTION_TEXT, FIELD(kernels), "SET", NULL, 0, 0, "kernel set instead of the fastest"},
     {"cache", OPTION_TEXT, FIELD(cache), "DIR", NULL, 0, 0,
