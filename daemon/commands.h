@@ -8,7 +8,7 @@
 #define EXIT_USAGE        2
 
 extern const struct command command_coordinator, command_stage, command_submit, command_classify, command_status,
-    command_synth, command_bench, command_plan;
+    command_synth, command_bench, command_plan, command_profile;
 
 /* Prints "stagecoach: <error>" on stderr and returns the exit status for it. */
 int command_fail(const struct error *error);

@@ -22,6 +22,7 @@ void fleet_file_destroy(struct fleet_file **file) {
         struct fleet_board *board = &(*file)->board[index];
         release(board->name);
         release(board->kernels);
+        release(board->profile);
         for (unsigned at = 0; at < board->time_count; at++)
             release(board->times[at].seconds);
     }

@@ -28,6 +28,7 @@ struct fleet_times {
 struct fleet_board {
     char *name;                                   /* owned */
     char *kernels;                                /* owned; the kernel set that was measured, NULL: not known */
+    char *profile;                                /* owned; printed in place of the times; NULL, also when read: none */
     unsigned threads;                             /* 0: not known */
     uint64_t memory_bytes, reserve_bytes;         /* what is there, and how much of it is not for us */
     double storage;                               /* bytes per second read from its disk; 0: not known */
@@ -43,9 +44,10 @@ struct fleet_link {
 };
 
 struct fleet_file {
-    char *architecture; /* owned; NULL: any */
-    unsigned units;     /* 0: not known, no board has times */
-    bool half_duplex;   /* boards cannot send and receive at the same time */
+    char *architecture;   /* owned; NULL: any */
+    char fingerprint[33]; /* profile.h's, of the model that the times are of; empty: not known */
+    unsigned units;       /* 0: not known, no board has times */
+    bool half_duplex;     /* boards cannot send and receive at the same time */
     unsigned boards;
     struct fleet_board board[PARTITIONER_BOARDS_MAX];
     struct fleet_link link[FLEET_ENDS][FLEET_ENDS]; /* [from][to] */
@@ -64,7 +66,8 @@ struct fleet_file *fleet_file_read(const char *path, const char *architecture, u
 struct fleet_file *fleet_file_parse(const void *bytes, size_t size, const char *path, const char *architecture,
                                     unsigned units, struct error *error);
 
-/* Prints a fleet file that reads back to the same fleet, number by number. It stands alone: profiles are written out.
+/* Prints a fleet file that reads back to the same fleet, number by number. It stands alone, profiles written out,
+ * but for boards whose `profile` names one.
  */
 void fleet_file_print(const struct fleet_file *file, FILE *to);
 

@@ -115,7 +115,11 @@ static void print_board(const struct fleet_board *board, unsigned units, FILE *t
     }
     if (board->threads)
         fprintf(to, "    threads: %u\n", board->threads);
-    if (board->time_count > 0)
+    if (board->profile) {
+        fputs("    profile: ", to);
+        print_text(to, board->profile);
+        fputc('\n', to);
+    } else if (board->time_count > 0)
         print_times(board, units, to);
     else
         print_quantity(to, "speed", QUANTITY_SPEED, board->speed);
@@ -151,6 +155,8 @@ void fleet_file_print(const struct fleet_file *file, FILE *to) {
     }
     if (file->units)
         fprintf(to, "units: %u\n", file->units);
+    if (file->fingerprint[0])
+        fprintf(to, "fingerprint: \"%s\"\n", file->fingerprint);
     if (file->half_duplex)
         fputs("half_duplex: true\n", to);
     fputs("link: {", to);

@@ -4,6 +4,7 @@
 #include "daemon/fleet_problem.h"
 
 #include "base/allocate.h"
+#include "daemon/profile.h"
 
 #include <math.h>
 #include <string.h>
@@ -110,9 +111,21 @@ static void fill_links(struct fleet_problem *made, const struct fleet_file *file
         }
 }
 
+/* Times of a model with as many units of other sizes would look plausible. */
+static bool check_model(const struct fleet_file *file, const struct model_config *config, struct error *error) {
+    char fingerprint[sizeof file->fingerprint];
+    profile_fingerprint(config, fingerprint);
+    return !file->fingerprint[0] || strcmp(file->fingerprint, fingerprint) == 0 ||
+           error_set(error, ERROR_USAGE,
+                     "the fleet's times: this is another model's profile: got fingerprint %s, but --model has %s",
+                     file->fingerprint, fingerprint);
+}
+
 bool fleet_problem_fill(struct fleet_problem *made, const struct fleet_file *file, const struct model_config *config,
                         unsigned items, struct error *error) {
     fleet_problem_init(made, file->boards, model_units(config));
+    if (!check_model(file, config, error))
+        return false;
     made->problem.items = items;
     made->problem.input_slots = FLEET_INPUT_SLOTS;
     made->problem.output_slots = FLEET_OUTPUT_SLOTS;

@@ -22,7 +22,7 @@ void fleet_problem_init(struct fleet_problem *made, unsigned boards, unsigned un
 void fleet_problem_close(struct fleet_problem *made);
 
 /* The fleet's boards on microbatches of `items` of this model. Close it in any case. ERROR_USAGE when a board has no
- * times for that microbatch. */
+ * times for that microbatch, or when they are another model's. */
 bool fleet_problem_fill(struct fleet_problem *made, const struct fleet_file *file, const struct model_config *config,
                         unsigned items, struct error *error);
 

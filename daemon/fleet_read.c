@@ -73,6 +73,20 @@ static bool read_name(const struct yaml *node, const char **name, struct error *
 
 /* ---- the model ---- */
 
+static bool read_fingerprint(struct reader *reader, const struct yaml *root) {
+    const struct yaml *node = yaml_find(root, "fingerprint");
+    char *fingerprint = reader->file->fingerprint;
+    const char *text;
+    if (!node)
+        return true;
+    if (!yaml_as_text(node, &text, reader->error))
+        return false;
+    if (strlen(text) != 32 || strspn(text, "0123456789abcdef") != 32)
+        return yaml_refuse(node, reader->error, "got '%.40s', want 32 hexadecimal digits", text);
+    memcpy(fingerprint, text, sizeof reader->file->fingerprint);
+    return true;
+}
+
 static bool read_model(struct reader *reader, const struct yaml *root) {
     const struct yaml *model = yaml_find(root, "model"), *units = yaml_find(root, "units");
     const struct yaml *duplex = yaml_find(root, "half_duplex");
@@ -93,7 +107,7 @@ static bool read_model(struct reader *reader, const struct yaml *root) {
             return yaml_refuse(units, reader->error, "got %u, but --model has %u units", count, file->units);
         file->units = count;
     }
-    return !duplex || yaml_as_flag(duplex, &file->half_duplex, reader->error);
+    return read_fingerprint(reader, root) && (!duplex || yaml_as_flag(duplex, &file->half_duplex, reader->error));
 }
 
 /* ---- the times of a board ---- */
@@ -150,7 +164,7 @@ static bool read_profile(struct reader *reader, const struct yaml *profile, stru
     if (!yaml_as_text(profile, &name, reader->error))
         return false;
     const char *architecture = reader->file->architecture ? reader->file->architecture : reader->architecture;
-    if (fleet_profile_read(reader->path, name, architecture, &reader->file->units, board, reader->error))
+    if (fleet_profile_read(reader->path, name, architecture, reader->file, board, reader->error))
         return true;
     yaml_where(profile, where, sizeof where);
     return error_wrap(reader->error, "%s", where);
@@ -354,7 +368,7 @@ static bool read_pairs(struct reader *reader, const struct yaml *root) {
 /* ---- the file ---- */
 
 static bool read_fleet(struct reader *reader, const struct yaml *root) {
-    static const char *const keys[] = {"model",  "units", "half_duplex", "link", FLEET_COORDINATOR_NAME,
+    static const char *const keys[] = {"model",  "units", "fingerprint", "half_duplex", "link", FLEET_COORDINATOR_NAME,
                                        "boards", "links", NULL};
     if (!yaml_check_keys(root, keys, reader->error) || !read_model(reader, root) ||
         !read_own_link(root, &reader->usual, reader->error) || !read_boards(reader, root) ||

@@ -127,14 +127,29 @@ static ssize_t memory_write(void *cookie, const char *bytes, size_t size) {
     return (ssize_t)size;
 }
 
-char *answer_line(const struct answer *answer, bool json) {
+char *printed_text(void (*print)(FILE *to, const void *what), const void *what) {
     struct memory_stream stream = {0};
     FILE *to = fopencookie(&stream, "w", (cookie_io_functions_t){.write = memory_write});
-    if (!to)
-        return allocate_string("\n");
-    answer_print(to, answer, json);
-    fclose(to);
-    return stream.text;
+    if (to) {
+        print(to, what);
+        fclose(to);
+    }
+    return stream.text ? stream.text : allocate_string("");
+}
+
+struct answer_as {
+    const struct answer *answer;
+    bool json;
+};
+
+static void print_as(FILE *to, const void *what) {
+    const struct answer_as *as = what;
+    answer_print(to, as->answer, as->json);
+}
+
+char *answer_line(const struct answer *answer, bool json) {
+    const struct answer_as as = {answer, json};
+    return printed_text(print_as, &as);
 }
 
 static double seconds_now(void) {

@@ -14,6 +14,9 @@ void json_string(FILE *to, const char *text);
 void json_float(FILE *to, float number);
 void json_double(FILE *to, double number);
 
+/* What print(to, what) prints, in memory; give it back with release. Never NULL. */
+char *printed_text(void (*print)(FILE *to, const void *what), const void *what);
+
 /* One item's answer, however it was computed. */
 struct answer {
     const char *file;

@@ -1,9 +1,9 @@
 /* A profile: what one board takes for each unit of a model, measured with the kernels and threads it serves with.
  *
- * profile_measure runs each distinct kind of unit (blocks of one shape are one kind) on random weights, one kind in
- * memory at a time, and copies the medians to all units of that kind. Weights rotate through enough copies that they
- * are no warmer in cache than while serving. `stagecoach profile` writes the result as the JSON that fleet files
- * refer to (docs/FLEET.md); a stage daemon tells it to the coordinator.
+ * profile_measure runs each distinct kind of unit (blocks of one shape are one kind) on random weights, about one block
+ * in memory at a time, and copies the medians to all units of that kind. Between runs as much other memory is read as
+ * the rest of the model weighs, so that weights are no warmer in cache than while serving. `stagecoach profile` writes
+ * the result as the JSON that fleet files refer to (docs/FLEET.md); a stage daemon tells it to the coordinator.
  */
 #ifndef DAEMON_PROFILE_H
 #define DAEMON_PROFILE_H
@@ -19,8 +19,10 @@
 
 struct profile_times {
     unsigned microbatch;
-    double spread;                        /* largest relative distance between quartiles of any unit; 0.05: quiet */
+    unsigned runs;                        /* timed runs of the unit that had the fewest; 0: not known */
+    double spread;                        /* distance between the quartiles, all units' over all medians; 0.05: quiet */
     double unit_s[PARTITIONER_UNITS_MAX]; /* seconds for the whole microbatch, by unit */
+    double unit_spread[PARTITIONER_UNITS_MAX]; /* of each unit; only profile_measure fills it, JSON leaves it out */
 };
 
 struct profile {
@@ -39,18 +41,24 @@ struct profile {
  * its operations, weights and payload. Labels and preprocessing do not count. text: 32 hexadecimal digits and NUL. */
 void profile_fingerprint(const struct model_config *config, char text[33]);
 
+/* Units whose cost is one and the same: kind[unit] is the first unit with that unit's operations, shapes of weights and
+ * payloads, so a unit u with kind[u] == u is the one that gets measured. kind has room for model_units. Pure. */
+void profile_kinds(const struct model_config *config, unsigned *kind);
+
 /* Measures the given microbatch sizes (ascending, at most PROFILE_MICROBATCHES) within about budget_s seconds in all:
- * at least one timed run after a warm one for each kind of unit, more while time is left. go_on (may be NULL) is asked
- * between runs; false ends it with an error "cancelled". Allocates; blocks; runs `pool` (NULL: one thread). Does not
- * fill memory_bytes and storage_bytes_per_second. */
+ * at least one timed run for each kind of unit after a warm one of one item, more while time is left and the spread
+ * says that they help. go_on (may be NULL) is asked between runs; false ends it with an error "cancelled". Allocates;
+ * blocks; runs `pool` (NULL: one thread). Does not fill memory_bytes and storage_bytes_per_second. Errors: sizes out of
+ * order, more units than a plan takes, memory. */
 bool profile_measure(const struct model_config *config, const struct kernels *kernels, struct pool *pool,
                      const unsigned *microbatches, unsigned sizes, double budget_s, bool (*go_on)(void *context),
                      void *context, struct profile *out, struct error *error);
 
-/* The JSON object, one line, to be released by the caller. */
+/* The JSON object, one line without its end, to be released by the caller. */
 char *profile_to_json(const struct profile *profile);
 
-/* Reads it back with all bounds checked; `name` is for errors. */
+/* Reads it back with all bounds checked; `name` starts the error. What older profiles lack (fingerprint, architecture,
+ * spread) stays empty. */
 bool profile_from_json(const void *bytes, size_t size, const char *name, struct profile *out, struct error *error);
 
 #endif

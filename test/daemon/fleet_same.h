@@ -22,7 +22,8 @@ static inline bool same_board(const struct fleet_board *left, const struct fleet
 }
 
 static inline bool same_fleet(const struct fleet_file *left, const struct fleet_file *right) {
-    bool same = same_text(left->architecture, right->architecture) && left->units == right->units &&
+    bool same = same_text(left->architecture, right->architecture) &&
+                strcmp(left->fingerprint, right->fingerprint) == 0 && left->units == right->units &&
                 left->half_duplex == right->half_duplex && left->boards == right->boards;
     for (unsigned board = 0; same && board < left->boards; board++)
         same = same_board(&left->board[board], &right->board[board], left->units);

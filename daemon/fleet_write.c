@@ -1,0 +1,73 @@
+/* Fleets to files; see fleet_write.h. The text is made in memory and written in one go, so that a fleet file which a
+ * coordinator keeps up to date is never seen half written. */
+#include "daemon/fleet_write.h"
+
+#include "base/allocate.h"
+#include "base/file.h"
+#include "daemon/output.h"
+
+#include <limits.h>
+#include <stdlib.h>
+#include <string.h>
+
+struct document {
+    const struct fleet_file *file;
+    const char *comment;
+};
+
+static void print(FILE *to, const void *what) {
+    const struct document *document = what;
+    bool begins = true;
+    for (const char *at = document->comment; at && *at; begins = *at++ == '\n') {
+        if (begins)
+            fputs(*at == '\n' ? "#" : "# ", to);
+        fputc(*at, to);
+    }
+    fputs(begins ? "" : "\n", to);
+    fleet_file_print(document->file, to);
+}
+
+bool fleet_write(const struct fleet_file *file, const char *comment, const char *path, struct error *error) {
+    const struct document document = {file, comment};
+    char *text = printed_text(print, &document);
+    bool ok = file_write_atomic(path, text, strlen(text), error);
+    release(text);
+    return ok;
+}
+
+void fleet_board_set_profile(struct fleet_board *board, const struct profile *profile) {
+    board->kernels = profile->kernels[0] ? allocate_string(profile->kernels) : NULL;
+    board->threads = profile->threads;
+    board->memory_bytes = profile->memory_bytes;
+    board->storage = profile->storage_bytes_per_second;
+    for (unsigned index = 0; index < profile->sizes; index++)
+        fleet_board_add_times(board, profile->times[index].microbatch, profile->times[index].unit_s, profile->units);
+}
+
+/* Length of the part of a path that names its folder, with the slash. */
+static size_t folder_length(const char *path) {
+    const char *slash = strrchr(path, '/');
+    return slash ? (size_t)(slash + 1 - path) : 0;
+}
+
+/* How a file in the folder of fleet_path finds the profile. */
+static char *reference(const char *profile_path, const char *fleet_path) {
+    size_t folder = folder_length(profile_path);
+    char absolute[PATH_MAX];
+    if (folder == folder_length(fleet_path) && strncmp(profile_path, fleet_path, folder) == 0)
+        return allocate_string(profile_path + folder);
+    return allocate_string(realpath(profile_path, absolute) ? absolute : profile_path);
+}
+
+struct fleet_file *fleet_of_profile(const struct profile *profile, const char *name, const char *profile_path,
+                                    const char *fleet_path) {
+    struct fleet_file *file = fleet_file_new();
+    struct fleet_board *board = &file->board[file->boards++];
+    file->architecture = profile->architecture[0] ? allocate_string(profile->architecture) : NULL;
+    memcpy(file->fingerprint, profile->fingerprint, sizeof file->fingerprint);
+    file->units = profile->units;
+    board->name = allocate_string(name);
+    board->profile = profile_path ? reference(profile_path, fleet_path) : NULL;
+    fleet_board_set_profile(board, profile);
+    return file;
+}

@@ -1,0 +1,464 @@
+/* What a board takes for each unit of a model; see profile.h.
+ *
+ * The units fall into runs: neighbours whose kinds were not measured before, such as [embed, first block] and [last
+ * block, head] of a ViT. A run is loaded with random weights as a slice of its own and passes over it are timed unit by
+ * unit, so that units find their inputs as warm as their neighbour leaves them, as in a stage. What a stage does
+ * between two visits to the same weights is to walk through its others: so before each pass as many bytes of other
+ * memory are read as the rest of the model weighs, up to twice the largest cache. Medians of the passes go to all units
+ * of the kind.
+ *
+ * The time is shared out by arithmetic: what is left of the budget goes to the size at hand by its share of what is
+ * left to compute, so a slow start shortens what follows. Each size gets at least one pass; many agreeing ones end it
+ * early. A run is cut short where the board has no memory for more of the block at once.
+ *
+ * Sizes come from config.json: all that depends on them is try_allocate, and a refusal is an error. The calling thread
+ * and the pool's compute; nothing outlives the call.
+ */
+#include "base/allocate.h"
+#include "base/mono.h"
+#include "daemon/board.h"
+#include "daemon/profile.h"
+
+#include <assert.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define VALUES        65521 /* random numbers that everything is filled from: a prime, so that rows differ */
+#define PASSES_MOST   201
+#define PASSES_ENOUGH 9
+#define ENOUGH_S      0.5
+#define QUIET         0.03
+#define CACHE_UNKNOWN ((size_t)8 << 20)
+#define COLD_MOST     ((size_t)256 << 20)
+#define COLD_CHUNK    ((size_t)256 << 10)
+
+struct measuring {
+    const struct model_config *config;
+    const struct kernels *kernels;
+    struct pool *pool;
+    const unsigned *microbatches;
+    unsigned sizes;
+    bool (*go_on)(void *context);
+    void *context;
+    struct profile *out;
+    mono_t start;
+    double budget_s, work_left; /* work: operations of one pass over all that is not measured yet */
+    uint64_t room;              /* bytes that may be taken; UINT64_MAX: not known */
+    size_t weight_bytes;        /* of the whole model */
+    unsigned kind[PARTITIONER_UNITS_MAX];
+    float values[VALUES];  /* deviation 1 */
+    unsigned char *others; /* stands for the weights of the other units */
+    size_t others_bytes;
+    float *tensor; /* the one that is being loaded */
+};
+
+/* A run while it is measured. */
+struct bench {
+    struct slice slice;
+    struct slice_model *loaded;
+    struct workspace *workspace;
+    struct payload first, last; /* of the cuts at its ends */
+    void *in[MODEL_PAYLOAD_PARTS], *out[MODEL_PAYLOAD_PARTS];
+    size_t cold_bytes;
+    double flops;    /* per item */
+    double *seconds; /* [PASSES_MOST][units of the run] */
+};
+
+static double elapsed(mono_t since) {
+    return (double)mono_since(mono_now(), since) / 1e9;
+}
+
+static bool asked_to_go_on(const struct measuring *measuring, struct error *error) {
+    return !measuring->go_on || measuring->go_on(measuring->context) || error_set(error, ERROR_SYSTEM, "cancelled");
+}
+
+static bool loading_goes_on(void *context, uint64_t done, uint64_t total) {
+    const struct measuring *measuring = context;
+    (void)done;
+    (void)total;
+    return !measuring->go_on || measuring->go_on(measuring->context);
+}
+
+/* ---- random contents ---- */
+
+/* Uniform within sqrt(3) of 0, so of deviation 1; never so small that products would be denormal. */
+static void make_values(float values[VALUES]) {
+    uint32_t state = 1;
+    for (unsigned i = 0; i < VALUES; i++) {
+        state = state * 1664525u + 1013904223u;
+        values[i] = ((float)(state >> 9) + 0.5F) * (3.4641016F / 8388608) - 1.7320508F;
+    }
+}
+
+static void fill(const struct measuring *measuring, float *to, size_t count, float mean, float deviation) {
+    for (size_t done = 0; done < count; done += VALUES) {
+        size_t piece = count - done < VALUES ? count - done : VALUES;
+        for (size_t i = 0; i < piece; i++)
+            to[done + i] = mean + deviation * measuring->values[i];
+    }
+}
+
+/* As trained models have them: activations keep their size from block to block. */
+static void fill_tensor(const struct measuring *measuring, const struct tensor *tensor, size_t count) {
+    size_t length = strlen(tensor->name);
+    bool gain = tensor->rank == 1 && length > 7 && strcmp(tensor->name + length - 7, ".weight") == 0;
+    float inputs = (float)(count / (size_t)tensor->shape[0]);
+    bool matrix = tensor->rank == 2 || tensor->rank == 4;
+    fill(measuring, measuring->tensor, count, gain ? 1 : 0, matrix ? 1.1F / sqrtf(inputs) : 0.1F);
+}
+
+static void fill_part(const struct measuring *measuring, const struct payload_part *part, unsigned items, void *to) {
+    size_t bytes = items * payload_part_bytes(part);
+    if (part->type == PAYLOAD_F32) {
+        fill(measuring, to, bytes / sizeof(float), 0, 1);
+        return;
+    }
+    uint8_t *pixels = to;
+    for (size_t i = 0; i < bytes; i++)
+        pixels[i] = (uint8_t)((uint32_t)i * 2654435761U >> 24);
+}
+
+/* ---- weights ---- */
+
+struct wanted {
+    const char *name;
+    struct tensor *tensor;
+};
+
+static bool match_tensor(void *context, const struct tensor *tensor) {
+    const struct wanted *wanted = context;
+    if (strcmp(tensor->name, wanted->name) != 0)
+        return true;
+    *wanted->tensor = *tensor;
+    wanted->tensor->name = wanted->name;
+    return false;
+}
+
+struct random_source {
+    struct measuring *measuring;
+    struct slice slice;
+};
+
+static void drop_tensor(void *context, const struct tensor *tensor) {
+    struct measuring *measuring = ((struct random_source *)context)->measuring;
+    (void)tensor;
+    release(measuring->tensor);
+    measuring->tensor = NULL;
+}
+
+static bool find_tensor(void *context, const char *name, struct tensor *tensor, struct error *error) {
+    const struct random_source *source = context;
+    struct measuring *measuring = source->measuring;
+    struct wanted wanted = {name, tensor};
+    size_t count = 1;
+    if (model_tensors(measuring->config, source->slice, match_tensor, &wanted))
+        return error_set(error, ERROR_INPUT, "%s: not a tensor of this slice", name);
+    for (unsigned d = 0; d < tensor->rank; d++)
+        count *= (size_t)tensor->shape[d];
+    measuring->tensor = try_allocate(count, sizeof(float));
+    if (!measuring->tensor)
+        return error_set(error, ERROR_SYSTEM, "%s: no memory for %zu numbers", name, count);
+    fill_tensor(measuring, tensor, count);
+    tensor->element = ELEMENT_F32;
+    tensor->data = measuring->tensor;
+    tensor->bytes = count * sizeof(float);
+    return true;
+}
+
+/* ---- caches ---- */
+
+static size_t largest_cache(void) {
+    static const int levels[] = {_SC_LEVEL2_CACHE_SIZE, _SC_LEVEL3_CACHE_SIZE, _SC_LEVEL4_CACHE_SIZE};
+    size_t largest = 0;
+    for (size_t i = 0; i < sizeof levels / sizeof levels[0]; i++) {
+        long bytes = sysconf(levels[i]);
+        largest = bytes > 0 && (size_t)bytes > largest ? (size_t)bytes : largest;
+    }
+    return largest ? largest : CACHE_UNKNOWN; /* arm64 does not always tell */
+}
+
+/* Memory that was only allocated would all be the one page of zeros. Going without it costs honesty, not the profile.
+ */
+static void make_others(struct measuring *measuring) {
+    size_t bytes = 2 * largest_cache();
+    bytes = bytes < COLD_MOST ? bytes : COLD_MOST;
+    bytes = bytes < measuring->weight_bytes ? bytes : measuring->weight_bytes;
+    bytes = bytes < measuring->room / 4 ? bytes : (size_t)(measuring->room / 4);
+    measuring->others = try_allocate(bytes, 1);
+    measuring->others_bytes = measuring->others ? bytes : 0;
+    if (measuring->others)
+        memset(measuring->others, 1, bytes);
+}
+
+struct reading {
+    const volatile unsigned char *bytes;
+    size_t size;
+};
+
+static void read_chunk(void *context, size_t task, unsigned thread) {
+    const struct reading *reading = context;
+    size_t end = (task + 1) * COLD_CHUNK < reading->size ? (task + 1) * COLD_CHUNK : reading->size;
+    (void)thread;
+    for (size_t at = task * COLD_CHUNK; at < end; at += 64)
+        (void)reading->bytes[at];
+}
+
+static void read_others(const struct measuring *measuring, const struct bench *bench) {
+    struct reading reading = {measuring->others, bench->cold_bytes};
+    pool_run(measuring->pool, (bench->cold_bytes + COLD_CHUNK - 1) / COLD_CHUNK, read_chunk, &reading);
+}
+
+/* ---- passes ---- */
+
+static void pass(const struct measuring *measuring, const struct bench *bench, unsigned items, double *seconds) {
+    read_others(measuring, bench);
+    for (unsigned p = 0; p < bench->first.parts; p++)
+        fill_part(measuring, &bench->first.part[p], items, bench->in[p]);
+    slice_forward_timed(bench->loaded, bench->workspace, measuring->pool, items, bench->in, bench->out, seconds);
+}
+
+static int ascending(const void *left, const void *right) {
+    double a = *(const double *)left, b = *(const double *)right;
+    return (a > b) - (a < b);
+}
+
+/* Of one unit's seconds, [passes] with a distance of `stride`: the median, and the distance between the quartiles. */
+static double median(const double *seconds, unsigned passes, unsigned stride, double *between) {
+    double sorted[PASSES_MOST];
+    for (unsigned i = 0; i < passes; i++)
+        sorted[i] = seconds[(size_t)i * stride];
+    qsort(sorted, passes, sizeof *sorted, ascending);
+    *between = sorted[3 * passes / 4] - sorted[passes / 4];
+    double middle = passes % 2 ? sorted[passes / 2] : (sorted[passes / 2 - 1] + sorted[passes / 2]) / 2;
+    return middle > 1e-9 ? middle : 1e-9; /* a clock may be coarse; a unit takes time */
+}
+
+/* All units' distances between quartiles over the sum of their medians. */
+static double spread(const struct bench *bench, unsigned passes) {
+    unsigned units = bench->slice.end - bench->slice.first;
+    double distances = 0, medians = 0, between;
+    for (unsigned u = 0; u < units; u++) {
+        medians += median(bench->seconds + u, passes, units, &between);
+        distances += between;
+    }
+    return distances / medians;
+}
+
+static void keep(const struct bench *bench, unsigned passes, struct profile_times *times) {
+    unsigned units = bench->slice.end - bench->slice.first;
+    for (unsigned u = 0; u < units; u++) {
+        double between, *seconds = &times->unit_s[bench->slice.first + u];
+        *seconds = median(bench->seconds + u, passes, units, &between);
+        times->unit_spread[bench->slice.first + u] = between / *seconds;
+    }
+    times->runs = times->runs == 0 || passes < times->runs ? passes : times->runs;
+}
+
+static bool measure_size(struct measuring *measuring, const struct bench *bench, unsigned index, struct error *error) {
+    unsigned items = measuring->microbatches[index], units = bench->slice.end - bench->slice.first, passes = 0;
+    double work = items * bench->flops, share;
+    share = (measuring->budget_s - elapsed(measuring->start)) * work / measuring->work_left;
+    mono_t begun = mono_now();
+    for (bool more = true; more;) {
+        if (!asked_to_go_on(measuring, error))
+            return false;
+        mono_t before = mono_now();
+        pass(measuring, bench, items, bench->seconds + (size_t)passes++ * units);
+        double so_far = elapsed(begun);
+        bool settled = passes >= PASSES_ENOUGH && so_far > ENOUGH_S && spread(bench, passes) < QUIET;
+        more = passes < PASSES_MOST && !settled && so_far + elapsed(before) < share;
+    }
+    measuring->work_left -= work;
+    keep(bench, passes, &measuring->out->times[index]);
+    return true;
+}
+
+/* ---- a run ---- */
+
+static bool allocate_parts(const struct payload *payload, unsigned items, void *parts[MODEL_PAYLOAD_PARTS]) {
+    for (unsigned p = 0; p < payload->parts; p++)
+        if (!(parts[p] = try_allocate(items, payload_part_bytes(&payload->part[p]))))
+            return false;
+    return true;
+}
+
+static size_t run_weight_bytes(const struct model_config *config, struct slice slice) {
+    size_t bytes = 0;
+    for (unsigned unit = slice.first; unit < slice.end; unit++)
+        bytes += model_unit_weight_bytes(config, unit);
+    return bytes;
+}
+
+/* Said here rather than by the system, which might end the process instead. */
+static bool check_room(const struct measuring *measuring, const struct bench *bench, unsigned items,
+                       struct error *error) {
+    uint64_t want = run_weight_bytes(measuring->config, bench->slice) +
+                    model_workspace_bytes(measuring->config, bench->slice, items, measuring->kernels,
+                                          pool_threads(measuring->pool)) +
+                    items * (payload_bytes(&bench->first) + payload_bytes(&bench->last));
+    return want <= measuring->room ||
+           error_set(error, ERROR_SYSTEM, "microbatch %u: units %u to %u take %.0f MiB, but %.0f MiB are available",
+                     items, bench->slice.first, bench->slice.end - 1, (double)want / 1048576,
+                     (double)measuring->room / 1048576);
+}
+
+static bool bench_open(struct measuring *measuring, struct bench *bench, struct error *error) {
+    unsigned items = measuring->microbatches[measuring->sizes - 1];
+    struct random_source random = {measuring, bench->slice};
+    const struct tensor_source source = {&random, find_tensor, drop_tensor};
+    model_cut(measuring->config, bench->slice.first, &bench->first);
+    model_cut(measuring->config, bench->slice.end, &bench->last);
+    if (!check_room(measuring, bench, items, error))
+        return false;
+    size_t rest = measuring->weight_bytes - run_weight_bytes(measuring->config, bench->slice);
+    bench->cold_bytes = rest < measuring->others_bytes ? rest : measuring->others_bytes;
+    bench->seconds = allocate(PASSES_MOST, (bench->slice.end - bench->slice.first) * sizeof(double));
+    bench->loaded =
+        slice_load(measuring->config, bench->slice, &source, measuring->kernels, loading_goes_on, measuring, error);
+    if (!bench->loaded ||
+        !(bench->workspace = workspace_new(bench->loaded, items, pool_threads(measuring->pool), error)))
+        return false;
+    return (allocate_parts(&bench->first, items, bench->in) && allocate_parts(&bench->last, items, bench->out)) ||
+           error_set(error, ERROR_SYSTEM, "no memory for microbatches of %u items", items);
+}
+
+static void bench_close(struct bench *bench) {
+    for (unsigned p = 0; p < MODEL_PAYLOAD_PARTS; p++) {
+        release(bench->in[p]);
+        release(bench->out[p]);
+    }
+    workspace_destroy(&bench->workspace);
+    slice_unload(&bench->loaded);
+    release(bench->seconds);
+}
+
+/* Some operations for a unit that counts none, such as a head that only normalises. */
+static double unit_work(const struct model_config *config, unsigned unit) {
+    return model_unit_flops(config, unit) + 1;
+}
+
+static bool measure_run(struct measuring *measuring, struct slice slice, struct error *error) {
+    struct bench bench = {.slice = slice};
+    for (unsigned unit = slice.first; unit < slice.end; unit++)
+        bench.flops += unit_work(measuring->config, unit);
+    bool ok = bench_open(measuring, &bench, error) && asked_to_go_on(measuring, error);
+    if (ok)
+        pass(measuring, &bench, 1, NULL); /* code, clocks and pages are warm after it */
+    for (unsigned index = 0; ok && index < measuring->sizes; index++)
+        ok = measure_size(measuring, &bench, index, error);
+    bench_close(&bench);
+    return ok;
+}
+
+/* The next run at or after `unit`: its end stays below a kind that is known, and its weights below half the room. */
+static struct slice next_run(const struct measuring *measuring, unsigned unit, unsigned units) {
+    struct slice run = {unit, unit};
+    uint64_t bytes = 0;
+    while (run.first < units && measuring->kind[run.first] != run.first)
+        run.first++;
+    run.end = run.first;
+    while (run.end < units && measuring->kind[run.end] == run.end) {
+        bytes += model_unit_weight_bytes(measuring->config, run.end);
+        if (run.end > run.first && bytes > measuring->room / 2)
+            break;
+        run.end++;
+    }
+    return run;
+}
+
+/* ---- the whole ---- */
+
+static bool measure_all(struct measuring *measuring, struct error *error) {
+    unsigned units = measuring->out->units;
+    for (struct slice run = next_run(measuring, 0, units); run.first < run.end;
+         run = next_run(measuring, run.end, units))
+        if (!measure_run(measuring, run, error))
+            return false;
+    return true;
+}
+
+static void copy_kinds(const struct measuring *measuring, struct profile_times *times) {
+    double distances = 0, medians = 0;
+    for (unsigned unit = 0; unit < measuring->out->units; unit++) {
+        times->unit_s[unit] = times->unit_s[measuring->kind[unit]];
+        times->unit_spread[unit] = times->unit_spread[measuring->kind[unit]];
+        distances += times->unit_s[unit] * times->unit_spread[unit];
+        medians += times->unit_s[unit];
+    }
+    times->spread = distances / medians;
+}
+
+static void prepare(struct measuring *measuring) {
+    double flops = 0, items = 0;
+    uint64_t available = board_memory_available();
+    measuring->start = mono_now();
+    measuring->room = available ? available : UINT64_MAX;
+    profile_kinds(measuring->config, measuring->kind);
+    for (unsigned unit = 0; unit < measuring->out->units; unit++) {
+        measuring->weight_bytes += model_unit_weight_bytes(measuring->config, unit);
+        flops += measuring->kind[unit] == unit ? unit_work(measuring->config, unit) : 0;
+    }
+    for (unsigned index = 0; index < measuring->sizes; index++) {
+        measuring->out->times[index].microbatch = measuring->microbatches[index];
+        items += measuring->microbatches[index];
+    }
+    measuring->work_left = flops * items;
+    make_values(measuring->values);
+    make_others(measuring);
+}
+
+static bool check(const struct model_config *config, const unsigned *microbatches, unsigned sizes,
+                  struct error *error) {
+    if (model_units(config) > PARTITIONER_UNITS_MAX)
+        return error_set(error, ERROR_UNSUPPORTED, "a model of %u units: want at most %d", model_units(config),
+                         PARTITIONER_UNITS_MAX);
+    if (sizes < 1 || sizes > PROFILE_MICROBATCHES)
+        return error_set(error, ERROR_USAGE, "%u microbatch sizes: want 1 to %d", sizes, PROFILE_MICROBATCHES);
+    for (unsigned index = 0; index < sizes; index++)
+        if (microbatches[index] < 1 || microbatches[index] > MODEL_ITEMS_MAX ||
+            (index > 0 && microbatches[index] <= microbatches[index - 1]))
+            return error_set(error, ERROR_USAGE, "microbatch %u: want ascending sizes from 1 to %d",
+                             microbatches[index], MODEL_ITEMS_MAX);
+    return true;
+}
+
+static void describe(const struct model_config *config, const struct kernels *kernels, unsigned threads, unsigned sizes,
+                     struct profile *out) {
+    memset(out, 0, sizeof *out);
+    snprintf(out->architecture, sizeof out->architecture, "%s", model_architecture(config));
+    profile_fingerprint(config, out->fingerprint);
+    snprintf(out->version, sizeof out->version, "%s", STAGECOACH_VERSION);
+    snprintf(out->kernels, sizeof out->kernels, "%s", kernels->name);
+    out->threads = threads;
+    out->units = model_units(config);
+    out->sizes = sizes;
+}
+
+bool profile_measure(const struct model_config *config, const struct kernels *kernels, struct pool *pool,
+                     const unsigned *microbatches, unsigned sizes, double budget_s, bool (*go_on)(void *context),
+                     void *context, struct profile *out, struct error *error) {
+    if (!check(config, microbatches, sizes, error))
+        return false;
+    struct measuring *measuring = allocate(1, sizeof *measuring);
+    *measuring = (struct measuring){.config = config,
+                                    .kernels = kernels,
+                                    .pool = pool,
+                                    .microbatches = microbatches,
+                                    .sizes = sizes,
+                                    .go_on = go_on,
+                                    .context = context,
+                                    .out = out,
+                                    .budget_s = budget_s};
+    describe(config, kernels, pool_threads(pool), sizes, out);
+    prepare(measuring);
+    bool ok = measure_all(measuring, error);
+    for (unsigned index = 0; ok && index < sizes; index++)
+        copy_kinds(measuring, &out->times[index]);
+    release(measuring->tensor);
+    release(measuring->others);
+    release(measuring);
+    return ok;
+}
