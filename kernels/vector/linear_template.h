@@ -104,6 +104,7 @@ static void linear_panel(const struct linear_plan *plan, struct tile *tile, size
     for (size_t r = 0; r < rows; r += TILE_ROWS) {
         size_t count = smaller(TILE_ROWS, rows - r);
         tile->in = in + r * call->in_stride;
+        tile->next_in = rows - r >= 2 * TILE_ROWS ? tile->in + TILE_ROWS * call->in_stride : NULL;
         tile->sum = sum + r * LINEAR_PANEL;
         if (wide)
             tile_multiply_fixed(tile, 1, WIDE_PANELS, LINEAR_VECTORS);
@@ -114,6 +115,15 @@ static void linear_panel(const struct linear_plan *plan, struct tile *tile, size
     }
 }
 
+/* While the tiles of a task pass one block of a panel, the block that comes next is fetched. */
+static void linear_fetch_ahead(struct tile *tile, const float *block, size_t rows) {
+    size_t lines = tile->depth * LINEAR_PANEL / CACHE_LINE;
+    size_t steps = divide_up(rows, TILE_ROWS) * divide_up(tile->depth, CACHE_LINE);
+    tile->ahead = block;
+    tile->ahead_end = block + tile->depth * LINEAR_PANEL;
+    tile->ahead_lines = divide_up(lines, steps);
+}
+
 static void linear_task(void *context, size_t task, unsigned thread) {
     const struct linear_plan *plan = context;
     const struct linear *call = plan->call;
@@ -121,6 +131,7 @@ static void linear_task(void *context, size_t task, unsigned thread) {
     size_t row = task % plan->row_blocks * plan->row_block, rows = smaller(plan->row_block, call->rows - row);
     size_t first = task / plan->row_blocks * plan->group, end = smaller(first + plan->group, plan->panels);
     float *sums = (float *)call->scratch + thread * plan->group * plan->sum_panel_stride;
+    const float *weights = call->weight->data;
     for (size_t depth = 0; depth < k; depth += plan->depth_block) {
         size_t count = smaller(plan->depth_block, k - depth);
         for (size_t panel = first, step; panel < end; panel += step) {
@@ -128,13 +139,17 @@ static void linear_task(void *context, size_t task, unsigned thread) {
             step = wide ? WIDE_PANELS : 1;
             struct tile tile = {.in = call->in + row * call->in_stride + depth,
                                 .in_stride = call->in_stride,
-                                .panel = (const float *)call->weight->data + (panel * k + depth) * LINEAR_PANEL,
+                                .panel = weights + (panel * k + depth) * LINEAR_PANEL,
                                 .panel_stride = k * LINEAR_PANEL,
                                 .depth = count,
                                 .first = depth == 0,
                                 .sum = sums + (panel - first) * plan->sum_panel_stride,
                                 .sum_stride = LINEAR_PANEL,
                                 .sum_panel_stride = plan->sum_panel_stride};
+            if (rows > TILE_ROWS && panel + step < end)
+                linear_fetch_ahead(&tile, weights + ((panel + step) * k + depth) * LINEAR_PANEL, rows);
+            else if (rows > TILE_ROWS && depth + count < k)
+                linear_fetch_ahead(&tile, weights + (first * k + depth + count) * LINEAR_PANEL, rows);
             linear_panel(plan, &tile, row, rows, panel, wide, depth + count == k);
         }
     }
