@@ -1,0 +1,360 @@
+/* The survey against its contract: profiles at the same time, then disjoint pairs; what is known is not measured again;
+ * boards that come, go and fall silent in the middle. The last test drives it through random histories and holds the
+ * invariants after every step; SURVEY_SEED=N replays one. */
+#include "daemon/core/survey_core.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#define PROFILE_LIMIT (60 * MONO_SECOND)
+#define PROBE_LIMIT   (10 * MONO_SECOND)
+
+struct fixture {
+    struct survey_core core;
+    struct survey_effects effects;
+    mono_t now;
+    uint64_t highest;
+};
+
+static void step(struct fixture *f, struct survey_event event) {
+    survey_core_step(&f->core, &event, f->now, &f->effects);
+    const char *broken = survey_core_broken(&f->core);
+    if (broken)
+        fail_msg("event %d: %s", (int)event.type, broken);
+    for (unsigned i = 0; i < f->effects.count; i++) {
+        const struct survey_effect *effect = &f->effects.effect[i];
+        if (effect->type != SURVEY_ASK_PROFILE && effect->type != SURVEY_START_PROBE)
+            continue;
+        assert_true(effect->number > f->highest);
+        f->highest = effect->number;
+    }
+}
+
+static unsigned count_of(const struct fixture *f, enum survey_effect_type type) {
+    unsigned count = 0;
+    for (unsigned i = 0; i < f->effects.count; i++)
+        count += f->effects.effect[i].type == type;
+    return count;
+}
+
+static void join(struct fixture *f, unsigned board, bool known) {
+    step(f, (struct survey_event){.type = SURVEY_JOINED, .board = board, .known = known});
+}
+
+static void want(struct fixture *f, unsigned board) {
+    step(f, (struct survey_event){.type = SURVEY_WANTED, .board = board});
+}
+
+static void profiled(struct fixture *f, unsigned board, bool ok) {
+    step(f, (struct survey_event){
+                .type = SURVEY_PROFILED, .board = board, .number = f->core.board[board].number, .ok = ok});
+}
+
+static void tell(struct fixture *f, unsigned end, uint64_t number, double rate) {
+    step(f, (struct survey_event){
+                .type = SURVEY_PROBED, .board = end, .number = number, .latency_s = 0.001, .bytes_per_second = rate});
+}
+
+static void tick_after(struct fixture *f, int64_t ns) {
+    f->now = mono_after(f->now, ns);
+    step(f, (struct survey_event){.type = SURVEY_TICK});
+}
+
+/* Both ends of the first probe under way tell; false when there is none. The end that receives from 0 tells 100... */
+static bool finish_probe(struct fixture *f) {
+    for (unsigned lower = 0; lower < SURVEY_ENDS; lower++)
+        for (unsigned higher = lower + 1; higher < SURVEY_ENDS; higher++) {
+            const struct survey_link *link = &f->core.link[lower][higher];
+            if (link->state != SURVEY_ASKED)
+                continue;
+            uint64_t number = link->number;
+            tell(f, lower, number, 1000.0 * higher + lower);
+            tell(f, higher, number, 1000.0 * lower + higher);
+            return true;
+        }
+    return false;
+}
+
+static struct fixture start(unsigned boards) {
+    struct fixture f = {.now = {MONO_SECOND}};
+    const struct survey_settings settings = {.first_number = 7,
+                                             .profile_limit_ns = PROFILE_LIMIT,
+                                             .probe_limit_ns = PROBE_LIMIT,
+                                             .profiles = true,
+                                             .links = true};
+    survey_core_init(&f.core, &settings);
+    for (unsigned i = 0; i < boards; i++)
+        join(&f, i, false);
+    return f;
+}
+
+static struct fixture known(unsigned boards) {
+    struct fixture f = start(0);
+    for (unsigned i = 0; i < boards; i++)
+        join(&f, i, true);
+    for (unsigned i = 0; i < boards; i++)
+        want(&f, i);
+    while (finish_probe(&f)) {
+    }
+    assert_true(survey_core_done(&f.core));
+    return f;
+}
+
+static void test_profiles_first_then_disjoint_pairs(void **state) {
+    (void)state;
+    struct fixture f = start(4);
+    assert_int_equal(f.effects.count, 0); /* nobody is wanted yet */
+    assert_true(survey_core_done(&f.core));
+    for (unsigned i = 0; i < 4; i++) {
+        want(&f, i);
+        assert_int_equal(count_of(&f, SURVEY_ASK_PROFILE), 1); /* at once: none waits for another */
+    }
+    for (unsigned i = 0; i < 3; i++) {
+        profiled(&f, i, true);
+        assert_int_equal(f.effects.count, 0);
+    }
+    struct survey_progress progress = survey_core_progress(&f.core);
+    assert_int_equal(progress.boards, 4);
+    assert_int_equal(progress.profiled, 3);
+    assert_int_equal(progress.links, 10);
+    assert_int_equal(progress.probed, 0);
+    profiled(&f, 3, true);
+    assert_int_equal(count_of(&f, SURVEY_START_PROBE), 2); /* of five ends */
+    unsigned probes = 0;
+    while (finish_probe(&f))
+        probes++;
+    assert_int_equal(probes, 10);
+    assert_true(survey_core_done(&f.core));
+    double latency, rate;
+    survey_core_way(&f.core, 1, 3, &latency, &rate);
+    assert_true(latency == 0.001 && rate == 1003);
+    survey_core_way(&f.core, SURVEY_COORDINATOR, 2, &latency, &rate);
+    assert_true(latency == 0.001 && rate == 1000.0 * SURVEY_COORDINATOR + 2);
+}
+
+static void test_what_is_known_is_not_measured_again(void **state) {
+    (void)state;
+    struct fixture f = known(3);
+    for (unsigned i = 0; i < 3; i++)
+        want(&f, i);
+    assert_int_equal(f.effects.count, 0);
+    step(&f, (struct survey_event){.type = SURVEY_GONE, .board = 1});
+    assert_true(survey_core_done(&f.core));
+    join(&f, 1, true); /* its profile is at hand; its links are not what they were */
+    want(&f, 1);
+    unsigned probes = 0;
+    while (finish_probe(&f))
+        probes++;
+    assert_int_equal(probes, 3);
+}
+
+static void test_a_board_goes_while_it_is_profiled(void **state) {
+    (void)state;
+    struct fixture f = start(2);
+    want(&f, 0);
+    want(&f, 1);
+    profiled(&f, 0, true);
+    step(&f, (struct survey_event){.type = SURVEY_GONE, .board = 1});
+    assert_int_equal(count_of(&f, SURVEY_START_PROBE), 1); /* 0 and the coordinator */
+    assert_true(finish_probe(&f));
+    assert_true(survey_core_done(&f.core));
+}
+
+static void test_a_board_goes_while_it_is_probed(void **state) {
+    (void)state;
+    struct fixture f = start(0);
+    join(&f, 0, true);
+    want(&f, 0);
+    uint64_t number = f.effects.effect[0].number;
+    step(&f, (struct survey_event){.type = SURVEY_GONE, .board = 0});
+    assert_int_equal(count_of(&f, SURVEY_STOP_PROBE), 1);
+    tell(&f, SURVEY_COORDINATOR, number, 5); /* too late */
+    assert_true(survey_core_done(&f.core));
+    join(&f, 0, true);
+    want(&f, 0);
+    assert_int_equal(count_of(&f, SURVEY_START_PROBE), 1);
+    tell(&f, 0, number, 5); /* of the old one */
+    assert_false(survey_core_done(&f.core));
+    assert_true(finish_probe(&f));
+    assert_true(survey_core_done(&f.core));
+}
+
+static void test_a_newcomer_is_profiled_between_probes(void **state) {
+    (void)state;
+    struct fixture f = start(0);
+    for (unsigned i = 0; i < 3; i++)
+        join(&f, i, true);
+    for (unsigned i = 0; i < 3; i++)
+        want(&f, i);
+    join(&f, 3, false);
+    want(&f, 3);
+    assert_int_equal(f.effects.count, 0); /* two pairs are under way */
+    assert_true(finish_probe(&f));
+    assert_int_equal(f.effects.count, 0);
+    assert_true(finish_probe(&f));
+    assert_int_equal(count_of(&f, SURVEY_ASK_PROFILE), 1);
+    assert_int_equal(count_of(&f, SURVEY_START_PROBE), 0);
+    profiled(&f, 3, true);
+    assert_int_equal(count_of(&f, SURVEY_START_PROBE), 2);
+}
+
+static void test_a_refused_profile_is_asked_for_again(void **state) {
+    (void)state;
+    struct fixture f = start(1);
+    want(&f, 0);
+    for (unsigned attempt = 1; attempt < 3; attempt++) {
+        profiled(&f, 0, false);
+        assert_int_equal(count_of(&f, SURVEY_ASK_PROFILE), 0);
+        while (survey_core_probing(&f.core, 0))
+            finish_probe(&f);
+        mono_t deadline;
+        assert_true(survey_core_deadline(&f.core, &deadline));
+        assert_int_equal(mono_since(deadline, f.now), MONO_SECOND);
+        tick_after(&f, MONO_SECOND);
+        assert_int_equal(count_of(&f, SURVEY_ASK_PROFILE), 1);
+    }
+    profiled(&f, 0, false);
+    assert_int_equal(f.core.board[0].profile, SURVEY_FAILED);
+    assert_true(survey_core_done(&f.core));
+}
+
+static void test_a_pair_that_does_not_answer_fails_alone(void **state) {
+    (void)state;
+    struct fixture f = start(0);
+    join(&f, 0, true);
+    join(&f, 1, true);
+    want(&f, 0);
+    while (finish_probe(&f)) {
+    }
+    want(&f, 1); /* starts with the pair 0, 1 */
+    for (unsigned attempt = 0; attempt < 2; attempt++) {
+        assert_int_equal(f.core.link[0][1].state, SURVEY_ASKED);
+        tell(&f, 0, f.core.link[0][1].number, 0);
+        tick_after(&f, PROBE_LIMIT);
+    }
+    assert_int_equal(f.core.link[0][1].state, SURVEY_FAILED);
+    assert_int_equal(count_of(&f, SURVEY_LINK_FAILED), 1);
+    assert_int_equal(count_of(&f, SURVEY_START_PROBE), 1); /* 1 and the coordinator */
+    while (finish_probe(&f)) {
+    }
+    assert_true(survey_core_done(&f.core));
+    double latency, rate;
+    survey_core_way(&f.core, 0, 1, &latency, &rate);
+    assert_true(rate == 0);
+    survey_core_way(&f.core, 1, SURVEY_COORDINATOR, &latency, &rate);
+    assert_true(rate > 0);
+}
+
+static void test_sixteen_boards_take_few_rounds(void **state) {
+    (void)state;
+    struct fixture f = start(0);
+    for (unsigned i = 0; i < 16; i++)
+        join(&f, i, true);
+    for (unsigned i = 0; i < 16; i++)
+        want(&f, i);
+    unsigned rounds = 0;
+    for (; !survey_core_done(&f.core); rounds++) { /* all that are under way end together */
+        uint64_t numbers[SURVEY_ENDS];
+        unsigned lowers[SURVEY_ENDS], highers[SURVEY_ENDS], count = 0;
+        for (unsigned lower = 0; lower < SURVEY_ENDS; lower++)
+            for (unsigned higher = lower + 1; higher < SURVEY_ENDS; higher++)
+                if (f.core.link[lower][higher].state == SURVEY_ASKED) {
+                    lowers[count] = lower;
+                    highers[count] = higher;
+                    numbers[count++] = f.core.link[lower][higher].number;
+                }
+        assert_true(count > 0);
+        for (unsigned i = 0; i < count; i++) {
+            tell(&f, lowers[i], numbers[i], 1);
+            tell(&f, highers[i], numbers[i], 1);
+        }
+    }
+    assert_true(rounds <= 40); /* 17 would be the least */
+}
+
+/* ---- random histories ---- */
+
+static unsigned roll(uint64_t *random, unsigned sides) {
+    *random = *random * UINT64_C(6364136223846793005) + UINT64_C(1442695040888963407);
+    return (unsigned)(*random >> 33) % sides;
+}
+
+static void random_step(struct fixture *f, uint64_t *random, unsigned boards) {
+    unsigned board = roll(random, boards), end = roll(random, 6) ? board : SURVEY_COORDINATOR;
+    uint64_t number = f->core.number - roll(random, 8);
+    switch (roll(random, 8)) {
+    case 0:
+        join(f, board, roll(random, 2));
+        break;
+    case 1:
+        if (roll(random, 3) == 0)
+            step(f, (struct survey_event){.type = SURVEY_GONE, .board = board});
+        break;
+    case 2:
+        want(f, board);
+        break;
+    case 3:
+        profiled(f, board, roll(random, 3));
+        break;
+    case 4:
+        tick_after(f, roll(random, 4) ? MONO_SECOND / 3 : 20 * MONO_SECOND);
+        break;
+    case 5:
+        tell(f, end, number, roll(random, 4) ? 9 : 0);
+        break;
+    default:
+        finish_probe(f);
+        break;
+    }
+}
+
+/* Left alone, with ends that answer, every survey ends. */
+static void calm_down(struct fixture *f, unsigned boards) {
+    for (unsigned turns = 0; !survey_core_done(&f->core); turns++) {
+        assert_true(turns < 1000);
+        for (unsigned i = 0; i < boards; i++)
+            if (f->core.board[i].profile == SURVEY_ASKED)
+                profiled(f, i, true);
+        while (finish_probe(f)) {
+        }
+        tick_after(f, MONO_SECOND);
+    }
+    struct survey_progress progress = survey_core_progress(&f->core);
+    assert_int_equal(progress.boards, progress.profiled);
+    assert_int_equal(progress.links, progress.probed);
+}
+
+static void test_random_histories(void **state) {
+    (void)state;
+    const char *only = getenv("SURVEY_SEED");
+    for (uint64_t seed = 1; seed <= (only ? 1 : 200); seed++) {
+        uint64_t random = only ? strtoull(only, NULL, 10) : seed;
+        struct fixture *f = malloc(sizeof *f);
+        *f = start(0);
+        unsigned boards = 1 + roll(&random, 9);
+        for (unsigned i = 0; i < 400; i++)
+            random_step(f, &random, boards);
+        calm_down(f, boards);
+        free(f);
+    }
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_profiles_first_then_disjoint_pairs),
+        cmocka_unit_test(test_what_is_known_is_not_measured_again),
+        cmocka_unit_test(test_a_board_goes_while_it_is_profiled),
+        cmocka_unit_test(test_a_board_goes_while_it_is_probed),
+        cmocka_unit_test(test_a_newcomer_is_profiled_between_probes),
+        cmocka_unit_test(test_a_refused_profile_is_asked_for_again),
+        cmocka_unit_test(test_a_pair_that_does_not_answer_fails_alone),
+        cmocka_unit_test(test_sixteen_boards_take_few_rounds),
+        cmocka_unit_test(test_random_histories),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
