@@ -5,9 +5,9 @@
  * it, serve until a signal asks to leave and the coordinator lets go. Failures: a coordinator that is away is waited
  * for without end; one that refuses for good, or a port that cannot be had, ends the process with the reason. Nothing
  * that a peer sends does. Threads: this one owns all sockets and the core; the compute worker and the loader are
- * reached through queues; libzmq's thread gives output parts back through another. Signals arrive by descriptor.
- * Memory: `struct stage` lives in stage_run; things are closed in the order: loader, worker, sockets and libzmq (whose
- * end gives back all output parts), engine.
+ * reached through queues, and so is a profiler while there is one; libzmq's thread gives output parts back through
+ * another. Signals arrive by descriptor. Memory: `struct stage` lives in stage_run; things are closed in the order:
+ * profiler, loader, worker, sockets and libzmq (whose end gives back all output parts), engine.
  */
 #include "daemon/stage_internal.h"
 
@@ -97,7 +97,7 @@ void stage_feed(struct stage *stage, const struct stage_event *event) {
 
 enum wait_index { WAIT_SIGNALS, WAIT_LOADER, WAIT_COMPUTE, WAIT_LET_GO, WAIT_DATA, WAIT_OTHERS };
 
-/* Returns how many there are. The sockets that may be absent come last: control, then next. */
+/* Returns how many there are. What may be absent comes last: the survey's, control, then next. */
 static unsigned fill_waits(struct stage *stage, struct net_wait waits[NET_WAITS_MAX]) {
     memset(waits, 0, NET_WAITS_MAX * sizeof waits[0]);
     waits[WAIT_SIGNALS] = (struct net_wait){.descriptor = stage->signals, .readable = true};
@@ -106,6 +106,7 @@ static unsigned fill_waits(struct stage *stage, struct net_wait waits[NET_WAITS_
     waits[WAIT_LET_GO] = (struct net_wait){.descriptor = queue_descriptor(stage->let_go), .readable = true};
     waits[WAIT_DATA] = (struct net_wait){.socket = stage->data, .readable = stage_core_receiving(&stage->core)};
     unsigned count = WAIT_OTHERS;
+    count += survey_waits(stage, &waits[count]);
     if (stage->control)
         waits[count++] = (struct net_wait){.socket = stage->control, .readable = true};
     if (stage->next)
@@ -116,6 +117,10 @@ static unsigned fill_waits(struct stage *stage, struct net_wait waits[NET_WAITS_
 static int timeout_ms(const struct stage *stage) {
     mono_t now = mono_now(), deadline;
     int64_t wait = WAKE_MS * MONO_MS;
+    mono_t probe = mono_after(now, wait);
+    prober_deadline(&stage->prober, &probe);
+    if (mono_since(probe, now) < wait)
+        wait = mono_since(probe, now);
     if (stage_core_deadline(&stage->core, &deadline) && mono_since(deadline, now) < wait)
         wait = mono_since(deadline, now);
     if (!stage->control && mono_since(stage->reconnect_at, now) < wait)
@@ -136,6 +141,7 @@ static void turn(struct stage *stage, bool signalled, bool writable) {
     control_read(stage);
     data_events(stage);
     data_read(stage);
+    survey_turn(stage);
     control_revive(stage);
     stage_feed(stage, &(struct stage_event){.type = STAGE_TICK});
 }
@@ -198,16 +204,19 @@ static bool start(struct stage *stage, struct error *error) {
 }
 
 static void finish(struct stage *stage) {
+    profiler_destroy(&stage->profiler);
     loader_destroy(&stage->loader);
     compute_destroy(&stage->compute);
     for (unsigned i = 0; i < STAGE_INPUTS; i++)
         while (stage->input[i].frames > 0)
             net_frame_close(&stage->input[i].frame[--stage->input[i].frames]);
+    prober_stop(&stage->prober);
     net_close(&stage->next, 0);
     net_close(&stage->control, CLOSE_LINGER_MS);
     net_close(&stage->data, 0);
     if (stage->net)
         net_destroy(&stage->net, CLOSE_LINGER_MS);
+    prober_close(&stage->prober);
     stage_engine_destroy(&stage->engine);
     assignment_destroy(&stage->assignment);
     queue_destroy(&stage->let_go);

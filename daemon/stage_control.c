@@ -101,6 +101,12 @@ static void on_message(struct stage *stage, const struct message *message) {
     case MESSAGE_RELEASED:
         stage_feed(stage, &(struct stage_event){.type = STAGE_RELEASED});
         break;
+    case MESSAGE_PROFILE_GET:
+        survey_profile_get(stage, &message->profile_get);
+        break;
+    case MESSAGE_PROBE:
+        survey_probe(stage, &message->probe);
+        break;
     default:
         stage_feed(stage,
                    &(struct stage_event){.type = STAGE_UNREADABLE, .text = "a message that no coordinator sends"});

@@ -597,6 +597,10 @@ static void apply_data_event(struct stage_core *core, const struct stage_event *
     case STAGE_UNREADABLE:
         reject_malformed(core, event->text ? event->text : "bytes that are no microbatch", effects);
         break;
+    case STAGE_STRAY:
+        core->rejected.stale++;
+        effects->fault = event->text;
+        break;
     case STAGE_HANDSHAKE:
         core->rejected.handshake++;
         effects->fault = "a connection that speaks something else";
@@ -634,6 +638,7 @@ void stage_core_step(struct stage_core *core, const struct stage_event *event, m
         break;
     case STAGE_ARRIVED:
     case STAGE_UNREADABLE:
+    case STAGE_STRAY:
     case STAGE_HANDSHAKE:
     case STAGE_COMPUTED:
     case STAGE_SENT:

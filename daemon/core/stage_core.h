@@ -84,6 +84,7 @@ enum stage_event_type {
     STAGE_NEXT_FAILED, /* text: the next stage's endpoint is unusable */
     STAGE_ARRIVED,     /* header, sizes, frames: a microbatch that could be decoded */
     STAGE_UNREADABLE,  /* a message that could not */
+    STAGE_STRAY,       /* text: a frame that came too late, or is for somebody else */
     STAGE_HANDSHAKE,   /* a connection that never became one */
     STAGE_COMPUTED,    /* input, output, damaged, checksum, busy_ns */
     STAGE_SENT,        /* output: handed to the network */

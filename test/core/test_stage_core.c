@@ -409,6 +409,8 @@ static void test_frames_without_a_slice(void **state) {
         arrive(&fixture, 1);
         EXPECT_NOTHING(&fixture);
         assert_int_equal(fixture.core.rejected.stale, 1);
+        happen(&fixture, STAGE_STRAY);
+        assert_int_equal(fixture.core.rejected.stale, 2);
         happen(&fixture, STAGE_UNREADABLE);
         assert_int_equal(fixture.core.rejected.malformed, 1);
         happen(&fixture, STAGE_HANDSHAKE);
