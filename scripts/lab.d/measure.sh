@@ -1,0 +1,129 @@
+# shellcheck shell=bash disable=SC2154  # $parts, $home, $folder and $binary come from state.sh and the script
+# Measures what runs in the lab. To be sourced after the lab's other parts, with a lab that is up and state_open called.
+#
+# Steady state: a stream of images keeps the pipeline full; what is counted lies between two answers, so that neither
+# filling nor draining is in it. At both moments the counters of every host are read: processor time of its control group
+# and of each thread, bytes of its port.
+
+lab() { "$home/scripts/lab" "$@"; }
+lab_image=$parts/image.png # 224 x 224, one colour: 488 bytes, whose decoding costs half a millisecond
+
+median() { sort -g | awk '{ v[NR] = $1 } END { if (NR) print NR % 2 ? v[(NR + 1) / 2] : (v[NR / 2] + v[NR / 2 + 1]) / 2; else print 0 }'; }
+
+# ---- counters ----
+
+# "HOST CPU_NS KERNEL_NS DAEMON_NS SENT_BYTES SENT_FRAMES RECEIVED_BYTES RECEIVED_FRAMES" for each host, in its table's order,
+# after "time SECONDS". KERNEL_NS: of as many of the daemon's threads as compute, those that used most.
+sample() {
+    local host number threads counters=() pid task ns all=()
+    echo "time $EPOCHREALTIME"
+    mapfile -t counters < <(network_counters | sort -n)
+    while IFS=$'\t' read -r host _ threads _; do
+        number=$((${number:--1} + 1)) all=()
+        pid=$(cat "$LAB_STATE/run/$host" 2>/dev/null) || pid=0
+        for task in "/proc/$pid/task"/*/schedstat; do
+            ! read -r ns _ 2>/dev/null <"$task" || all+=("$ns")
+        done
+        echo "$host $(cpu_nanoseconds "$host") $(printf '%s\n' "${all[@]:-0}" | sort -rn |
+            awk -v n="$threads" 'NR <= n { kernel += $1 } { sum += $1 } END { printf "%.0f %.0f", kernel, sum }')" \
+            "${counters[number]#* }"
+    done <"$LAB_STATE/hosts"
+}
+
+# The time of each line that matters, and the counters then; see measure_stream.
+read_answers() { # FROM TO
+    local number=0
+    while read -r _; do
+        number=$((number + 1))
+        [ $number != "$1" ] || sample >"$folder/sample.start"
+        [ $number != "$2" ] || { sample >"$folder/sample.end" && lab_status_json >"$folder/status.end" && memory_of_daemons >"$folder/memory"; }
+    done
+    [ $number -ge "$2" ]
+}
+
+memory_of_daemons() { # "HOST RSS_ANON_BYTES VM_HWM_BYTES"
+    local host pid
+    for host in $(boards); do
+        ! pid=$(daemon_of "$host") || awk -v host="$host" '$1 == "VmHWM:" { peak = $2 } $1 == "RssAnon:" { anon = $2 }
+            END { printf "%s %.0f %.0f\n", host, 1024 * anon, 1024 * peak }' "/proc/$pid/status"
+    done
+}
+
+# Sends WARM + COUNT + WARM microbatches of B; then $folder/window has a line for each host that computed,
+#   HOST QUOTA_USED OUTSIDE_KERNELS SENT_BYTES SENT_TCP_BYTES LINK_USED DAEMON_SECONDS      shares of 1; bytes per image
+# and the seconds for each microbatch are printed. TCP bytes: frames without Ethernet's, IP's and TCP's 66 bytes.
+measure_stream() { # B WARM COUNT
+    local items=$(($1 * (2 * $2 + $3)))
+    rm -f "$folder"/sample.*
+    (
+        set -o pipefail
+        in_host coordinator "$binary" submit --json --top 0 --quiet --unordered --repeat $items "$lab_image" \
+            2>"$folder/submit.err" | read_answers $(($1 * $2)) $(($1 * ($2 + $3)))
+    ) || return 1
+    awk -v count="$3" -v b="$1" -v windows="$folder/window" '
+        FILENAME ~ /hosts$/ { split($0, f, "\t"); share[f[1]] = f[2] / 100; rate[f[1]] = f[6]; next }
+        $1 == "time" { t = $2 - t; next }
+        FILENAME ~ /start$/ { for (i = 2; i <= NF; i++) old[$1, i] = $i; next }
+        { for (i = 2; i <= NF; i++) d[i] = $i - old[$1, i]
+          sent = d[5] > d[7] ? d[5] : d[7]
+          if ($1 == "coordinator" || d[4] > 0)
+              printf "%s %.4f %.4f %.0f %.0f %.4f %.3f\n", $1, share[$1] ? d[2] / 1e9 / t / share[$1] : d[2] / 1e9 / t,
+                  d[4] ? 1 - d[3] / d[4] : 0, d[5] / b / count, (d[5] - 66 * d[6]) / b / count,
+                  rate[$1] ? 8 * sent / t / rate[$1] : 0, d[4] / 1e9 >windows }
+        END { printf "%.6f\n", t / count }' "$LAB_STATE/hosts" "$folder/sample.start" "$folder/sample.end"
+}
+
+# Are the logits of these files those of EXPECTED (what `classify --json --logits` printed)?
+same_bits() { # EXPECTED FILE...
+    local expected=$1
+    shift
+    in_host coordinator "$binary" submit --quiet --json --logits "$@" 2>/dev/null | cmp -s - "$expected"
+}
+
+# ---- plans ----
+
+# Seconds of each unit for a microbatch, one a line, with every processor of this machine busy in the same way.
+unit_seconds() { # MODEL B
+    local copy pids=()
+    for copy in $(seq "$(nproc)"); do
+        "$binary" bench --model "$1" --microbatch "$2" --threads 1 --repeats 3 --units >/dev/null 2>"$folder/units.$copy" &
+        pids+=($!)
+    done
+    wait "${pids[@]}" || return 1
+    awk '$1 == "unit" { for (i = 3; i < NF; i++) if ($(i + 1) == "ms") { sum[$2] += $i; n[$2]++; if ($2 > last) last = $2 } }
+        END { for (u = 0; u <= last; u++) printf "%.9f\n", sum[u] / n[u] / 1e3 }' "$folder"/units.*
+}
+
+# A fleet file (docs/FLEET.md) of the lab's first N boards: what they take for a unit is what this machine takes over their
+# share, what their links carry is what is left of their rate beside headers.
+plan_fleet() { # N B UNIT_SECONDS_FILE KERNELS
+    echo "boards:"
+    sed 1d "$LAB_STATE/hosts" | head -n "$1" | awk -F '\t' -v b="$2" -v kernels="$4" '
+        NR == FNR { unit[++units] = $1; next }
+        {
+            printf "  - name: %s\n    memory: %.0fB\n    reserve: %.0fB\n    kernels: %s\n    threads: %d\n", $1,
+                $4 ? $4 : 2 ^ 45, $5, kernels, $3
+            printf "    link: {bandwidth: %s}\n", $6 ? sprintf("%.0fbit/s", $6 * 1448 / 1514) : "unlimited"
+            # threads of a board share its quota
+            printf "    times:\n      - {microbatch: %d, unit_seconds: [", b
+            for (u = 1; u <= units; u++) printf "%s%.9f", (u > 1 ? ", " : ""), unit[u] * 100 / $2
+            print "]}"
+        }' "$3" -
+}
+
+json_value() { sed -n "s/.*\"$1\": \"\{0,1\}\([^\",}]*\).*/\1/p"; } # KEY
+# "BOARD FIRST END COMPUTE_S RECEIVE_S SEND_S MEMORY_BYTES" for each stage of a plan in JSON
+plan_stages() {
+    sed 's/.*"stages": \[//; s/\], "unused".*//; s/}, {/\n/g' "$1" | sed 's/[{}"]//g; s/[a-z_]*: //g; s/,//g'
+}
+plan_cuts() { plan_stages "$1" | awk 'NR > 1 { print $2 }' | paste -sd ,; } # PLAN
+plan_boards() { plan_stages "$1" | awk '{ print $1 }' | paste -sd ,; }      # PLAN
+
+# Starts the daemons as a plan says.
+run_plan() { # MODEL B PLAN OPTION...
+    local model=$1 items=$2 plan=$3 cuts stages
+    shift 3
+    cuts=$(plan_cuts "$plan") stages=$(plan_stages "$plan" | wc -l)
+    lab run --quick --boards "$(plan_boards "$plan")" --model "$model" --microbatch "$items" --stages "$stages" --policy manual \
+        ${cuts:+--cuts "$cuts"} --patience 3600 "$@"
+}
