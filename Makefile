@@ -17,7 +17,7 @@ CFLAGS_ALL = -std=c11 -D_GNU_SOURCE -DSTAGECOACH_VERSION='"$(VERSION)"' $(OPTIMI
 
 # ---- what the goals need is installed first (a look that takes milliseconds when all is there) ----
 GOALS       := $(or $(MAKECMDGOALS),all)
-SETUP_build := all install demo
+SETUP_build := all install demo lab
 SETUP_test  := test tests test-asan test-tsan bench bench-engines
 SETUP_check := check check-fast tidy fuzz
 SETUP_arm64 := arm64
@@ -128,4 +128,5 @@ include scripts/make/test.mk
 include scripts/make/check.mk
 -include scripts/make/bench.mk
 -include scripts/make/e2e.mk
+-include scripts/make/lab.mk
 -include $(patsubst %.c,$(BUILD)/%.d,$(SOURCES) $(TEST_SOURCES) $(FUZZ_SOURCES))

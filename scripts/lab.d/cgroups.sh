@@ -55,7 +55,7 @@ cgroup_delegate() { # ROOT CONTROLLER
 }
 
 cgroup_probe_quota() { # ROOT
-    local probe=$1/$LAB_GROUP-probe.$$ found=0
+    local probe=$1/$LAB_PROBE-$$ found=0
     mkdir "$probe" 2>/dev/null || return 1
     [ -e "$probe/cpu.cfs_quota_us" ] || found=1
     rmdir "$probe"

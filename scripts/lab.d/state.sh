@@ -4,6 +4,7 @@
 # of it all: taking down looks at what is there (namespaces, control groups, folders), not at what the state says.
 
 LAB_STATE=/run/stagecoach-lab
+LAB_PROBE=stagecoach-probe-of-lab
 
 # ---- the table of hosts ----
 
@@ -27,7 +28,7 @@ describe_machine() {
 }
 
 network_objection() {
-    local probe=${LAB_PREFIX}probe-$$ why=''
+    local probe=$LAB_PROBE-$$ why=''
     command -v ip >/dev/null && command -v tc >/dev/null && command -v nsenter >/dev/null ||
         { echo "ip, tc or nsenter is missing: apt-get install iproute2 util-linux" && return; }
     ip netns add "$probe" 2>/dev/null || { echo "network namespaces cannot be made here" && return; }
@@ -159,11 +160,21 @@ end_maker() {
     lab_is_up || [ "$maker" = $$ ] || ! grep -qs 'lab' "/proc/$maker/cmdline" || kill -KILL "$maker" 2>/dev/null || true
 }
 
+# What a `check` or an `up` leaves when it is killed while it looks at what this machine can do.
+probes_remove() {
+    local probe
+    for probe in $(ip netns list 2>/dev/null | awk '{ print $1 }' | grep "^$LAB_PROBE-"); do
+        ip netns delete "$probe" 2>/dev/null || rm -f "/run/netns/$probe"
+    done
+    [ -z "${cgroup_root[cpu]-}" ] || find "${cgroup_root[cpu]}" -maxdepth 1 -name "$LAB_PROBE-*" -exec rmdir {} + 2>/dev/null || true
+}
+
 command_down() {
     local space
     [ "$(id -u)" = 0 ] || fail "needs root"
     space=$(ip netns identify $$ 2>/dev/null || true)
     [[ $space != "$LAB_PREFIX"* ]] || fail "this shell is on ${space#"$LAB_PREFIX"}; leave it first"
+    probes_remove
     [ -n "$(lab_traces)" ] || { echo "lab: nothing is up" && return; }
     end_maker
     take_down || fail "something could not be removed: $(namespaces_left) $(cgroups_left)"

@@ -1,0 +1,178 @@
+#!/bin/bash
+# The lab: fleet files are read strictly, limits hold, boards die and come back, and nothing of it stays whatever happened.
+# What needs root, namespaces and control groups is skipped where they are not to be had.
+# shellcheck source=test/e2e/library.sh
+. test/e2e/library.sh
+export TMPDIR=$scratch LAB_PATIENCE=$PATIENCE STAGECOACH
+unset LAB_WEIGHTS LAB_PERIOD_US
+ours=''
+
+lab() { scripts/lab "$@" 2>&1; }
+end_lab() {
+    local status=$?
+    [ -z "$ours" ] || lab down >/dev/null
+    (exit $status)
+    clean_up
+}
+trap end_lab EXIT
+
+# ---- fleet files; no root ----
+
+read_fleet() { awk -v file=fleet.yaml -f scripts/lab.d/fleet.awk "$@" 2>&1; }
+refuses() { # EXPECTED TEXT
+    local said
+    said=$(printf '%b' "$2" | read_fleet -) && return 1
+    [[ $said = "$1"* ]] || { echo "said '$said', want '$1...'" && return 1; }
+}
+all_refused() {
+    local sixteen='  - name: a\n    cpu: 1%\n    count: 16\n\n'
+    refuses 'fleet.yaml:3: cpu: got' 'boards:\n  - name: a\n    cpu: 10\n' &&
+        refuses 'fleet.yaml:4: network: got' 'boards:\n  - name: a\n    cpu: 1%\n    network: 30Mbit\n' &&
+        refuses "fleet.yaml:3: 'speed' is not known" 'boards:\n  - name: a\n    speed: 10%\n' &&
+        refuses "fleet.yaml:4: 'cpu' stands here twice" 'boards:\n  - name: a\n    cpu: 1%\n    cpu: 1%\n' &&
+        refuses "fleet.yaml:4: two boards are called 'a'" 'boards:\n  - name: a\n    cpu: 1%\n  - name: a\n    cpu: 1%\n' &&
+        refuses 'fleet.yaml:2: a board cannot be called' 'boards:\n  - name: switch\n' &&
+        refuses 'fleet.yaml:2: board a has no cpu' 'boards:\n  - name: a\n' &&
+        refuses 'fleet.yaml:6: more than 16' "boards:\\n$sixteen  - name: b\\n    cpu: 1%\\n" && refuses 'fleet.yaml:2: want ' 'boards:\n  - {}\n' &&
+        refuses 'fleet.yaml:2: a tab' 'boards:\n\t- name: a\n' &&
+        refuses "fleet.yaml:1: want 'coordinator:'" 'count: 3\n' && refuses 'fleet.yaml' ''
+}
+check 'what is wrong in a fleet file is told with its line' all_refused
+
+all_shipped() {
+    local file count
+    for file in configs/lab/*.yaml; do
+        count=$(read_fleet "$file" | wc -l)
+        [ "$count" = 17 ] || [ "$count" = 5 ] || { echo "$file: $count hosts" && return 1; }
+    done
+}
+check 'the shipped fleets are read' all_shipped
+check 'memory and network can be scaled' test "$(printf 'boards:\n  - name: a\n    cpu: 1%%\n    memory: 300B\n    reserve: 100B\n' |
+    read_fleet -v memory=50% -v network=8Mbit/s - | tail -n 1 | cut -f 4-6)" = "$(printf '200\t100\t8000000')"
+
+# ---- the rest needs a machine that can ----
+
+why=$(lab check) || { echo "skip lab: ${why#lab: }" && exit 0; }
+why=$(lab exec coordinator true)
+[ "$why" = 'lab: no lab is up; scripts/lab up FLEET.yaml' ] || { echo "skip lab: somebody uses it: ${why#lab: }" && exit 0; }
+ours=yes
+
+cat >"$scratch/fleet.yaml" <<'END'
+boards:
+  - name: board          # three that run daemons
+    count: 3
+    cpu: 20%
+    memory: 2GiB
+    network: 40Mbit/s
+  - name: small
+    cpu: 10%
+    memory: 32MiB
+    storage: 10MB/s
+END
+
+# Namespaces, control groups, folders and processes of a lab.
+traces() {
+    ip netns list | grep stagecoach-lab
+    find /sys/fs/cgroup -maxdepth 3 -name 'stagecoach-lab*'
+    ls -d /run/stagecoach-lab "$scratch"/stagecoach-lab.* 2>/dev/null
+}
+nothing_left() { [ -z "$(traces)" ] || { traces && return 1; }; }
+
+if ! said=$(lab up "$scratch/fleet.yaml"); then # a disk of its own is not everywhere
+    echo "skip the rate of storage: $(tail -n 1 <<<"$said")"
+    sed -i /storage:/d "$scratch/fleet.yaml"
+    lab up "$scratch/fleet.yaml" >/dev/null || give_up "no lab: $said"
+fi
+ok 'a fleet is made'
+second_refused() { ! lab up "$scratch/fleet.yaml" >"$scratch/said" && grep -q 'a lab is up.*scripts/lab down' "$scratch/said"; }
+check 'a second lab is refused' second_refused
+
+cpu_used() { lab status | awk -v host="$1" '$1 == host { for (i = 2; i < NF; i++) if ($(i + 1) == "s" && $i ~ /\./) print $i }'; } # HOST
+quota_holds() { # 10 % for 3 s
+    local used
+    lab exec small timeout 3 bash -c 'while :; do :; done'
+    used=$(cpu_used small)
+    awk -v used="$used" 'BEGIN { exit !(used > 0.1 && used < 0.42) }' || { echo "used $used s" && return 1; }
+}
+check 'a board gets its share of a processor, no more' quota_holds
+too_much_memory() { ! lab exec small bash -o pipefail -c 'head -c 100000000 /dev/zero | tail >/dev/null'; }
+check 'a board gets its memory, no more' too_much_memory
+storage_holds() { # 8 MB
+    local start
+    dd if=/dev/urandom of="$scratch/file" bs=1M count=8 conv=fsync status=none
+    dd if="$scratch/file" iflag=nocache count=0 status=none
+    start=$EPOCHREALTIME
+    lab exec small cat "$scratch/file" >/dev/null
+    awk -v a="$start" -v b="$EPOCHREALTIME" 'BEGIN { print b - a " s"; exit !(b - a > 0.6) }'
+}
+! grep -q storage: "$scratch/fleet.yaml" || check 'a board reads its disk at its rate' storage_holds
+
+synth vit-nano "$scratch/model"
+images=(test/data/images/{rgb.jpg,grey_16.png,cmyk.jpg})
+classify expected "$scratch/model" "${images[@]}"
+same_answers() { lab submit --quiet --json --logits "${images[@]}" >"$scratch/answers"; cmp "$scratch/answers" "$scratch/expected"; }
+lab_serving() { [ "$(lab exec coordinator "$(realpath "$STAGECOACH")" status --json | grep -o '"state": "serving"' | wc -l)" = 4 ]; }
+epoch() { lab exec coordinator "$(realpath "$STAGECOACH")" status --json | sed 's/.*"epoch": \([0-9]*\).*/\1/'; }
+comes_back() { # EPOCH_BEFORE
+    lab_serving && [ "$(epoch)" -gt "$1" ]
+}
+
+check 'daemons run on the boards' lab run --boards board-3,board-1,board-2 --model "$scratch/model" --microbatch 2
+check 'boards serve in the order that was asked for' grep -q 'board-3.*board-1.*board-2' <(lab exec coordinator "$(realpath "$STAGECOACH")" status --json)
+check 'logits are those of one process' same_answers
+dies_and_returns() {
+    local before
+    before=$(epoch)
+    lab kill board-1 && wait_until "$PATIENCE" not lab_serving && lab start board-1 && wait_until "$PATIENCE" comes_back "$before" && same_answers
+}
+check 'a board that is killed comes back when it is started' dies_and_returns
+cut_and_healed() {
+    local before
+    before=$(epoch)
+    lab cut board-2 && wait_until "$PATIENCE" not lab_serving && lab status | grep -q '^board-2 .* cut ' &&
+        lab heal board-2 && wait_until "$PATIENCE" comes_back "$before" && same_answers
+}
+check 'a board whose cable is pulled is lost, and back when it is plugged' cut_and_healed
+check 'daemons end, the boards stay' eval 'lab stop && lab exec board-1 true'
+synth vit-tiny "$scratch/tiny" # 22.9 MB, which take 4.6 s at 40 Mbit/s
+network_holds() {
+    local start=$EPOCHREALTIME
+    lab run --model "$scratch/tiny" --boards board-1 &&
+        awk -v a="$start" -v b="$EPOCHREALTIME" 'BEGIN { print b - a " s"; exit !(b - a > 4.2 && b - a < 40) }'
+}
+check 'weights come at the rate of the link' network_holds
+quickly() { lab stop && lab run --model "$scratch/tiny" --boards board-2,board-1 --quick --cold && lab status | grep -q '40 Mbit/s'; }
+check 'or quickly, with the limits set afterwards' quickly
+check 'a lab in use goes down' lab down
+check 'nothing is left of it' nothing_left
+
+# ---- broken labs ----
+
+half_made() { # SECONDS: `up` is killed after so long
+    local maker
+    setsid scripts/lab up "$scratch/fleet.yaml" >/dev/null 2>&1 &
+    maker=$!
+    sleep "$1"
+    kill_now "$maker"
+    ! lab up "$scratch/fleet.yaml" >"$scratch/said" || [ ! -e /run/stagecoach-lab/maker ] || return 0 # it was not even begun
+    grep -q 'scripts/lab down' "$scratch/said" && lab down && nothing_left
+}
+for pause in 0.05 0.15 0.25; do
+    check "an 'up' killed after $pause s is detected and cleaned" eval "half_made $pause; lab down; nothing_left"
+done
+left_without_state() {
+    lab up "$scratch/fleet.yaml" && rm -r /run/stagecoach-lab "$scratch"/stagecoach-lab.* &&
+        ! lab up "$scratch/fleet.yaml" >"$scratch/said" && grep -q 'parts of a lab were left' "$scratch/said" && lab down && nothing_left
+}
+check 'a lab that lost its state is detected and cleaned' left_without_state
+two_at_once() {
+    local pids=() pid won=0
+    for _ in 1 2; do
+        scripts/lab up "$scratch/fleet.yaml" >/dev/null 2>&1 &
+        pids+=($!)
+    done
+    for pid in "${pids[@]}"; do ! wait "$pid" || won=$((won + 1)); done
+    [ $won = 1 ] && lab exec small true && lab down && nothing_left
+}
+check 'of two at once one wins' two_at_once
+check 'down does no harm when there is nothing' eval 'lab down && nothing_left'
