@@ -32,8 +32,9 @@
 #define ENOUGH_S      0.5
 #define QUIET         0.03
 #define CACHE_UNKNOWN ((size_t)8 << 20)
-#define COLD_MOST     ((size_t)256 << 20)
-#define COLD_CHUNK    ((size_t)256 << 10)
+#define COLD_MOST     ((size_t)1 << 30)
+#define PIECE_LEAST   ((size_t)4 << 10)
+#define LINE          64 /* bytes that a cache reads at once */
 
 struct measuring {
     const struct model_config *config;
@@ -49,9 +50,9 @@ struct measuring {
     uint64_t room;              /* bytes that may be taken; UINT64_MAX: not known */
     size_t weight_bytes;        /* of the whole model */
     unsigned kind[PARTITIONER_UNITS_MAX];
-    float values[VALUES];  /* deviation 1 */
-    unsigned char *others; /* stands for the weights of the other units */
-    size_t others_bytes;
+    float values[VALUES];   /* deviation 1 */
+    unsigned char **others; /* [pieces][piece_bytes]: stand for the weights of the other units */
+    size_t pieces, piece_bytes;
     float *tensor; /* the one that is being loaded */
 };
 
@@ -62,7 +63,7 @@ struct bench {
     struct workspace *workspace;
     struct payload first, last; /* of the cuts at its ends */
     void *in[MODEL_PAYLOAD_PARTS], *out[MODEL_PAYLOAD_PARTS];
-    size_t cold_bytes;
+    size_t cold_pieces;
     double flops;    /* per item */
     double *seconds; /* [PASSES_MOST][units of the run] */
 };
@@ -180,41 +181,42 @@ static size_t largest_cache(void) {
     return largest ? largest : CACHE_UNKNOWN; /* arm64 does not always tell */
 }
 
-/* Memory that was only allocated would all be the one page of zeros. Going without it costs honesty, not the profile.
- */
+/* In pieces as large as a unit's weights, so that they take pages and their translations as those do. Memory that was
+ * only allocated would all be the one page of zeros. Going without costs honesty, not the profile. */
 static void make_others(struct measuring *measuring) {
     size_t bytes = 2 * largest_cache();
     bytes = bytes < COLD_MOST ? bytes : COLD_MOST;
     bytes = bytes < measuring->weight_bytes ? bytes : measuring->weight_bytes;
     bytes = bytes < measuring->room / 4 ? bytes : (size_t)(measuring->room / 4);
-    measuring->others = try_allocate(bytes, 1);
-    measuring->others_bytes = measuring->others ? bytes : 0;
-    if (measuring->others)
-        memset(measuring->others, 1, bytes);
+    measuring->piece_bytes = measuring->weight_bytes / measuring->out->units + PIECE_LEAST;
+    size_t pieces = bytes / measuring->piece_bytes;
+    measuring->others = allocate(pieces, sizeof *measuring->others);
+    for (; measuring->pieces < pieces; measuring->pieces++) {
+        unsigned char *piece = try_allocate(measuring->piece_bytes, 1);
+        if (!piece)
+            return;
+        measuring->others[measuring->pieces] = memset(piece, 1, measuring->piece_bytes);
+    }
 }
 
-struct reading {
-    const volatile unsigned char *bytes;
-    size_t size;
-};
+static void release_others(struct measuring *measuring) {
+    for (size_t piece = 0; piece < measuring->pieces; piece++)
+        release(measuring->others[piece]);
+    release(measuring->others);
+}
 
-static void read_chunk(void *context, size_t task, unsigned thread) {
-    const struct reading *reading = context;
-    size_t end = (task + 1) * COLD_CHUNK < reading->size ? (task + 1) * COLD_CHUNK : reading->size;
+static void read_piece(void *context, size_t task, unsigned thread) {
+    const struct measuring *measuring = context;
+    const volatile unsigned char *piece = measuring->others[task];
     (void)thread;
-    for (size_t at = task * COLD_CHUNK; at < end; at += 64)
-        (void)reading->bytes[at];
-}
-
-static void read_others(const struct measuring *measuring, const struct bench *bench) {
-    struct reading reading = {measuring->others, bench->cold_bytes};
-    pool_run(measuring->pool, (bench->cold_bytes + COLD_CHUNK - 1) / COLD_CHUNK, read_chunk, &reading);
+    for (size_t at = 0; at < measuring->piece_bytes; at += LINE)
+        (void)piece[at];
 }
 
 /* ---- passes ---- */
 
-static void pass(const struct measuring *measuring, const struct bench *bench, unsigned items, double *seconds) {
-    read_others(measuring, bench);
+static void pass(struct measuring *measuring, const struct bench *bench, unsigned items, double *seconds) {
+    pool_run(measuring->pool, bench->cold_pieces, read_piece, measuring);
     for (unsigned p = 0; p < bench->first.parts; p++)
         fill_part(measuring, &bench->first.part[p], items, bench->in[p]);
     slice_forward_timed(bench->loaded, bench->workspace, measuring->pool, items, bench->in, bench->out, seconds);
@@ -314,7 +316,8 @@ static bool bench_open(struct measuring *measuring, struct bench *bench, struct 
     if (!check_room(measuring, bench, items, error))
         return false;
     size_t rest = measuring->weight_bytes - run_weight_bytes(measuring->config, bench->slice);
-    bench->cold_bytes = rest < measuring->others_bytes ? rest : measuring->others_bytes;
+    bench->cold_pieces = rest / measuring->piece_bytes;
+    bench->cold_pieces = bench->cold_pieces < measuring->pieces ? bench->cold_pieces : measuring->pieces;
     bench->seconds = allocate(PASSES_MOST, (bench->slice.end - bench->slice.first) * sizeof(double));
     bench->loaded =
         slice_load(measuring->config, bench->slice, &source, measuring->kernels, loading_goes_on, measuring, error);
@@ -458,7 +461,7 @@ bool profile_measure(const struct model_config *config, const struct kernels *ke
     for (unsigned index = 0; ok && index < sizes; index++)
         copy_kinds(measuring, &out->times[index]);
     release(measuring->tensor);
-    release(measuring->others);
+    release_others(measuring);
     release(measuring);
     return ok;
 }
