@@ -101,15 +101,16 @@ limit_cpu() { # HOST PERCENT: of one processor; 0: no limit
     fi
 }
 
-limit_memory() { # HOST BYTES: swap counts, where the kernel counts it
-    local folder
-    folder=$(cgroup_folder memory "$1")
+limit_memory() { # HOST BYTES: -1: no limit; swap counts, where the kernel counts it
+    local folder both
+    folder=$(cgroup_folder memory "$1") both=$(cgroup_folder memory "$1")/memory.memsw.limit_in_bytes
     if [ "${cgroup_version[memory]}" = 2 ]; then
-        echo "$2" >"$folder/memory.max"
+        echo "${2/#-1/max}" >"$folder/memory.max"
         [ ! -e "$folder/memory.swap.max" ] || echo 0 >"$folder/memory.swap.max"
     else
+        [ ! -e "$both" ] || echo -1 >"$both" # it may never be the smaller one
         echo "$2" >"$folder/memory.limit_in_bytes"
-        [ ! -e "$folder/memory.memsw.limit_in_bytes" ] || echo "$2" >"$folder/memory.memsw.limit_in_bytes"
+        [ ! -e "$both" ] || echo "$2" >"$both"
     fi
 }
 

@@ -82,33 +82,50 @@ same_bits() { # EXPECTED FILE...
 
 # ---- plans ----
 
-# Seconds of each unit for a microbatch, one a line, with every processor of this machine busy in the same way.
+# Seconds of each unit for a microbatch, one a line, without quota, with every processor of this machine busy in the same way.
 unit_seconds() { # MODEL B
     local copy pids=()
     for copy in $(seq "$(nproc)"); do
         "$binary" bench --model "$1" --microbatch "$2" --threads 1 --repeats 3 --units >/dev/null 2>"$folder/units.$copy" &
         pids+=($!)
     done
-    wait "${pids[@]}" || return 1
+    for copy in "${pids[@]}"; do wait "$copy" || return 1; done
     awk '$1 == "unit" { for (i = 3; i < NF; i++) if ($(i + 1) == "ms") { sum[$2] += $i; n[$2]++; if ($2 > last) last = $2 } }
         END { for (u = 0; u <= last; u++) printf "%.9f\n", sum[u] / n[u] / 1e3 }' "$folder"/units.*
 }
 
-# A fleet file (docs/FLEET.md) of the lab's first N boards: what they take for a unit is what this machine takes over their
-# share, what their links carry is what is left of their rate beside headers.
-plan_fleet() { # N B UNIT_SECONDS_FILE KERNELS
+# What each board says to be its times, measured by all at once under their quotas, to FOLDER/BOARD.json. The memory limits are
+# lifted meanwhile: what a profile holds is not what is asked.
+profile_boards() { # MODEL B SECONDS FOLDER
+    local board pids=() status=0
+    for board in $(boards); do
+        ! limited memory || limit_memory "$board" -1
+        in_host "$board" "$binary" profile --model "$1" --microbatch "$2" --threads "$(host_value "$board" threads)" --budget "$3" \
+            --json >"$4/$board.json" 2>"$folder/profile.err" &
+        pids+=($!)
+    done
+    for board in "${pids[@]}"; do wait "$board" || status=1; done
+    for board in $(boards); do limit_once "$board"; done
+    return $status
+}
+
+# A fleet file (docs/FLEET.md) of the lab's first N boards, with what their links carry beside headers. Their times are in
+# FOLDER: BOARD.json, or `units` (of unit_seconds), to be divided by their shares.
+plan_fleet() { # N B FOLDER
+    local kernels=avx2 units=/dev/null
+    [ ! -e "$3/units" ] || units=$3/units
     echo "boards:"
-    sed 1d "$LAB_STATE/hosts" | head -n "$1" | awk -F '\t' -v b="$2" -v kernels="$4" '
-        NR == FNR { unit[++units] = $1; next }
+    sed 1d "$LAB_STATE/hosts" | head -n "$1" | awk -F '\t' -v b="$2" -v folder="$3" -v kernels=$kernels -v units_file="$units" '
+        FILENAME == units_file { unit[++units] = $1; next }
         {
-            printf "  - name: %s\n    memory: %.0fB\n    reserve: %.0fB\n    kernels: %s\n    threads: %d\n", $1,
-                $4 ? $4 : 2 ^ 45, $5, kernels, $3
+            printf "  - name: %s\n    memory: %.0fB\n    reserve: %.0fB\n", $1, $4 ? $4 : 2 ^ 45, $5
             printf "    link: {bandwidth: %s}\n", $6 ? sprintf("%.0fbit/s", $6 * 1448 / 1514) : "unlimited"
-            # threads of a board share its quota
+            if (!units) { printf "    profile: %s.json\n", $1; next }
+            printf "    kernels: %s\n    threads: %d\n", kernels, $3
             printf "    times:\n      - {microbatch: %d, unit_seconds: [", b
             for (u = 1; u <= units; u++) printf "%s%.9f", (u > 1 ? ", " : ""), unit[u] * 100 / $2
             print "]}"
-        }' "$3" -
+        }' "$units" -
 }
 
 json_value() { sed -n "s/.*\"$1\": \"\{0,1\}\([^\",}]*\).*/\1/p"; } # KEY
