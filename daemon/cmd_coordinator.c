@@ -5,12 +5,14 @@
 #include "partitioner/partitioner.h"
 #include "proto/message.h"
 
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 struct values {
-    const char *model, *config, *listen, *endpoint_file, *policy;
-    unsigned stages, microbatch, microbatch_wait_ms, in_flight, patience_s, decoders;
+    const char *model, *config, *listen, *endpoint_file, *policy, *survey, *state, *write_fleet;
+    unsigned stages, microbatch, microbatch_wait_ms, in_flight, patience_s, plan_s, decoders;
     struct option_list cuts;
     bool insecure, verbose;
 };
@@ -26,6 +28,15 @@ static bool policy_known(const char *name, struct error *error) {
     return error_set(error, ERROR_USAGE, "--policy: got '%.40s', want one of %s", name, names);
 }
 
+/* enum coordinator_survey, or -1. */
+static int survey_of(const char *text) {
+    static const char *const names[] = {"auto", "always", "never"};
+    for (int i = 0; i < 3; i++)
+        if (strcmp(names[i], text) == 0)
+            return i;
+    return -1;
+}
+
 static bool check(const struct values *values, struct error *error) {
     if (!values->model)
         return error_set(error, ERROR_USAGE, "--model DIR is missing; see 'stagecoach coordinator --help'");
@@ -34,12 +45,31 @@ static bool check(const struct values *values, struct error *error) {
                          values->cuts.count + 1, values->stages);
     if (strcmp(values->policy, "manual") == 0 && values->cuts.count == 0 && values->stages != 1)
         return error_set(error, ERROR_USAGE, "--policy manual: --cuts C,C,... is missing");
+    if (survey_of(values->survey) < 0)
+        return error_set(error, ERROR_USAGE, "--survey: got '%.40s', want auto, always or never", values->survey);
+    if (values->write_fleet && survey_of(values->survey) == SURVEY_NEVER)
+        return error_set(error, ERROR_USAGE, "--write-fleet: there is nothing to write with --survey never");
     return policy_known(values->policy, error);
+}
+
+/* --state, else $XDG_STATE_HOME/stagecoach, else ~/.local/state/stagecoach, else nowhere; "none": nowhere. */
+static const char *state_directory(const char *option, char *buffer, size_t size) {
+    const char *base = getenv("XDG_STATE_HOME"), *home = getenv("HOME");
+    if (option)
+        return strcmp(option, "none") == 0 ? NULL : option;
+    if (base && base[0] == '/')
+        snprintf(buffer, size, "%s/stagecoach", base);
+    else if (home && home[0] == '/')
+        snprintf(buffer, size, "%s/.local/state/stagecoach", home);
+    else
+        return NULL;
+    return buffer;
 }
 
 static int run(const void *parsed, char **operands, unsigned count) {
     const struct values *values = parsed;
     struct error error;
+    char state[4096];
     (void)operands;
     (void)count;
     if (!check(values, &error))
@@ -56,6 +86,10 @@ static int run(const void *parsed, char **operands, unsigned count) {
         .microbatch_wait_ms = values->microbatch_wait_ms,
         .in_flight = values->in_flight,
         .patience_ms = values->patience_s * 1000,
+        .plan_seconds = values->plan_s,
+        .survey = (enum coordinator_survey)survey_of(values->survey),
+        .state_directory = state_directory(values->state, state, sizeof state),
+        .write_fleet = values->write_fleet,
         .decoders = values->decoders ? values->decoders
                     : cores > 4      ? 4
                     : cores > 1      ? (unsigned)cores
@@ -78,8 +112,15 @@ static const struct option options[] = {
      "allow --listen beyond loopback; there are no keys yet"},
     {"stages", OPTION_NUMBER, FIELD(stages), "N", "0", 0, MESSAGE_BOARDS_MAX,
      "boards to wait for; 0: serve with what is there, replan when more join"},
-    {"policy", OPTION_TEXT, FIELD(policy), "P", "even", 0, 0,
-     "even, optimal, pipedream or manual; boards count as equally fast"},
+    {"policy", OPTION_TEXT, FIELD(policy), "P", "optimal", 0, 0,
+     "optimal (measures boards and links first), even, pipedream or manual"},
+    {"survey", OPTION_TEXT, FIELD(survey), "WHEN", "auto", 0, 0,
+     "measure boards and links: auto (when the policy needs it), always or never"},
+    {"state", OPTION_TEXT, FIELD(state), "DIR", NULL, 0, 0,
+     "where profiles of boards are kept, or none (default ~/.local/state/stagecoach)"},
+    {"plan-time", OPTION_NUMBER, FIELD(plan_s), "S", "5", 1, 3600, "how long policy optimal may search"},
+    {"write-fleet", OPTION_TEXT, FIELD(write_fleet), "FILE", NULL, 0, 0,
+     "write what was measured as a fleet file for 'plan', whenever a plan is made"},
     {"cuts", OPTION_LIST, FIELD(cuts), "C,C,...", NULL, 0, 0, "slice by hand: units before which to cut"},
     {"microbatch", OPTION_NUMBER, FIELD(microbatch), "B", "8", 1, MESSAGE_ITEMS_MAX, "most images computed together"},
     {"microbatch-wait", OPTION_NUMBER, FIELD(microbatch_wait_ms), "MS", "5", 0, 60000,

@@ -1,9 +1,10 @@
 /* stagecoach status: asks the coordinator once, or every second with --watch, and prints a table or one JSON object per
- * line. */
+ * line. What the plan predicted stands beside what was measured, both for a full microbatch. */
 #include "daemon/client.h"
 #include "daemon/commands.h"
 #include "daemon/output.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -25,8 +26,33 @@ static void json_rejected(const struct rejected *rejected) {
            (unsigned long long)rejected->oversized, (unsigned long long)rejected->stale);
 }
 
+/* What the slowest of its three resources takes for a microbatch. */
+static double board_period(const struct board_status *board) {
+    return fmax(board->predicted_compute_s, fmax(board->predicted_receive_s, board->predicted_send_s));
+}
+
 static void json_number(const char *name, uint64_t number) {
     printf("\"%s\": %llu, ", name, (unsigned long long)number);
+}
+
+/* null where it is not known. */
+static void json_seconds(const char *name, double seconds) {
+    printf("\"%s\": ", name);
+    json_double(stdout, seconds > 0 ? seconds : NAN);
+    printf(", ");
+}
+
+/* Seconds for a full microbatch. A predicted transfer may take no time at all. */
+static void json_times(const struct board_status *board) {
+    bool predicted = board->predicted_compute_s > 0;
+    json_seconds("predicted_compute_s", board->predicted_compute_s);
+    printf("\"predicted_recv_s\": ");
+    json_double(stdout, predicted ? board->predicted_receive_s : NAN);
+    printf(", \"predicted_send_s\": ");
+    json_double(stdout, predicted ? board->predicted_send_s : NAN);
+    printf(", ");
+    json_seconds("predicted_period_s", board_period(board));
+    json_seconds("measured_compute_s", board->measured_compute_s);
 }
 
 static void json_board(const struct board_status *board) {
@@ -43,6 +69,7 @@ static void json_board(const struct board_status *board) {
     printf(", ");
     json_number("weight_bytes", board->weight_bytes);
     json_number("memory_bytes", board->memory_bytes);
+    json_times(board);
     json_number("threads", board->threads);
     json_text("kernels", board->kernels);
     json_text("endpoint", board->endpoint);
@@ -52,6 +79,11 @@ static void json_board(const struct board_status *board) {
     json_number("allocations", board->allocations);
     json_rejected(&board->rejected);
     printf("}");
+}
+
+/* Items per second at this period, 0: not known. */
+static double throughput(const struct message_status *status, double period_s) {
+    return period_s > 0 ? status->microbatch / period_s : 0;
 }
 
 static void print_json(const struct message_status *status) {
@@ -71,6 +103,10 @@ static void print_json(const struct message_status *status) {
     json_number("clients", status->clients);
     json_number("uptime_ms", status->uptime_ms);
     json_number("allocations", status->allocations);
+    json_seconds("predicted_period_s", status->predicted_period_s);
+    json_seconds("measured_period_s", status->measured_period_s);
+    json_seconds("predicted_throughput", throughput(status, status->predicted_period_s));
+    json_seconds("measured_throughput", throughput(status, status->measured_period_s));
     printf("\"items_per_second\": ");
     json_double(stdout, status->items_per_second);
     printf(", ");
@@ -91,6 +127,40 @@ static void print_loading(const struct board_status *board) {
     if (board->load_total > 0 && strcmp(board->state, "loading") == 0)
         printf("  %.0f %% of %.1f MB loaded", 100.0 * (double)board->loaded / (double)board->load_total,
                (double)board->load_total / 1e6);
+}
+
+/* "12.3 ms", or "-" where it is not known; right-aligned. */
+static void print_seconds(double seconds) {
+    if (seconds > 0)
+        printf(" %9.*f", seconds < 1 ? 2 : 0, 1e3 * seconds);
+    else
+        printf(" %9s", "-");
+}
+
+/* For a full microbatch, predicted beside measured; nothing where nothing was predicted. */
+static void print_times(const struct message_status *status) {
+    if (status->predicted_period_s <= 0)
+        return;
+    printf("\n%-16s %9s %9s %9s %9s %9s\n", "ms/microbatch", "receive", "compute", "send", "period", "measured");
+    for (size_t i = 0; i < status->board_count; i++) {
+        const struct board_status *board = &status->boards[i];
+        if (board->predicted_compute_s <= 0)
+            continue;
+        printf("%-16s", board->name);
+        print_seconds(board->predicted_receive_s);
+        print_seconds(board->predicted_compute_s);
+        print_seconds(board->predicted_send_s);
+        print_seconds(board_period(board));
+        print_seconds(board->measured_compute_s);
+        printf("\n");
+    }
+    printf("%-16s %9s %9s %9s", "pipeline", "", "", "");
+    print_seconds(status->predicted_period_s);
+    print_seconds(status->measured_period_s);
+    printf("  predicted %.4g images/s", throughput(status, status->predicted_period_s));
+    if (status->measured_period_s > 0)
+        printf(", measured %.4g while full", throughput(status, status->measured_period_s));
+    printf("\n");
 }
 
 static void print_table(const struct message_status *status) {
@@ -116,6 +186,7 @@ static void print_table(const struct message_status *status) {
             printf("  %llu bad frames turned away", (unsigned long long)turned_away(&board->rejected));
     }
     printf("\n");
+    print_times(status);
 }
 
 static bool show(struct client *client, const struct values *values, struct error *error) {

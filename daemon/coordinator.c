@@ -82,9 +82,7 @@ void coordinator_complain(struct coordinator *c, const char *what, const struct 
 static void carry_out(struct coordinator *c, const struct coordinator_effect *effect) {
     switch (effect->type) {
     case CORE_PLAN:
-        c->plan_wanted = true;
-        c->plan_board_count = c->effects.board_count;
-        memcpy(c->plan_boards, c->effects.boards, sizeof c->plan_boards);
+        plan_asked(c);
         break;
     case CORE_ASSIGN:
         boards_assign(c, effect->board, effect->epoch);
@@ -207,7 +205,8 @@ static void read_results(struct coordinator *c) {
         if (result == NET_AGAIN)
             return;
         if (result == NET_OK) {
-            clients_result(c, &received);
+            if (!survey_arrived(c, &received))
+                clients_result(c, &received);
             net_message_close(&received);
         } else
             c->rejected.malformed++;
@@ -225,21 +224,30 @@ static void read_signals(struct coordinator *c) {
     }
 }
 
-enum { WAIT_CONTROL, WAIT_RESULTS, WAIT_PREPARED, WAIT_SIGNALS, WAIT_MANIFEST, WAIT_FIRST_STAGE, WAITS };
+enum { WAIT_CONTROL, WAIT_RESULTS, WAIT_PREPARED, WAIT_SIGNALS, WAIT_MANIFEST, WAIT_OTHERS };
 
-static unsigned fill_waits(struct coordinator *c, struct net_wait waits[WAITS]) {
-    memset(waits, 0, WAITS * sizeof *waits);
+/* Its descriptor stays readable once it is ready. */
+static bool waits_for_manifest(const struct coordinator *c) {
+    return c->plan_work.wanted && !manifest_ready(c->manifest);
+}
+
+/* Returns how many there are. What may be absent comes last. */
+static unsigned fill_waits(struct coordinator *c, struct net_wait waits[NET_WAITS_MAX]) {
+    memset(waits, 0, NET_WAITS_MAX * sizeof *waits);
     waits[WAIT_CONTROL] = (struct net_wait){.socket = c->control, .readable = true};
     waits[WAIT_RESULTS] = (struct net_wait){.socket = c->results, .readable = true};
     waits[WAIT_PREPARED] = (struct net_wait){.descriptor = preparation_descriptor(c->preparation), .readable = true};
     waits[WAIT_SIGNALS] = (struct net_wait){.descriptor = c->signals, .readable = true};
     waits[WAIT_MANIFEST] =
-        (struct net_wait){.descriptor = manifest_descriptor(c->manifest), .readable = c->plan_wanted};
-    if (!c->first_stage)
-        return WAIT_FIRST_STAGE;
+        (struct net_wait){.descriptor = manifest_descriptor(c->manifest), .readable = waits_for_manifest(c)};
+    unsigned count = WAIT_OTHERS;
+    if (c->plan_work.planner)
+        waits[count++] = (struct net_wait){.descriptor = planner_descriptor(c->plan_work.planner), .readable = true};
+    count += prober_wait(&c->survey.prober, &waits[count]);
     bool serving = c->core.state == COORDINATOR_SERVING; /* else nobody wants to know */
-    waits[WAIT_FIRST_STAGE] = (struct net_wait){.socket = c->first_stage, .writable = serving && !c->core.writable};
-    return WAITS;
+    if (c->first_stage)
+        waits[count++] = (struct net_wait){.socket = c->first_stage, .writable = serving && !c->core.writable};
+    return count;
 }
 
 static int milliseconds_until(mono_t deadline) {
@@ -248,7 +256,7 @@ static int milliseconds_until(mono_t deadline) {
 }
 
 static bool turn(struct coordinator *c, struct error *error) {
-    struct net_wait waits[WAITS];
+    struct net_wait waits[NET_WAITS_MAX];
     unsigned count = fill_waits(c, waits);
     if (!net_wait(waits, count, milliseconds_until(coordinator_core_deadline(&c->core, mono_now())), error))
         return false;
@@ -267,8 +275,8 @@ static bool turn(struct coordinator *c, struct error *error) {
     /* asked afresh: a message may just have made the first stage another one, which is not connected yet */
     if (c->first_stage && c->core.state == COORDINATOR_SERVING && !c->core.writable && net_writable(c->first_stage))
         coordinator_step(c, &(struct coordinator_event){.type = CORE_WRITABLE});
-    if (c->plan_wanted && manifest_ready(c->manifest))
-        boards_plan(c);
+    survey_turn(c);
+    plan_turn(c);
     if (c->shutdown && !c->core.ending && c->preparing == 0)
         coordinator_step(c, &(struct coordinator_event){.type = CORE_SHUTDOWN});
     coordinator_step(c, &(struct coordinator_event){.type = CORE_TICK});
@@ -308,7 +316,8 @@ static bool open_sockets(struct coordinator *c, struct error *error) {
     /* some room above the largest file, so that one that is too large gets an answer and not just a closed connection
      */
     struct net_options control = {.frame_max = MESSAGE_FILE_MAX + MESSAGE_FILE_MAX / 4, .queue = CONTROL_QUEUE};
-    struct net_options results = {.frame_max = c->answer_size * sizeof(float) * options->microbatch + 4096,
+    uint64_t answers = c->answer_size * sizeof(float) * options->microbatch;
+    struct net_options results = {.frame_max = (answers > MESSAGE_PROBE_MAX ? answers : MESSAGE_PROBE_MAX) + 4096,
                                   .queue = 16};
     char data[NET_ENDPOINT_MAX];
     with_port(options->listen, "0", data);
@@ -331,17 +340,22 @@ static void set_up_core(struct coordinator *c) {
         .stall_ns = 20 * MONO_SECOND,
         .settle_ns = MONO_SECOND,
     };
-    coordinator_core_init(&c->core, &settings, mono_now());
     snprintf(c->policy, sizeof c->policy, "%s", options->cut_count ? "manual" : options->policy);
+    survey_init(c);
+    settings.measured_first = c->survey.needed;
+    coordinator_core_init(&c->core, &settings, mono_now());
 }
 
 /* ZeroMQ's threads must have ended (net_destroy) before buffers it may still be sending from go. */
 static void close_all(struct coordinator *c) {
+    plan_close(c);
+    prober_stop(&c->survey.prober);
     net_close(&c->first_stage, 0);
     net_close(&c->results, 0);
     net_close(&c->control, 2000);
     net_destroy(&c->net, 2000);
     preparation_destroy(&c->preparation);
+    survey_close(c);
     clients_close(c);
     manifest_destroy(&c->manifest);
     model_close(&c->model);

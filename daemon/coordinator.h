@@ -10,6 +10,13 @@
 
 #define COORDINATOR_CUTS_MAX 63
 
+/* Whether boards and links are measured. */
+enum coordinator_survey {
+    SURVEY_AUTO, /* when the policy plans with measurements */
+    SURVEY_ALWAYS,
+    SURVEY_NEVER,
+};
+
 struct coordinator_options {
     const char *model;         /* directory */
     const char *listen;        /* "tcp://ADDRESS:PORT" of the control socket; port 0 = any */
@@ -22,8 +29,12 @@ struct coordinator_options {
     unsigned microbatch_wait_ms;
     unsigned in_flight; /* microbatches, 0 = by the number of stages */
     unsigned patience_ms;
-    unsigned decoders; /* threads that decode and resize images */
-    bool insecure;     /* allow listening beyond loopback without keys */
+    unsigned plan_seconds; /* that policy "optimal" may search */
+    enum coordinator_survey survey;
+    const char *state_directory; /* where profiles are kept, NULL: nowhere */
+    const char *write_fleet;     /* where to write the fleet as measured, each time a plan is made; NULL: nowhere */
+    unsigned decoders;           /* threads that decode and resize images */
+    bool insecure;               /* allow listening beyond loopback without keys */
 };
 
 /* Runs until SIGTERM or SIGINT, finishes what was admitted, and returns true; a second signal ends it at once. False

@@ -1,25 +1,19 @@
-/* Boards: their messages, the plan over them, and the weights they fetch.
+/* Boards: their messages, the slices they are given, and the weights they fetch.
  *
  * A hello is admitted when version and name are right and becomes an event for the core; the core answers with effects:
- * a plan is computed here by the partitioner's policy (units cost what their arithmetic costs until boards are
- * profiled), each stage is told its slice, the tensors it needs and where to send, and when all are ready the first one
- * is connected to. Tensor chunks are answered from the mapped model files without a copy. Nothing a board says is
- * trusted beyond its own slice: epochs and ranges are checked by the core or here, and a wrong message is counted and
- * dropped.
+ * when a plan is there (coordinator_plan.c), each stage is told its slice, the tensors it needs and where to send, and
+ * when all are ready the first one is connected to. Tensor chunks are answered from the mapped model files without a
+ * copy. Nothing a board says is trusted beyond its own slice: epochs and ranges are checked by the core or here, and a
+ * wrong message is counted and dropped.
  */
-#include "base/allocate.h"
 #include "base/log.h"
 #include "daemon/coordinator_internal.h"
 
-#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
 #define HEARTBEAT_MS 500
 #define STAGE_QUEUE  1
-#define INPUT_SLOTS  2
-#define OUTPUT_SLOTS 2
-#define PLAN_SECONDS 1 /* for policy "optimal": the loop waits, and boards are lost after three silent ones */
 
 static void refuse(struct coordinator *c, const struct net_message *received, bool again, const char *text) {
     const struct message message = {.type = MESSAGE_REFUSE, .refuse = {text, again}};
@@ -83,6 +77,7 @@ void boards_hello(struct coordinator *c, const struct net_message *received, con
     }
     peer->board = board;
     memset(&c->board[board], 0, sizeof c->board[board]);
+    c->board[board].joined = ++c->joins;
     snprintf(c->board[board].endpoint, NET_ENDPOINT_MAX, "%s", hello->data_endpoint);
     snprintf(c->board[board].kernels, sizeof c->board[board].kernels, "%s", hello->kernels);
     c->board[board].threads = hello->threads;
@@ -94,6 +89,7 @@ void boards_hello(struct coordinator *c, const struct net_message *received, con
     coordinator_send(c, &received->peer, &welcome, NULL);
     log_info("board %s joined: %u threads, %.1f GiB, %s kernels", hello->name, hello->threads,
              (double)hello->memory_bytes / (1u << 30), hello->kernels);
+    survey_joined(c, board);
     coordinator_step(c, &(struct coordinator_event){.type = CORE_BOARD_HEARD, .board = board});
 }
 
@@ -138,6 +134,12 @@ void boards_message(struct coordinator *c, struct peer *peer, const struct messa
         event.heartbeat = &message->heartbeat;
         status_heartbeat(c, board, &message->heartbeat);
         break;
+    case MESSAGE_PROFILE:
+        survey_told_profile(c, board, &message->profile);
+        break;
+    case MESSAGE_PROBED:
+        survey_told_probe(c, board, &message->probed);
+        break;
     case MESSAGE_LEAVE:
         event.type = CORE_BOARD_LEAVING;
         log_info("board %s asks to leave", c->core.board[board].name);
@@ -149,164 +151,24 @@ void boards_message(struct coordinator *c, struct peer *peer, const struct messa
     coordinator_step(c, &event);
 }
 
-/* ---- the plan ---- */
+/* ---- slices ---- */
 
-/* The arrays of a problem, all in one allocation's lifetime. */
-struct costs {
-    double *unit_seconds, *bandwidth, *latency;
-    uint64_t *weight_bytes, *workspace_bytes, *payload_bytes, *memory_bytes;
-    const char *names[CORE_BOARDS_MAX];
-};
-
-static void costs_close(struct costs *costs) {
-    release(costs->unit_seconds);
-    release(costs->bandwidth);
-    release(costs->latency);
-    release(costs->weight_bytes);
-    release(costs->workspace_bytes);
-    release(costs->payload_bytes);
-    release(costs->memory_bytes);
-}
-
-static void fill_model_costs(struct coordinator *c, struct costs *costs, unsigned units) {
-    unsigned items = c->options->microbatch;
-    struct payload payload;
-    for (unsigned u = 0; u < units; u++) {
-        costs->weight_bytes[u] = model_unit_weight_bytes(c->config, u);
-        costs->workspace_bytes[u] =
-            model_workspace_bytes(c->config, (struct slice){u, u + 1}, items, kernels_get("ref", NULL), 1);
-    }
-    for (unsigned cut = 0; cut <= units; cut++) {
-        model_cut(c->config, cut, &payload);
-        costs->payload_bytes[cut] = items * payload_bytes(&payload);
-    }
-}
-
-static void fill_board_costs(struct coordinator *c, struct costs *costs, unsigned units) {
-    unsigned boards = c->plan_board_count;
-    for (unsigned b = 0; b < boards; b++) {
-        const struct core_board *board = &c->core.board[c->plan_boards[b]];
-        costs->names[b] = board->name;
-        costs->memory_bytes[b] = board->memory_bytes ? board->memory_bytes : UINT64_MAX;
-        for (unsigned u = 0; u < units; u++)
-            costs->unit_seconds[b * units + u] = c->options->microbatch * model_unit_flops(c->config, u) * 1e-9;
-    }
-    for (unsigned i = 0; i < (boards + 1) * (boards + 1); i++)
-        costs->bandwidth[i] = INFINITY;
-}
-
-static double seconds_now(void) {
-    return (double)mono_now().ns / 1e9;
-}
-
-static bool solve(struct coordinator *c, struct plan *plan, struct error *error) {
-    unsigned units = model_units(c->config), boards = c->plan_board_count;
-    struct costs costs = {
-        .unit_seconds = allocate(boards * units, sizeof(double)),
-        .bandwidth = allocate((boards + 1) * (boards + 1), sizeof(double)),
-        .latency = allocate((boards + 1) * (boards + 1), sizeof(double)),
-        .weight_bytes = allocate(units, sizeof(uint64_t)),
-        .workspace_bytes = allocate(units, sizeof(uint64_t)),
-        .payload_bytes = allocate(units + 1, sizeof(uint64_t)),
-        .memory_bytes = allocate(boards, sizeof(uint64_t)),
-    };
-    fill_model_costs(c, &costs, units);
-    fill_board_costs(c, &costs, units);
-    const struct problem problem = {
-        .boards = boards,
-        .units = units,
-        .items = c->options->microbatch,
-        .unit_seconds = costs.unit_seconds,
-        .weight_bytes = costs.weight_bytes,
-        .workspace_bytes = costs.workspace_bytes,
-        .payload_bytes = costs.payload_bytes,
-        .memory_bytes = costs.memory_bytes,
-        .input_slots = INPUT_SLOTS,
-        .output_slots = OUTPUT_SLOTS,
-        .bandwidth = costs.bandwidth,
-        .latency = costs.latency,
-        .board_names = costs.names,
-    };
-    const struct policy_options options = {.cuts = c->options->cuts,
-                                           .cut_count = c->options->cut_count,
-                                           .stages = boards < units ? boards : units,
-                                           .time_limit_s = PLAN_SECONDS,
-                                           .clock = seconds_now};
-    bool ok = plan_solve(&problem, c->policy, &options, plan, error) && plan_check(&problem, plan, error);
-    costs_close(&costs);
-    return ok;
-}
-
-static void leave_out_smallest(struct coordinator *c) {
-    unsigned smallest = 0;
-    uint64_t least = UINT64_MAX;
-    for (unsigned i = 0; i < c->plan_board_count; i++) {
-        uint64_t memory = c->core.board[c->plan_boards[i]].memory_bytes;
-        if (memory > 0 && memory < least) { /* 0: without limit */
-            least = memory;
-            smallest = i;
-        }
-    }
-    c->plan_board_count--;
-    memmove(&c->plan_boards[smallest], &c->plan_boards[smallest + 1],
-            (c->plan_board_count - smallest) * sizeof c->plan_boards[0]);
-}
-
-/* Where any number of boards will do, one that is too small for its slice is no reason not to serve. ("optimal" leaves
- * out by itself.) */
-static bool solve_for_some(struct coordinator *c, struct plan *plan, struct error *error) {
-    unsigned boards = c->plan_board_count;
-    bool ok = solve(c, plan, error), any = c->core.settings.stages == 0 && strcmp(c->policy, "optimal") != 0;
-    while (!ok && any && c->plan_board_count > 1) {
-        leave_out_smallest(c);
-        ok = solve(c, plan, NULL);
-    }
-    if (ok && c->plan_board_count < boards)
-        log_warn("planned without %u of %u boards: %s", boards - c->plan_board_count, boards, error->text);
-    return ok;
-}
-
-static void log_plan(struct coordinator *c) {
-    char first[40], last[40];
-    log_info("epoch %llu, policy %s:", (unsigned long long)c->core.epoch.number, c->policy);
-    for (unsigned i = 0; i < c->core.plan.stages; i++) {
-        const struct plan_stage *stage = &c->core.plan.stage[i];
-        log_info("  %-16s units %3u to %3u (%s to %s)", c->core.board[stage->board].name, stage->first, stage->end - 1,
-                 model_unit_name(c->config, stage->first, first), model_unit_name(c->config, stage->end - 1, last));
-    }
-}
-
-void boards_plan(struct coordinator *c) {
-    struct plan plan;
-    struct error error;
-    c->plan_wanted = false;
-    uint64_t before = c->core.epoch.number;
-    struct coordinator_event event = {.type = CORE_PLANNED, .text = error.text};
-    if (solve_for_some(c, &plan, &error)) {
-        for (unsigned i = 0; i < plan.stages; i++)
-            plan.stage[i].board = c->plan_boards[plan.stage[i].board];
-        event.plan = &plan;
-    }
-    coordinator_step(c, &event);
-    if (c->core.epoch.number != before)
-        log_plan(c);
-}
-
-/* Where the stage sends its results: the next stage, or this coordinator at the address the last board reaches it by.
- */
-static void next_endpoint(struct coordinator *c, unsigned stage, char out[NET_ENDPOINT_MAX]) {
-    const struct plan *plan = &c->core.plan;
-    if (stage + 1 < plan->stages) {
-        snprintf(out, NET_ENDPOINT_MAX, "%s", c->board[plan->stage[stage + 1].board].endpoint);
-        return;
-    }
+void boards_results_endpoint(struct coordinator *c, unsigned board, char out[NET_ENDPOINT_MAX]) {
     char address[64];
     const char *mine = net_endpoint(c->results);
-    const char *last = c->board[plan->stage[stage].board].endpoint;
     snprintf(out, NET_ENDPOINT_MAX, "%s", mine);
     bool everywhere = strstr(mine, "//0.0.0.0:") || strstr(mine, "//*:") || strstr(mine, "//[::]:");
-    if (everywhere && net_local_address(last, address, NULL))
+    if (everywhere && net_local_address(c->board[board].endpoint, address, NULL))
         snprintf(out, NET_ENDPOINT_MAX, "tcp://%s%s", address, strrchr(mine, ':'));
+}
+
+/* Where the stage sends its results: the next stage, or this coordinator. */
+static void next_endpoint(struct coordinator *c, unsigned stage, char out[NET_ENDPOINT_MAX]) {
+    const struct plan *plan = &c->core.plan;
+    if (stage + 1 < plan->stages)
+        snprintf(out, NET_ENDPOINT_MAX, "%s", c->board[plan->stage[stage + 1].board].endpoint);
+    else
+        boards_results_endpoint(c, plan->stage[stage].board, out);
 }
 
 void boards_assign(struct coordinator *c, unsigned board, epoch_t epoch) {

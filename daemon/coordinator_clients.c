@@ -264,6 +264,7 @@ void clients_result(struct coordinator *c, struct net_message *received) {
         c, &(struct coordinator_event){
                .type = CORE_RESULT, .epoch = header.epoch, .sequence = header.sequence, .items = header.items});
     c->result_rows = NULL;
+    status_result(c, header.items);
 }
 
 static size_t top_classes(struct coordinator *c, const struct item *item, const float *logits,

@@ -1,14 +1,18 @@
 /* What the parts of the coordinator daemon share: coordinator.c (start, loop, effects), coordinator_boards.c (messages
- * of boards, plans, weights), coordinator_clients.c (submissions, microbatches, answers), coordinator_status.c. All of
- * it runs in the I/O thread. */
+ * of boards, slices, weights), coordinator_survey.c (measuring), coordinator_plan.c (plans), coordinator_clients.c
+ * (submissions, microbatches, answers), coordinator_status.c. All of it runs in the I/O thread. */
 #ifndef DAEMON_COORDINATOR_INTERNAL_H
 #define DAEMON_COORDINATOR_INTERNAL_H
 
 #include "daemon/coordinator.h"
 #include "daemon/core/coordinator_core.h"
+#include "daemon/core/survey_core.h"
 #include "daemon/manifest.h"
 #include "daemon/net/net.h"
+#include "daemon/planner.h"
 #include "daemon/preparation.h"
+#include "daemon/prober.h"
+#include "daemon/profile.h"
 #include "model/model.h"
 #include "proto/codec.h"
 
@@ -47,6 +51,28 @@ struct flight_buffer {
     struct flight_buffer *next_free;
 };
 
+/* A plan that is wanted, from the core's asking to its being told. */
+struct plan_work {
+    bool wanted;             /* and not begun */
+    struct planner *planner; /* NULL: none at work */
+    unsigned boards[CORE_BOARDS_MAX], board_count;
+    uint64_t joined[CORE_BOARDS_MAX]; /* of each of them when the plan was asked for */
+};
+
+struct survey {
+    bool needed; /* else nothing is measured and boards count as equal */
+    double budget_s;
+    char fingerprint[33]; /* of the model */
+    struct survey_core core;
+    struct prober prober;                                   /* the coordinator's end */
+    struct profile *profile[CORE_BOARDS_MAX];               /* owned; the last one known, NULL: none */
+    char profile_of[CORE_BOARDS_MAX][MESSAGE_NAME_MAX + 1]; /* whose */
+    char fault[320];                                        /* the last probe that failed */
+    char words[128];                                        /* logged last */
+    mono_t logged, ticked;
+    bool was_busy;
+};
+
 struct coordinator {
     const struct coordinator_options *options;
     struct model *model;
@@ -65,8 +91,9 @@ struct coordinator {
 
     struct coordinator_core core;
     struct coordinator_effects effects;
-    bool plan_wanted;
-    unsigned plan_boards[CORE_BOARDS_MAX], plan_board_count;
+    struct plan_work plan_work;
+    struct survey survey;
+    uint64_t joins;
 
     unsigned peers;
     struct peer peer[PEERS_MAX];
@@ -74,6 +101,8 @@ struct coordinator {
         char endpoint[NET_ENDPOINT_MAX];
         char kernels[16];
         uint32_t threads;
+        uint64_t joined; /* the how manieth board to say hello it was */
+        bool measured;   /* or planned with: nothing is to be made of it any more */
         struct message_progress progress;
         uint64_t weight_bytes;
         struct message_heartbeat beats[BUSY_BEATS]; /* the last ones of an epoch, a ring */
@@ -93,6 +122,13 @@ struct coordinator {
     struct rejected rejected;
     unsigned rate[RATE_SECONDS]; /* items answered in each of the last seconds */
     int64_t rate_second;
+    struct { /* results that came while the pipeline was full, of one epoch */
+        epoch_t epoch;
+        mono_t last; /* when the one before came, if the pipeline has been full since */
+        bool full;
+        int64_t time_ns;
+        uint64_t items;
+    } flow;
     mono_t complained; /* when a bad frame was last logged */
     mono_t refused_at; /* when a refused board was */
     unsigned refusals;
@@ -112,10 +148,39 @@ void peer_remove(struct coordinator *c, struct peer *peer);
 /* coordinator_boards.c: what boards say, and what the core wants of them */
 void boards_hello(struct coordinator *c, const struct net_message *received, const struct message_hello *hello);
 void boards_message(struct coordinator *c, struct peer *peer, const struct message *message);
-void boards_plan(struct coordinator *c);
+/* Where this coordinator takes results, at the address that the board reaches it by. */
+void boards_results_endpoint(struct coordinator *c, unsigned board, char out[NET_ENDPOINT_MAX]);
 void boards_assign(struct coordinator *c, unsigned board, epoch_t epoch);
 void boards_serve(struct coordinator *c, epoch_t epoch);
 void boards_release(struct coordinator *c, unsigned board);
+
+/* coordinator_plan.c */
+/* CORE_PLAN was given. */
+void plan_asked(struct coordinator *c);
+/* Begins a plan when all that it needs is there, and tells the core when it is made. */
+void plan_turn(struct coordinator *c);
+/* Waits for the planner, at most its time limit. */
+void plan_close(struct coordinator *c);
+
+/* coordinator_survey.c */
+void survey_init(struct coordinator *c);
+/* After net_destroy. */
+void survey_close(struct coordinator *c);
+void survey_joined(struct coordinator *c, unsigned board);
+void survey_told_profile(struct coordinator *c, unsigned board, const struct message_profile *message);
+void survey_told_probe(struct coordinator *c, unsigned end, const struct message_probed *probed);
+/* Is this message of the results socket a probe's? Then it has been dealt with. */
+bool survey_arrived(struct coordinator *c, const struct net_message *received);
+void survey_turn(struct coordinator *c);
+/* Are these boards measured, as far as they are to be? Asking has them measured. */
+bool survey_ready(struct coordinator *c, const unsigned *boards, unsigned count);
+/* Is anything being measured? */
+bool survey_busy(const struct coordinator *c);
+/* "measuring boards: 3 of 4 profiled, links 5 of 10" */
+void survey_words(const struct coordinator *c, char *text, size_t size);
+/* The board's profile with times for this microbatch, and those times; NULL when there is none or none is wanted. */
+const struct profile *survey_profile(const struct coordinator *c, unsigned board);
+const double *survey_unit_seconds(const struct coordinator *c, unsigned board);
 
 /* coordinator_clients.c */
 bool clients_init(struct coordinator *c, struct error *error);
@@ -131,6 +196,8 @@ void clients_fail(struct coordinator *c, unsigned item, const char *text);
 /* coordinator_status.c */
 void status_send(struct coordinator *c, const struct net_peer *peer);
 void status_count_answer(struct coordinator *c);
+/* A result of so many items has come, and the core knows. */
+void status_result(struct coordinator *c, unsigned items);
 void status_heartbeat(struct coordinator *c, unsigned board, const struct message_heartbeat *heartbeat);
 
 #endif

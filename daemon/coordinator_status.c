@@ -1,5 +1,8 @@
 /* What `stagecoach status` is told: the coordinator's own figures and one row for each board it knows. The busy share
- * is that of its last ten heartbeats, five seconds; images per second are counted over the last ten whole seconds. */
+ * is that of its last ten heartbeats, five seconds; images per second are counted over the last ten whole seconds.
+ * Measured times are those of the epoch, for a full microbatch, beside what the plan predicted from the survey: a
+ * stage's seconds from its heartbeats, the pipeline's period from the times between results while at least one
+ * microbatch per stage was still under way behind them, so that neither filling nor idling counts. */
 #include "base/allocate.h"
 #include "daemon/coordinator_internal.h"
 
@@ -37,6 +40,27 @@ void status_heartbeat(struct coordinator *c, unsigned board, const struct messag
     if (*count > 0 && beats[(*count - 1) % BUSY_BEATS].epoch.number != heartbeat->epoch.number)
         *count = 0;
     beats[(*count)++ % BUSY_BEATS] = *heartbeat;
+}
+
+void status_result(struct coordinator *c, unsigned items) {
+    mono_t now = mono_now();
+    if (c->flow.epoch.number != c->core.epoch.number) {
+        memset(&c->flow, 0, sizeof c->flow);
+        c->flow.epoch = c->core.epoch;
+    }
+    if (c->flow.full) {
+        c->flow.time_ns += mono_since(now, c->flow.last);
+        c->flow.items += items;
+    }
+    c->flow.full = c->core.flights > c->core.plan.stages;
+    c->flow.last = now;
+}
+
+/* Seconds between full microbatches, 0 while not known. */
+static double measured_period(const struct coordinator *c) {
+    if (c->flow.items == 0 || c->flow.epoch.number != c->core.epoch.number)
+        return 0;
+    return (double)c->flow.time_ns / 1e9 / (double)c->flow.items * c->options->microbatch;
 }
 
 /* The share of the time between the oldest and the newest kept heartbeat that the board spent computing. */
@@ -77,6 +101,10 @@ static void board_row(struct coordinator *c, unsigned number, char words[100], s
         .allocations = last->allocations,
         .rejected = last->rejected,
     };
+    if (board->state == BOARD_IDLE && c->survey.core.board[number].profile == SURVEY_ASKED)
+        row->state = "profiling";
+    if (board->state == BOARD_IDLE && survey_core_probing(&c->survey.core, number))
+        row->state = "probing";
     if (board->stage < 0)
         return;
     const struct plan_stage *stage = &c->core.plan.stage[board->stage];
@@ -85,6 +113,13 @@ static void board_row(struct coordinator *c, unsigned number, char words[100], s
     snprintf(words, 100, "%s to %s", model_unit_name(c->config, stage->first, first),
              model_unit_name(c->config, stage->end - 1, end));
     row->units = words;
+    row->measured_compute_s =
+        last->items > 0 ? (double)last->busy_ns / 1e9 / (double)last->items * c->options->microbatch : 0;
+    if (c->survey.needed) {
+        row->predicted_compute_s = stage->compute_s;
+        row->predicted_receive_s = stage->receive_s;
+        row->predicted_send_s = stage->send_s;
+    }
     if (board->state == BOARD_READY && c->core.state == COORDINATOR_SERVING)
         row->state = "serving";
 }
@@ -100,7 +135,24 @@ static unsigned pipeline_order(const struct coordinator *c, unsigned order[CORE_
     return count;
 }
 
+/* What it does while no plan is there, more closely than the core knows. */
+static const char *state_words(struct coordinator *c, char reason[CORE_REASON_MAX]) {
+    snprintf(reason, CORE_REASON_MAX, "%s", c->core.reason);
+    if (c->shutdown)
+        return "finishing";
+    if (c->core.state == COORDINATOR_WAITING && c->plan_work.planner) {
+        snprintf(reason, CORE_REASON_MAX, "looking for the best plan");
+        return "planning";
+    }
+    if (c->core.state == COORDINATOR_WAITING && c->plan_work.wanted && survey_busy(c)) {
+        survey_words(c, reason, CORE_REASON_MAX);
+        return "measuring";
+    }
+    return coordinator_state_name(c->core.state);
+}
+
 void status_send(struct coordinator *c, const struct net_peer *peer) {
+    char reason[CORE_REASON_MAX];
     struct board_status rows[CORE_BOARDS_MAX];
     char words[CORE_BOARDS_MAX][100];
     unsigned order[CORE_BOARDS_MAX];
@@ -113,10 +165,10 @@ void status_send(struct coordinator *c, const struct net_peer *peer) {
     const struct message message = {
         .type = MESSAGE_STATUS,
         .status = {.version = STAGECOACH_VERSION,
-                   .state = c->shutdown ? "finishing" : coordinator_state_name(c->core.state),
+                   .state = state_words(c, reason),
                    .architecture = model_architecture(c->config),
                    .policy = c->policy,
-                   .reason = c->core.reason,
+                   .reason = reason,
                    .data_endpoint = net_endpoint(c->results),
                    .epoch = c->core.epoch,
                    .microbatch = c->options->microbatch,
@@ -126,6 +178,8 @@ void status_send(struct coordinator *c, const struct net_peer *peer) {
                    .in_flight = c->core.flights,
                    .clients = clients,
                    .items_per_second = rate_now(c),
+                   .predicted_period_s = c->survey.needed && c->core.plan.stages > 0 ? c->core.plan.period_s : 0,
+                   .measured_period_s = measured_period(c),
                    .uptime_ms = (uint64_t)(mono_since(mono_now(), c->started) / MONO_MS),
                    .allocations = allocation_count(),
                    .rejected = c->rejected,

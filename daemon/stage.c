@@ -97,7 +97,7 @@ void stage_feed(struct stage *stage, const struct stage_event *event) {
 
 enum wait_index { WAIT_SIGNALS, WAIT_LOADER, WAIT_COMPUTE, WAIT_LET_GO, WAIT_DATA, WAIT_OTHERS };
 
-/* Returns how many there are. What may be absent comes last: the survey's, control, then next. */
+/* Returns how many there are. What may be absent comes last: what measures, control, then next. */
 static unsigned fill_waits(struct stage *stage, struct net_wait waits[NET_WAITS_MAX]) {
     memset(waits, 0, NET_WAITS_MAX * sizeof waits[0]);
     waits[WAIT_SIGNALS] = (struct net_wait){.descriptor = stage->signals, .readable = true};
@@ -106,7 +106,7 @@ static unsigned fill_waits(struct stage *stage, struct net_wait waits[NET_WAITS_
     waits[WAIT_LET_GO] = (struct net_wait){.descriptor = queue_descriptor(stage->let_go), .readable = true};
     waits[WAIT_DATA] = (struct net_wait){.socket = stage->data, .readable = stage_core_receiving(&stage->core)};
     unsigned count = WAIT_OTHERS;
-    count += survey_waits(stage, &waits[count]);
+    count += measure_waits(stage, &waits[count]);
     if (stage->control)
         waits[count++] = (struct net_wait){.socket = stage->control, .readable = true};
     if (stage->next)
@@ -141,7 +141,7 @@ static void turn(struct stage *stage, bool signalled, bool writable) {
     control_read(stage);
     data_events(stage);
     data_read(stage);
-    survey_turn(stage);
+    measure_turn(stage);
     control_revive(stage);
     stage_feed(stage, &(struct stage_event){.type = STAGE_TICK});
 }

@@ -102,10 +102,10 @@ static void on_message(struct stage *stage, const struct message *message) {
         stage_feed(stage, &(struct stage_event){.type = STAGE_RELEASED});
         break;
     case MESSAGE_PROFILE_GET:
-        survey_profile_get(stage, &message->profile_get);
+        measure_profile_get(stage, &message->profile_get);
         break;
     case MESSAGE_PROBE:
-        survey_probe(stage, &message->probe);
+        measure_probe(stage, &message->probe);
         break;
     default:
         stage_feed(stage,

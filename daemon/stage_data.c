@@ -97,7 +97,7 @@ void data_read(struct stage *stage) {
                        &(struct stage_event){.type = STAGE_UNREADABLE, .text = "a microbatch of too many frames"});
             continue;
         }
-        if (!survey_arrived(stage, &received))
+        if (!measure_arrived(stage, &received))
             on_message(stage, &received);
         net_message_close(&received); /* what is left of it: frames that were kept have moved */
     }

@@ -1,5 +1,5 @@
 /* What the parts of the stage daemon share: stage.c (start, loop, end), stage_control.c (talk with the coordinator),
- * stage_weights.c (assignments and the loader), stage_data.c (microbatches), stage_survey.c (profiles and probes). All
+ * stage_weights.c (assignments and the loader), stage_data.c (microbatches), stage_measure.c (profiles and probes). All
  * of it runs in the I/O thread. */
 #ifndef DAEMON_STAGE_INTERNAL_H
 #define DAEMON_STAGE_INTERNAL_H
@@ -92,14 +92,14 @@ void data_computed(struct stage *stage);
 void data_let_go(struct stage *stage);
 void data_effect(struct stage *stage, const struct stage_effect *effect);
 
-/* stage_survey.c */
-void survey_profile_get(struct stage *stage, const struct message_profile_get *get);
-void survey_probe(struct stage *stage, const struct message_probe *probe);
+/* stage_measure.c */
+void measure_profile_get(struct stage *stage, const struct message_profile_get *get);
+void measure_probe(struct stage *stage, const struct message_probe *probe);
 /* Is this message of the data socket a probe's? Then it has been dealt with. */
-bool survey_arrived(struct stage *stage, const struct net_message *received);
-void survey_turn(struct stage *stage);
+bool measure_arrived(struct stage *stage, const struct net_message *received);
+void measure_turn(struct stage *stage);
 /* Adds what to wait for, at most two; returns how many. */
-unsigned survey_waits(struct stage *stage, struct net_wait waits[]);
+unsigned measure_waits(struct stage *stage, struct net_wait waits[]);
 
 #define STAGE_ARENA_LIMIT ((size_t)128 << 20) /* a decoded ASSIGN of the largest model, with room to spare */
 

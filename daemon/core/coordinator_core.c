@@ -211,7 +211,12 @@ static void on_joined(struct coordinator_core *core, const struct coordinator_ev
     board->reason[0] = '\0';
     memset(&board->last, 0, sizeof board->last);
     fleet_changed(core, now);
-    if (core->settings.stages == 0 && core->state != COORDINATOR_WAITING)
+    if (core->settings.stages == 0 && core->state != COORDINATOR_WAITING && !core->settings.measured_first)
+        core->replan = true;
+}
+
+static void on_measured(struct coordinator_core *core, const struct core_board *board) {
+    if (core->settings.stages == 0 && core->state != COORDINATOR_WAITING && board->state == BOARD_IDLE)
         core->replan = true;
 }
 
@@ -257,6 +262,10 @@ static void on_planned(struct coordinator_core *core, const struct coordinator_e
     core->planning = false;
     if (core->state != COORDINATOR_WAITING)
         return;
+    if (event->stale) {
+        core->changed = true;
+        return;
+    }
     if (core->settings.stages == 0 && core->changed)
         return; /* it would leave out who came meanwhile; advance() asks again */
     if (!event->plan) {
@@ -455,6 +464,10 @@ static void apply_board_event(struct coordinator_core *core, const struct coordi
                               struct coordinator_effects *effects) {
     assert(event->board < core->boards);
     struct core_board *board = &core->board[event->board];
+    if (event->type == CORE_BOARD_MEASURED) { /* said by us, not by it */
+        on_measured(core, board);
+        return;
+    }
     board->heard = now;
     switch (event->type) {
     case CORE_BOARD_LOST:

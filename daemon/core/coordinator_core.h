@@ -61,6 +61,7 @@ struct coordinator_settings {
     int64_t board_silence_ns;   /* a board that says nothing for so long is lost */
     int64_t patience_ns;        /* how long an item waits for a pipeline that does not serve */
     int64_t stall_ns;           /* microbatches in flight, nobody computing: lost after so long */
+    bool measured_first;        /* a board that joins a pipeline at work is planned with after CORE_BOARD_MEASURED */
     int64_t settle_ns;          /* without a fixed number of stages: how long to wait for further boards */
 };
 
@@ -76,14 +77,16 @@ struct core_board {
 
 /* What happened. */
 enum coordinator_event_type {
-    CORE_BOARD_JOINED,  /* name, memory_bytes -> the step returns its number in effects.board */
-    CORE_BOARD_LOST,    /* board: connection closed */
-    CORE_BOARD_LEAVING, /* board */
-    CORE_BOARD_READY,   /* board, epoch */
-    CORE_BOARD_FAILED,  /* board, epoch, text */
-    CORE_BOARD_HEARD,   /* board: any message from it */
-    CORE_HEARTBEAT,     /* board, heartbeat */
-    CORE_PLANNED,       /* plan, boards as the plan effect listed them; or text: why there is none */
+    CORE_BOARD_JOINED,   /* name, memory_bytes -> the step returns its number in effects.board */
+    CORE_BOARD_LOST,     /* board: connection closed */
+    CORE_BOARD_LEAVING,  /* board */
+    CORE_BOARD_READY,    /* board, epoch */
+    CORE_BOARD_FAILED,   /* board, epoch, text */
+    CORE_BOARD_HEARD,    /* board: any message from it */
+    CORE_BOARD_MEASURED, /* board: what is to be known of it before it gets a part is known */
+    CORE_HEARTBEAT,      /* board, heartbeat */
+    CORE_PLANNED,       /* plan, boards as the plan effect listed them; or text: why there is none; or stale: the boards
+                           are not what they were, so another one is to be asked for */
     CORE_ITEM_ADMITTED, /* item */
     CORE_RESULT,        /* epoch, sequence, items */
     CORE_WRITABLE,      /* the first stage takes another microbatch */
@@ -96,6 +99,7 @@ struct coordinator_event {
     unsigned board;
     const char *name;
     uint64_t memory_bytes;
+    bool stale;
     epoch_t epoch;
     sequence_t sequence;
     unsigned item, items;

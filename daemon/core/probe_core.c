@@ -98,22 +98,17 @@ static void on_pong(struct probe_core *core, uint64_t number, mono_t now) {
 static void on_chunk(struct probe_core *core, uint64_t bytes, mono_t now) {
     if (core->state == PROBE_ECHOING)
         core->state = PROBE_RECEIVING;
-    if (core->state != PROBE_RECEIVING)
+    if (core->state != PROBE_RECEIVING || core->enough) /* the sender has been told already */
         return;
-    if (core->enough) { /* only on its way still */
-        core->ack_due = true;
-        return;
-    }
     core->received += bytes;
-    core->ack_due = true;
     remember(core, now);
     core->enough = core->enough_due = has_enough(core);
+    core->ack_due = !core->enough; /* an acknowledgement behind ENOUGH could arrive when all is over */
 }
 
 static void on_last(struct probe_core *core, struct probe_effects *effects) {
     if (core->state != PROBE_RECEIVING || !core->enough)
         return;
-    core->ack_due = core->enough_due = false;
     if (core->settings.starts)
         report(core, NULL, effects);
     else

@@ -364,6 +364,38 @@ static void test_open_fleet_replans_when_a_board_joins(void **state) {
     assert_int_equal(f->core.epoch.number, 2);
 }
 
+static void test_a_stale_plan_is_asked_for_again(void **state) {
+    struct fixture *f = *state;
+    start(f, 2, 4);
+    join(f, "a");
+    join(f, "b");
+    assert_int_equal(count_of(f, CORE_PLAN), 1);
+    step(f, (struct coordinator_event){.type = CORE_PLANNED, .stale = true});
+    assert_int_equal(count_of(f, CORE_PLAN), 1);
+    assert_int_equal(f->core.state, COORDINATOR_WAITING);
+    planned(f);
+    assert_int_equal(f->core.state, COORDINATOR_PREPARING);
+}
+
+static void test_open_fleet_measures_a_board_before_it_pauses(void **state) {
+    struct fixture *f = *state;
+    start(f, 0, 4);
+    f->core.settings.measured_first = true;
+    join(f, "a");
+    tick_after(f, MONO_SECOND);
+    planned(f);
+    ready(f, 0);
+    assert_int_equal(f->core.state, COORDINATOR_SERVING);
+    unsigned newcomer = join(f, "b");
+    tick_after(f, 10 * MONO_MS);
+    assert_int_equal(f->core.state, COORDINATOR_SERVING);
+    step(f, (struct coordinator_event){.type = CORE_BOARD_MEASURED, .board = newcomer});
+    assert_int_equal(f->core.state, COORDINATOR_WAITING); /* nothing was in flight */
+    tick_after(f, MONO_SECOND);
+    assert_int_equal(count_of(f, CORE_PLAN), 1);
+    assert_int_equal(f->effects.board_count, 2);
+}
+
 static void test_shutdown_finishes_what_was_admitted(void **state) {
     struct fixture *f = *state;
     serve(f, 1);
@@ -457,8 +489,13 @@ static void random_step(struct history *h) {
             h->plan_wanted = false;
             f->effects.board_count = h->board_count;
             memcpy(f->effects.boards, h->boards, sizeof h->boards);
-            planned(f);
-        } else
+            if (dice(h, 5) == 0)
+                step(f, (struct coordinator_event){.type = CORE_PLANNED, .stale = true});
+            else
+                planned(f);
+        } else if (f->core.boards)
+            step(f, (struct coordinator_event){.type = CORE_BOARD_MEASURED, .board = board});
+        else
             f->effects.count = 0;
         break;
     case 6:
@@ -548,6 +585,8 @@ int main(void) {
         TEST(test_first_stage_out_of_reach),
         TEST(test_open_fleet_uses_a_board_that_joins_during_planning),
         TEST(test_open_fleet_replans_when_a_board_joins),
+        TEST(test_a_stale_plan_is_asked_for_again),
+        TEST(test_open_fleet_measures_a_board_before_it_pauses),
         TEST(test_shutdown_finishes_what_was_admitted),
         TEST(test_random_histories),
     };

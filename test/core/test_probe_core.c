@@ -148,9 +148,7 @@ static void measures(double there, double back, double burst, int64_t delay_ns, 
     assert_near(world->end[1].bytes_per_second, there, share);
     assert_near(world->end[0].bytes_per_second, back, share);
     assert_near(world->end[0].latency_s, (double)delay_ns / 1e9 + 60 / there, 0.3);
-    for (unsigned end = 0; end < 2; end++) /* nothing is left on the link but perhaps an acknowledgement */
-        for (unsigned i = 0; i < world->to[end].frames; i++)
-            assert_int_equal(world->to[end].frame[i].kind, PROBE_ACK);
+    assert_int_equal(world->to[0].frames + world->to[1].frames, 0); /* nothing is left on the link */
     assert_true(mono_since(world->now, began) < 6 * MONO_SECOND);
     free(world);
 }

@@ -3,18 +3,22 @@
  * comes from a fixed seed. Exit status 0 when it was all sent (or the other side hung up, which is its right), 1 when
  * it could not connect.
  *
- *   hostile raw ENDPOINT            bytes that are no ZMTP, half a greeting, an endless frame, each on a connection of
- * its own hostile flood ENDPOINT COUNT    connections opened and dropped, some after a few bytes hostile guests
- * ENDPOINT COUNT   clients that say hello and are gone hostile control ENDPOINT        envelopes: garbage, cut short,
- * with frames too many, of the wrong role or out of the blue hostile board ENDPOINT          joins as a board and asks
- * for what is not there, claims what is not so hostile data ENDPOINT CONTROL MODEL CUT EPOCH   microbatches with one
- * thing wrong in each hostile hello ENDPOINT PROTOCOL VERSION         says hello as a board of that version, prints the
- * answer hostile json                    reads lines; says which are no JSON
+ * Ways, each with the endpoint of the coordinator's control port first unless another is named:
+ *   raw ENDPOINT: bytes that are no ZMTP, half a greeting, an endless frame, each on a connection of its own
+ *   flood ENDPOINT COUNT: connections opened and dropped, some after a few bytes
+ *   guests ENDPOINT COUNT: clients that say hello and are gone
+ *   control ENDPOINT: envelopes: garbage, cut short, with frames too many, of the wrong role or out of the blue
+ *   board ENDPOINT: joins as a board and asks for what is not there, claims what is not so
+ *   data DATA CONTROL MODEL CUT EPOCH: microbatches with one thing wrong in each, and probes that nobody asked for
+ *   hello ENDPOINT PROTOCOL VERSION: says hello as a board of that version, prints the answer
+ *   deaf ENDPOINT NAME: a board that tells a profile but is reached by nobody; stays until it is killed
+ *   json: reads lines; says which are no JSON
  */
 #include "base/allocate.h"
 #include "base/file.h"
 #include "base/mono.h"
 #include "daemon/client.h"
+#include "daemon/profile.h"
 #include "model/json.h"
 #include "model/model.h"
 
@@ -224,6 +228,10 @@ static unsigned every_message(struct message *messages) {
         {.type = MESSAGE_HEARTBEAT, .heartbeat = {{1}, UINT64_MAX, UINT64_MAX, UINT64_MAX, 1, UINT64_MAX, many}},
         {.type = MESSAGE_SUBMIT, .submit = {.request = 1}}, /* without its file */
         {.type = MESSAGE_ANSWER, .answer = {.request = 1, .error = "no"}},
+        {.type = MESSAGE_PROFILE, .profile = {.survey = 1, .json = "{\"units\": 1e9}", .json_bytes = 14}},
+        {.type = MESSAGE_PROBE,
+         .probe = {1, "tcp://127.0.0.1:9", .limit_ms = 1, .burst_ms = 1, .burst_bytes = UINT64_C(1) << 32}},
+        {.type = MESSAGE_PROBED, .probed = {UINT64_MAX, "%s%n", .latency_s = 1e300, .bytes_per_second = 1e300}},
     };
     memcpy(messages, all, sizeof all);
     return sizeof all / sizeof all[0];
@@ -431,8 +439,23 @@ static void send_wrong_microbatches(struct forger *forger) {
             forge(forger, &next, forger->bytes, other);
 }
 
+static void send_probes(struct forger *forger) {
+    uint8_t encoded[PROBE_HEADER_MAX];
+    for (int kind = PROBE_PING; kind <= PROBE_LAST; kind++) {
+        const struct probe_header header = {forger->right.cluster, (enum probe_kind)kind, UINT64_MAX};
+        const struct net_piece pieces[3] = {{.data = encoded, .size = probe_header_encode(&header, encoded)},
+                                            {.data = forger->payload, .size = forger->bytes},
+                                            {.data = forger->payload, .size = 1}};
+        for (unsigned frames = 1; frames <= 3; frames++)
+            send_frames(&forger->client, pieces, frames);
+        for (size_t some = 1; some < pieces[0].size; some++)
+            send_bytes(&forger->client, encoded, some);
+    }
+}
+
 static int do_data(char **arguments) {
     struct forger forger = open_forger(arguments);
+    send_probes(&forger);
     send_wrong_microbatches(&forger);
     send_damaged_headers(&forger);
     net_close(&forger.client.socket, 5000);
@@ -440,6 +463,51 @@ static int do_data(char **arguments) {
     client_close(&forger.client);
     release(forger.payload);
     return 0;
+}
+
+/* ---- a board out of reach ---- */
+
+static void tell_profile(struct client *client, const struct message_profile_get *get) {
+    struct error error;
+    struct profile *profile = allocate(1, sizeof *profile);
+    struct model_config *config =
+        model_config_new(get->config, get->config_bytes, get->preprocessor, get->preprocessor_bytes, &error);
+    if (!config)
+        die(error.text);
+    profile_fingerprint(config, profile->fingerprint);
+    snprintf(profile->version, sizeof profile->version, "%s", STAGECOACH_VERSION);
+    snprintf(profile->kernels, sizeof profile->kernels, "ref");
+    profile->threads = profile->sizes = 1;
+    profile->units = model_units(config);
+    profile->times[0].microbatch = get->microbatches[0];
+    for (unsigned unit = 0; unit < profile->units; unit++)
+        profile->times[0].unit_s[unit] = 1e-6; /* too good to be left out */
+    char *json = profile_to_json(profile);
+    send_message(client, &(struct message){.type = MESSAGE_PROFILE, .profile = {get->survey, "", json, strlen(json)}});
+    release(json);
+    release(profile);
+    model_config_destroy(&config);
+}
+
+static int do_deaf(char **arguments) {
+    struct client client = open_client(arguments[0]);
+    struct message_hello hello = as_board;
+    hello.name = arguments[1];
+    hello.threads = 1;
+    hello.kernels = "ref";
+    say_hello(&client, &hello);
+    for (;;) {
+        struct net_message received;
+        struct message message;
+        struct error error;
+        send_message(&client, &(struct message){.type = MESSAGE_HEARTBEAT});
+        if (client_receive(&client, 300, &received, &message, &error)) {
+            if (message.type == MESSAGE_PROFILE_GET)
+                tell_profile(&client, &message.profile_get);
+            net_message_close(&received);
+        } else if (error.code != ERROR_TIMEOUT)
+            return 0;
+    }
 }
 
 /* ---- */
@@ -468,8 +536,9 @@ int main(int argc, char **argv) {
         int arguments;
         int (*run)(char **arguments);
     } ways[] = {
-        {"raw", 1, do_raw},     {"flood", 2, do_flood}, {"guests", 2, do_guests}, {"control", 1, do_control},
-        {"board", 1, do_board}, {"data", 5, do_data},   {"hello", 3, do_hello},   {"json", 0, do_json},
+        {"raw", 1, do_raw},         {"flood", 2, do_flood}, {"guests", 2, do_guests},
+        {"control", 1, do_control}, {"board", 1, do_board}, {"data", 5, do_data},
+        {"hello", 3, do_hello},     {"json", 0, do_json},   {"deaf", 2, do_deaf},
     };
     for (size_t i = 0; argc > 1 && i < sizeof ways / sizeof ways[0]; i++)
         if (strcmp(argv[1], ways[i].name) == 0 && argc == 2 + ways[i].arguments)

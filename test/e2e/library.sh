@@ -88,9 +88,10 @@ milliseconds() { echo $((${EPOCHREALTIME/[.,]/} / 1000)); }
 run() { timeout --kill-after=5 "$PATIENCE" "$STAGECOACH" "$@"; }
 submit() { run submit --quiet --json --logits "$@"; }
 
-start_coordinator() { # OPTION...: at $STAGECOACH_COORDINATOR from then on
+# At $STAGECOACH_COORDINATOR from then on. With the policy that uses every board, and measures nothing, unless told otherwise.
+start_coordinator() { # OPTION...
     rm -f "$scratch/endpoint"
-    "$STAGECOACH" coordinator --listen "${LISTEN:-tcp://127.0.0.1:0}" --endpoint-file "$scratch/endpoint" "$@" \
+    "$STAGECOACH" coordinator --policy even --listen "${LISTEN:-tcp://127.0.0.1:0}" --endpoint-file "$scratch/endpoint" "$@" \
         2>"$scratch/coordinator.log" &
     coordinator=$!
     wait_until "$PATIENCE" test -s "$scratch/endpoint" || give_up "the coordinator does not start"

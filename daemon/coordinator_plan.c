@@ -1,0 +1,208 @@
+/* Plans: asked for by the core, made by the partitioner in a thread, checked against what has happened meanwhile.
+ *
+ * The core lists boards (CORE_PLAN). When they are surveyed, where the policy needs that, and the model is hashed, the
+ * live state becomes a fleet file (fleet_file.h) and a planner works on it; its answer goes back to the core. A board
+ * that goes or starts anew meanwhile makes the answer stale: the core then asks again. What was measured is planned
+ * with; a board that could not be measured counts as fast as the slowest that was, and where nothing is measured boards
+ * count as equal and links as free.
+ */
+#include "base/allocate.h"
+#include "base/log.h"
+#include "daemon/coordinator_internal.h"
+#include "daemon/fleet_write.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+#define MEMORY_UNLIMITED (UINT64_C(1) << 50)
+#define THREADS_MOST     256 /* that a board is believed; scratch memory goes with them */
+#define SPEED_UNKNOWN    1e9 /* the same for all: only proportions matter */
+
+void plan_asked(struct coordinator *c) {
+    struct plan_work *work = &c->plan_work;
+    work->wanted = true;
+    work->board_count = c->effects.board_count;
+    for (unsigned i = 0; i < work->board_count; i++) {
+        work->boards[i] = c->effects.boards[i];
+        work->joined[i] = c->board[work->boards[i]].joined;
+    }
+}
+
+/* ---- the live state as a fleet ---- */
+
+/* Operations per second that the slowest of the measured boards has on the whole model, 0 when none is measured. */
+static double slowest_speed(struct coordinator *c) {
+    const struct plan_work *work = &c->plan_work;
+    unsigned units = model_units(c->config), items = c->options->microbatch;
+    double slowest = 0, flops = 0;
+    for (unsigned unit = 0; unit < units; unit++)
+        flops += items * model_unit_flops(c->config, unit);
+    for (unsigned i = 0; i < work->board_count; i++) {
+        const double *seconds = survey_unit_seconds(c, work->boards[i]);
+        double sum = 0;
+        for (unsigned unit = 0; seconds && unit < units; unit++)
+            sum += seconds[unit];
+        if (sum > 0 && (slowest == 0 || flops / sum < slowest))
+            slowest = flops / sum;
+    }
+    return slowest;
+}
+
+static void fill_board(struct coordinator *c, unsigned number, double speed, struct fleet_board *board) {
+    const struct core_board *core = &c->core.board[number];
+    const struct profile *profile = survey_profile(c, number);
+    board->name = allocate_string(core->name);
+    if (profile)
+        fleet_board_set_profile(board, profile);
+    else {
+        board->kernels = allocate_string(c->board[number].kernels);
+        board->threads = c->board[number].threads < THREADS_MOST ? c->board[number].threads : THREADS_MOST;
+        board->speed = speed > 0 ? speed : SPEED_UNKNOWN;
+    }
+    bool limited = core->memory_bytes > 0 && core->memory_bytes < MEMORY_UNLIMITED;
+    board->memory_bytes = limited ? core->memory_bytes : MEMORY_UNLIMITED;
+}
+
+static void fill_links(struct coordinator *c, struct fleet_file *fleet) {
+    const struct plan_work *work = &c->plan_work;
+    for (unsigned row = 0; row <= fleet->boards; row++)
+        for (unsigned column = 0; column <= fleet->boards; column++) {
+            struct fleet_link *link = &fleet->link[row < fleet->boards ? row : FLEET_COORDINATOR]
+                                                  [column < fleet->boards ? column : FLEET_COORDINATOR];
+            if (row != column)
+                survey_core_way(&c->survey.core, row < fleet->boards ? work->boards[row] : SURVEY_COORDINATOR,
+                                column < fleet->boards ? work->boards[column] : SURVEY_COORDINATOR, &link->latency,
+                                &link->bandwidth);
+        }
+}
+
+static struct fleet_file *live_fleet(struct coordinator *c) {
+    struct fleet_file *fleet = fleet_file_new();
+    double speed = c->survey.needed ? slowest_speed(c) : 0;
+    fleet->architecture = allocate_string(model_architecture(c->config));
+    profile_fingerprint(c->config, fleet->fingerprint);
+    fleet->units = model_units(c->config);
+    fleet->boards = c->plan_work.board_count;
+    for (unsigned i = 0; i < fleet->boards; i++)
+        fill_board(c, c->plan_work.boards[i], speed, &fleet->board[i]);
+    if (c->survey.needed)
+        fill_links(c, fleet);
+    return fleet;
+}
+
+/* ---- the planner ---- */
+
+/* Has the fleet changed since the plan was asked for, so that it would be one for boards that are not there? */
+static bool stale(const struct coordinator *c) {
+    const struct plan_work *work = &c->plan_work;
+    if (c->core.settings.stages == 0 && c->core.changed)
+        return true;
+    for (unsigned i = 0; i < work->board_count; i++) {
+        enum board_state state = c->core.board[work->boards[i]].state;
+        if (state == BOARD_ABSENT || state == BOARD_UNFIT || state == BOARD_LEAVING ||
+            c->board[work->boards[i]].joined != work->joined[i])
+            return true;
+    }
+    return false;
+}
+
+static void begin(struct coordinator *c) {
+    struct error error;
+    struct plan_work *work = &c->plan_work;
+    const struct planner_settings settings = {
+        .config = c->config,
+        .microbatch = c->options->microbatch,
+        .policy = c->policy,
+        .cuts = c->options->cuts,
+        .cut_count = c->options->cut_count,
+        .time_limit_s = c->options->plan_seconds,
+        .leave_out = c->core.settings.stages == 0 && strcmp(c->policy, "optimal") != 0,
+        .fleet_path = c->options->write_fleet,
+        .fleet_comment = "Measured by a coordinator; see docs/FLEET.md.",
+    };
+    work->wanted = false;
+    for (unsigned i = 0; i < work->board_count; i++)
+        c->board[work->boards[i]].measured = true; /* it was asked about; not to be taken for a newcomer */
+    work->planner = planner_new_take(live_fleet(c), &settings, &error);
+    if (!work->planner)
+        coordinator_step(c, &(struct coordinator_event){.type = CORE_PLANNED, .text = error.text});
+}
+
+static void log_unused(struct coordinator *c, const struct planner_result *result) {
+    const struct plan_work *work = &c->plan_work;
+    for (unsigned i = 0; i < work->board_count; i++)
+        if (c->core.board[work->boards[i]].stage < 0)
+            log_info("  %-16s not used: the plan is %s without it", c->core.board[work->boards[i]].name,
+                     result->left_out ? "possible" : "no slower");
+}
+
+static void log_plan(struct coordinator *c, const struct planner_result *result) {
+    char first[40], last[40], predicted[48] = "";
+    log_info("epoch %llu, policy %s:", (unsigned long long)c->core.epoch.number, c->policy);
+    for (unsigned i = 0; i < c->core.plan.stages; i++) {
+        const struct plan_stage *stage = &c->core.plan.stage[i];
+        if (c->survey.needed)
+            snprintf(predicted, sizeof predicted, ", %.3g ms", 1e3 * stage->compute_s);
+        log_info("  %-16s units %3u to %3u (%s to %s)%s", c->core.board[stage->board].name, stage->first,
+                 stage->end - 1, model_unit_name(c->config, stage->first, first),
+                 model_unit_name(c->config, stage->end - 1, last), predicted);
+    }
+    log_unused(c, result);
+    if (c->survey.needed)
+        log_info("predicted: %.4g ms for a microbatch of %u, %.4g images/s%s", 1e3 * c->core.plan.period_s,
+                 c->options->microbatch, c->options->microbatch / c->core.plan.period_s,
+                 strcmp(c->policy, "optimal") == 0 && !c->core.plan.optimal ? "; perhaps not the best plan" : "");
+}
+
+static void tell_core(struct coordinator *c, const struct planner_result *result) {
+    struct plan plan;
+    struct coordinator_event event = {.type = CORE_PLANNED, .text = result->error->text};
+    uint64_t before = c->core.epoch.number;
+    if (result->left_out > 0)
+        log_warn("planned without %u of %u boards: %s", result->left_out, c->plan_work.board_count,
+                 result->error->text);
+    if (result->ok) {
+        plan = *result->plan;
+        for (unsigned i = 0; i < plan.stages; i++)
+            plan.stage[i].board = c->plan_work.boards[plan.stage[i].board];
+        event.plan = &plan;
+    }
+    coordinator_step(c, &event);
+    if (c->core.epoch.number != before)
+        log_plan(c, result);
+}
+
+static void finish(struct coordinator *c) {
+    struct planner_result result;
+    struct planner *planner = c->plan_work.planner;
+    if (!planner_finished(planner, &result))
+        return;
+    c->plan_work.planner = NULL; /* before the core is told: it may ask for the next one */
+    if (result.write_error)
+        log_warn("--write-fleet: %s", result.write_error->text);
+    if (stale(c))
+        coordinator_step(c, &(struct coordinator_event){.type = CORE_PLANNED, .stale = true});
+    else
+        tell_core(c, &result);
+    planner_destroy(&planner);
+}
+
+void plan_turn(struct coordinator *c) {
+    struct plan_work *work = &c->plan_work;
+    if (work->planner)
+        finish(c);
+    if (!work->wanted || work->planner)
+        return;
+    if (stale(c)) {
+        work->wanted = false;
+        coordinator_step(c, &(struct coordinator_event){.type = CORE_PLANNED, .stale = true});
+        return;
+    }
+    if (manifest_ready(c->manifest) && survey_ready(c, work->boards, work->board_count))
+        begin(c);
+}
+
+void plan_close(struct coordinator *c) {
+    planner_destroy(&c->plan_work.planner);
+}

@@ -1,0 +1,353 @@
+/* The survey of boards and links, carried out: what the pure core (core/survey_core.h) asks for becomes messages to
+ * boards and frames of the coordinator's own end, what they answer becomes its events.
+ *
+ * Surveyed are the boards of the plan that is wanted and, while a pipeline serves, boards that have no part in it: so
+ * one that joins is measured before the pipeline pauses for it. Profiles are kept in memory and in the state directory,
+ * and one that fits a board that says hello is not made again. Nothing a board says is believed beyond its own times:
+ * the profile must be of this model, the numbers finite and positive. All of it runs in the I/O thread but for the
+ * measuring itself; the state directory is read and written here, files of some tens of kilobytes when a board joins.
+ */
+#include "base/allocate.h"
+#include "base/log.h"
+#include "daemon/coordinator_internal.h"
+#include "daemon/profile_store.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+#define BUDGET_LEAST_S     1.0
+#define BUDGET_MOST_S      20.0
+#define BUDGET_SPEED       20e9 /* operations per second of a board for which a budget allows three runs of a block */
+#define PROFILE_PATIENCE_S 60   /* and twenty budgets: a board may be that much slower */
+#define PROBE_LIMIT_MS     10000
+#define PROBE_GRACE_MS     2000
+#define TICK_NS            (100 * MONO_MS)
+#define BURST_MS           250
+#define BURST_BYTES        (UINT64_C(32) << 20)
+
+/* Long enough for each kind of unit to run a few times, and no longer: everybody waits for it. */
+static double budget_seconds(const struct coordinator *c) {
+    double largest = 0;
+    unsigned units = model_units(c->config);
+    for (unsigned unit = 0; unit + 4 <= units; unit++) { /* four neighbours: a block, or as much as one */
+        double flops = 0;
+        for (unsigned i = 0; i < 4; i++)
+            flops += model_unit_flops(c->config, unit + i);
+        largest = flops > largest ? flops : largest;
+    }
+    double seconds = 3 * c->options->microbatch * largest / BUDGET_SPEED;
+    return seconds < BUDGET_LEAST_S ? BUDGET_LEAST_S : seconds > BUDGET_MOST_S ? BUDGET_MOST_S : seconds;
+}
+
+void survey_init(struct coordinator *c) {
+    struct survey_settings settings = {
+        .first_number = c->cluster, /* random: frames of another coordinator's probes are not taken for ours */
+        .probe_limit_ns = (PROBE_LIMIT_MS + PROBE_GRACE_MS) * MONO_MS,
+        .profiles = true,
+        .links = true,
+    };
+    c->survey.needed = c->options->survey == SURVEY_ALWAYS || c->options->write_fleet ||
+                       (c->options->survey == SURVEY_AUTO && strcmp(c->policy, "optimal") == 0);
+    c->survey.budget_s = budget_seconds(c);
+    settings.profile_limit_ns = (int64_t)(PROFILE_PATIENCE_S + 20 * c->survey.budget_s) * MONO_SECOND;
+    profile_fingerprint(c->config, c->survey.fingerprint);
+    survey_core_init(&c->survey.core, &settings);
+}
+
+void survey_close(struct coordinator *c) {
+    prober_close(&c->survey.prober);
+    for (unsigned board = 0; board < CORE_BOARDS_MAX; board++)
+        release(c->survey.profile[board]);
+}
+
+/* ---- profiles ---- */
+
+static struct profile_key key_of(const struct coordinator *c, unsigned board) {
+    return (struct profile_key){.board = c->core.board[board].name,
+                                .fingerprint = c->survey.fingerprint,
+                                .version = STAGECOACH_VERSION,
+                                .kernels = c->board[board].kernels,
+                                .threads = c->board[board].threads};
+}
+
+static const double *seconds_in(const struct coordinator *c, const struct profile *profile) {
+    for (unsigned i = 0; profile && i < profile->sizes; i++)
+        if (profile->times[i].microbatch == c->options->microbatch)
+            return profile->times[i].unit_s;
+    return NULL;
+}
+
+const struct profile *survey_profile(const struct coordinator *c, unsigned board) {
+    return c->survey.needed && seconds_in(c, c->survey.profile[board]) ? c->survey.profile[board] : NULL;
+}
+
+const double *survey_unit_seconds(const struct coordinator *c, unsigned board) {
+    return seconds_in(c, survey_profile(c, board));
+}
+
+/* A profile for this board as it is now, from memory or from the state directory, into its place. */
+static bool recall(struct coordinator *c, unsigned board) {
+    struct error error;
+    const struct profile_key key = key_of(c, board);
+    struct profile *kept = c->survey.profile[board];
+    bool same_board = strcmp(c->survey.profile_of[board], key.board) == 0;
+    if (kept && same_board && profile_key_fits(&key, kept))
+        return seconds_in(c, kept) != NULL;
+    release(kept);
+    kept = c->survey.profile[board] = allocate(1, sizeof *kept);
+    snprintf(c->survey.profile_of[board], sizeof c->survey.profile_of[board], "%s", key.board);
+    if (c->options->state_directory && profile_store_read(c->options->state_directory, &key, kept, &error) &&
+        kept->units == model_units(c->config))
+        return seconds_in(c, kept) != NULL; /* else of another microbatch: worth keeping beside the new times */
+    if (c->options->state_directory && error.code != ERROR_NONE)
+        log_warn("a kept profile cannot be used and will be made anew: %s", error.text);
+    memset(kept, 0, sizeof *kept);
+    return false;
+}
+
+/* Why a profile is not one of this board and model, NULL when it is. */
+static const char *objection(const struct coordinator *c, unsigned board, const struct profile *profile) {
+    const struct profile_key key = key_of(c, board);
+    if (!profile_key_fits(&key, profile) || profile->units != model_units(c->config))
+        return "it is of another model, version, kernel set or number of threads";
+    return seconds_in(c, profile) ? NULL : "it has no times for this microbatch";
+}
+
+static void keep(struct coordinator *c, unsigned board, const struct profile *profile) {
+    struct error error;
+    const struct profile_key key = key_of(c, board);
+    struct profile *kept = c->survey.profile[board];
+    struct profile *merged = allocate(1, sizeof *merged);
+    *merged = *profile;
+    if (kept->sizes > 0)
+        profile_merge(merged, kept);
+    release(kept);
+    c->survey.profile[board] = merged;
+    if (c->options->state_directory && !profile_store_write(c->options->state_directory, &key, merged, &error))
+        log_warn("a profile is not kept: %s", error.text);
+}
+
+static void survey_step(struct coordinator *c, const struct survey_event *event);
+
+static double total_seconds(const struct coordinator *c, unsigned board) {
+    const double *seconds = seconds_in(c, c->survey.profile[board]);
+    double sum = 0;
+    for (unsigned unit = 0; seconds && unit < model_units(c->config); unit++)
+        sum += seconds[unit];
+    return sum;
+}
+
+void survey_told_profile(struct coordinator *c, unsigned board, const struct message_profile *message) {
+    struct error error;
+    struct survey_event event = {.type = SURVEY_PROFILED, .board = board, .number = message->survey};
+    struct profile *profile = allocate(1, sizeof *profile);
+    const char *name = c->core.board[board].name, *wrong = message->error;
+    if (!wrong[0] && !profile_from_json(message->json, message->json_bytes, "profile", profile, &error))
+        wrong = error.text;
+    else if (!wrong[0])
+        wrong = objection(c, board, profile);
+    event.ok = wrong == NULL;
+    if (!c->survey.core.board[board].here)
+        log_debug("a profile of board %s came too late", name);
+    else if (wrong)
+        log_warn("no profile of board %s: %s", name, wrong);
+    else {
+        keep(c, board, profile);
+        log_info("board %s measured: %.1f ms for the whole model at microbatch %u", name, 1e3 * total_seconds(c, board),
+                 c->options->microbatch);
+    }
+    release(profile);
+    survey_step(c, &event);
+}
+
+/* ---- what the core wants ---- */
+
+static const char *end_name(const struct coordinator *c, unsigned end) {
+    return end == SURVEY_COORDINATOR ? "coordinator" : c->core.board[end].name;
+}
+
+static void ask_profile(struct coordinator *c, unsigned board, uint64_t number) {
+    struct peer *peer = peer_of_board(c, board);
+    const uint32_t size = c->options->microbatch;
+    struct message message = {.type = MESSAGE_PROFILE_GET,
+                              .profile_get = {.survey = number,
+                                              .microbatches = &size,
+                                              .microbatch_count = 1,
+                                              .budget_ms = (uint32_t)(1e3 * c->survey.budget_s)}};
+    model_borrow_json(c->model, &message.profile_get.config, &message.profile_get.config_bytes,
+                      &message.profile_get.preprocessor, &message.profile_get.preprocessor_bytes);
+    log_info("measuring board %s, about %.1f s", end_name(c, board), c->survey.budget_s);
+    if (peer)
+        coordinator_send(c, &peer->name, &message, NULL);
+}
+
+/* Has one end take part in a probe with another. */
+static void begin_probe(struct coordinator *c, unsigned end, unsigned other, bool starts, uint64_t number) {
+    struct error error;
+    char endpoint[NET_ENDPOINT_MAX];
+    struct message message = {.type = MESSAGE_PROBE,
+                              .probe = {.probe = number,
+                                        .peer_endpoint = endpoint,
+                                        .starts = starts,
+                                        .limit_ms = PROBE_LIMIT_MS,
+                                        .burst_ms = BURST_MS,
+                                        .burst_bytes = BURST_BYTES}};
+    struct peer *peer = end == SURVEY_COORDINATOR ? NULL : peer_of_board(c, end);
+    if (other == SURVEY_COORDINATOR)
+        boards_results_endpoint(c, end, endpoint);
+    else
+        snprintf(endpoint, sizeof endpoint, "%s", c->board[other].endpoint);
+    if (peer)
+        coordinator_send(c, &peer->name, &message, NULL);
+    else if (end == SURVEY_COORDINATOR && !prober_begin(&c->survey.prober, c->net, &message.probe, &error))
+        log_warn("probe: %s", error.text); /* its limit ends it */
+}
+
+static void carry_out(struct coordinator *c, const struct survey_effect *effect) {
+    switch (effect->type) {
+    case SURVEY_ASK_PROFILE:
+        ask_profile(c, effect->board, effect->number);
+        break;
+    case SURVEY_START_PROBE:
+        begin_probe(c, effect->other, effect->board, false, effect->number); /* so that it knows before the ping */
+        begin_probe(c, effect->board, effect->other, true, effect->number);
+        break;
+    case SURVEY_STOP_PROBE:
+        if (c->survey.prober.probe == effect->number)
+            prober_stop(&c->survey.prober);
+        break;
+    case SURVEY_LINK_FAILED:
+        log_warn("no link between %s and %s: %s", end_name(c, effect->board), end_name(c, effect->other),
+                 c->survey.fault[0] ? c->survey.fault : "they did not say why");
+        break;
+    }
+}
+
+static void survey_step(struct coordinator *c, const struct survey_event *event) {
+    struct survey_effects effects;
+    survey_core_step(&c->survey.core, event, mono_now(), &effects);
+    for (unsigned i = 0; i < effects.count; i++)
+        carry_out(c, &effects.effect[i]);
+}
+
+/* ---- what boards and links say ---- */
+
+void survey_joined(struct coordinator *c, unsigned board) {
+    bool known = c->survey.needed && recall(c, board);
+    if (known)
+        log_info("board %s: its profile was kept", c->core.board[board].name);
+    c->board[board].measured = false;
+    survey_step(c, &(struct survey_event){.type = SURVEY_JOINED, .board = board, .known = known});
+}
+
+void survey_told_probe(struct coordinator *c, unsigned end, const struct message_probed *probed) {
+    log_debug("%s probed: latency %.3g ms, receives %.4g MB/s %s", end_name(c, end), 1e3 * probed->latency_s,
+              probed->bytes_per_second / 1e6, probed->error);
+    if (probed->error[0])
+        snprintf(c->survey.fault, sizeof c->survey.fault, "%.100s says: %.150s", end_name(c, end), probed->error);
+    survey_step(c, &(struct survey_event){.type = SURVEY_PROBED,
+                                          .board = end,
+                                          .number = probed->probe,
+                                          .latency_s = probed->latency_s,
+                                          .bytes_per_second = probed->bytes_per_second});
+}
+
+bool survey_arrived(struct coordinator *c, const struct net_message *received) {
+    const struct net_frame *frame = &received->frame[0];
+    if (!probe_header_is(net_frame_data(frame), net_frame_size(frame)))
+        return false;
+    arena_reset(c->decoded);
+    enum prober_verdict verdict = prober_arrived(&c->survey.prober, c->decoded, received);
+    c->rejected.stale += verdict == PROBER_STALE;
+    c->rejected.malformed += verdict == PROBER_MALFORMED;
+    return true;
+}
+
+/* ---- progress ---- */
+
+bool survey_ready(struct coordinator *c, const unsigned *boards, unsigned count) {
+    bool done = true;
+    for (unsigned i = 0; c->survey.needed && i < count; i++) {
+        if (!c->survey.core.board[boards[i]].wanted)
+            survey_step(c, &(struct survey_event){.type = SURVEY_WANTED, .board = boards[i]});
+        done = done && survey_core_board_done(&c->survey.core, boards[i]);
+    }
+    return done;
+}
+
+bool survey_busy(const struct coordinator *c) {
+    return c->survey.needed && !survey_core_done(&c->survey.core);
+}
+
+void survey_words(const struct coordinator *c, char *text, size_t size) {
+    struct survey_progress progress = survey_core_progress(&c->survey.core);
+    snprintf(text, size, "measuring boards: %u of %u profiled, links %u of %u", progress.profiled, progress.boards,
+             progress.probed, progress.links);
+}
+
+static void log_links(const struct coordinator *c) {
+    double least = INFINITY, most = 0, longest = 0;
+    const struct survey_core *core = &c->survey.core;
+    for (unsigned from = 0; from < SURVEY_ENDS; from++)
+        for (unsigned to = 0; to < SURVEY_ENDS; to++) {
+            double latency, bandwidth;
+            if (from == to || !core->board[from].wanted || !core->board[to].wanted)
+                continue;
+            survey_core_way(core, from, to, &latency, &bandwidth);
+            if (bandwidth <= 0)
+                continue;
+            least = bandwidth < least ? bandwidth : least;
+            most = bandwidth > most ? bandwidth : most;
+            longest = latency > longest ? latency : longest;
+        }
+    if (most > 0)
+        log_info("links: %.0f to %.0f Mbit/s, latency up to %.3g ms", least * 8e-6, most * 8e-6, 1e3 * longest);
+}
+
+/* A line when something is new, at most one a second, and one at the end. */
+static void log_progress(struct coordinator *c) {
+    char text[128];
+    bool busy = survey_busy(c);
+    mono_t now = mono_now();
+    if (busy && mono_since(now, c->survey.logged) >= MONO_SECOND) {
+        survey_words(c, text, sizeof text);
+        if (strcmp(text, c->survey.words) != 0)
+            log_info("%s", text);
+        snprintf(c->survey.words, sizeof c->survey.words, "%s", text);
+        c->survey.logged = now;
+    }
+    if (c->survey.was_busy && !busy)
+        log_links(c);
+    c->survey.was_busy = busy;
+}
+
+/* A board that has no part in what serves: measured, then taken in. */
+static void measure_newcomer(struct coordinator *c, unsigned board) {
+    if (c->board[board].measured || c->core.board[board].state != BOARD_IDLE)
+        return;
+    if (!survey_ready(c, &board, 1))
+        return;
+    c->board[board].measured = true;
+    coordinator_step(c, &(struct coordinator_event){.type = CORE_BOARD_MEASURED, .board = board});
+}
+
+void survey_turn(struct coordinator *c) {
+    struct message_probed probed;
+    if (!c->survey.needed)
+        return;
+    for (unsigned board = 0; board < c->core.boards; board++) {
+        enum board_state state = c->core.board[board].state;
+        if (c->survey.core.board[board].here && (state == BOARD_ABSENT || state == BOARD_LEAVING))
+            survey_step(c, &(struct survey_event){.type = SURVEY_GONE, .board = board});
+        if (c->core.state == COORDINATOR_SERVING)
+            measure_newcomer(c, board);
+    }
+    if (prober_turn(&c->survey.prober, &probed))
+        survey_told_probe(c, SURVEY_COORDINATOR, &probed);
+    if (mono_since(mono_now(), c->survey.ticked) < TICK_NS) /* probes turn the loop much faster */
+        return;
+    c->survey.ticked = mono_now();
+    survey_step(c, &(struct survey_event){.type = SURVEY_TICK});
+    log_progress(c);
+}

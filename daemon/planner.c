@@ -1,0 +1,152 @@
+/* One plan being made; see planner.h. Happy path: write the fleet file where one is wanted, make a problem of fleet and
+ * model, have the policy solve it, check the plan, say so through a queue of one. Where any number of boards will do, a
+ * board that is too small for its slice is left out and the rest planned again ("optimal" leaves out by itself).
+ * Failures come back as the error. Threads: the planner belongs to its thread until that is in the queue. */
+#include "daemon/planner.h"
+
+#include "base/allocate.h"
+#include "base/mono.h"
+#include "base/queue.h"
+#include "daemon/fleet_problem.h"
+#include "daemon/fleet_write.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <pthread.h>
+#include <string.h>
+
+struct planner {
+    struct planner_settings settings;
+    struct fleet_file *fleet;
+    unsigned boards;                        /* that are not left out */
+    unsigned index[PARTITIONER_BOARDS_MAX]; /* of each of them in the fleet */
+    struct queue *done;
+    bool finished;
+    pthread_t thread;
+    /* the result */
+    bool ok, unwritten;
+    struct plan plan;
+    struct error error, write_error;
+};
+
+static double seconds_now(void) {
+    return (double)mono_now().ns / 1e9;
+}
+
+/* The problem of the whole fleet, narrowed to the boards that take part: rows are moved up in place. */
+static void narrow(const struct planner *planner, struct fleet_problem *made) {
+    unsigned all = made->problem.boards, few = planner->boards, units = made->problem.units;
+    for (unsigned to = 0; to < few; to++) {
+        unsigned from = planner->index[to];
+        char *name = made->name[to];
+        made->name[to] = made->name[from];
+        made->name[from] = name;
+        made->memory_bytes[to] = made->memory_bytes[from];
+        memmove(made->unit_seconds + (size_t)to * units, made->unit_seconds + (size_t)from * units,
+                units * sizeof *made->unit_seconds);
+    }
+    for (unsigned row = 0; row <= few; row++)
+        for (unsigned column = 0; column <= few; column++) {
+            unsigned from = (row < few ? planner->index[row] : all) * (all + 1);
+            from += column < few ? planner->index[column] : all;
+            made->bandwidth[row * (few + 1) + column] = made->bandwidth[from];
+            made->latency[row * (few + 1) + column] = made->latency[from];
+        }
+    made->problem.boards = few;
+}
+
+static bool solve(struct planner *planner, struct error *error) {
+    const struct planner_settings *settings = &planner->settings;
+    struct fleet_problem made = {0};
+    unsigned all = planner->fleet->boards, units = model_units(settings->config);
+    const struct policy_options options = {.cuts = settings->cuts,
+                                           .cut_count = settings->cut_count,
+                                           .stages = planner->boards < units ? planner->boards : units,
+                                           .time_limit_s = settings->time_limit_s,
+                                           .clock = seconds_now};
+    bool ok = fleet_problem_fill(&made, planner->fleet, settings->config, settings->microbatch, error);
+    if (ok && planner->boards < all)
+        narrow(planner, &made);
+    ok = ok && plan_solve(&made.problem, settings->policy, &options, &planner->plan, error) &&
+         plan_check(&made.problem, &planner->plan, error);
+    made.problem.boards = all; /* all names are to be given back */
+    fleet_problem_close(&made);
+    return ok;
+}
+
+static void leave_out_smallest(struct planner *planner) {
+    unsigned smallest = 0;
+    for (unsigned i = 1; i < planner->boards; i++)
+        if (planner->fleet->board[planner->index[i]].memory_bytes <
+            planner->fleet->board[planner->index[smallest]].memory_bytes)
+            smallest = i;
+    planner->boards--;
+    memmove(&planner->index[smallest], &planner->index[smallest + 1],
+            (planner->boards - smallest) * sizeof planner->index[0]);
+}
+
+static void *thread_main(void *context) {
+    struct planner *planner = context;
+    const struct planner_settings *settings = &planner->settings;
+    planner->unwritten = settings->fleet_path && !fleet_write(planner->fleet, settings->fleet_comment,
+                                                              settings->fleet_path, &planner->write_error);
+    planner->ok = solve(planner, &planner->error);
+    while (!planner->ok && settings->leave_out && planner->boards > 1) {
+        leave_out_smallest(planner);
+        planner->ok = solve(planner, NULL);
+    }
+    for (unsigned i = 0; planner->ok && i < planner->plan.stages; i++)
+        planner->plan.stage[i].board = planner->index[planner->plan.stage[i].board];
+    bool accepted = queue_put(planner->done, planner);
+    assert(accepted);
+    (void)accepted;
+    return NULL;
+}
+
+static void release_all(struct planner *planner) {
+    queue_destroy(&planner->done);
+    fleet_file_destroy(&planner->fleet);
+    release(planner);
+}
+
+struct planner *planner_new_take(struct fleet_file *fleet, const struct planner_settings *settings,
+                                 struct error *error) {
+    struct planner *planner = allocate(1, sizeof *planner);
+    planner->settings = *settings;
+    planner->fleet = fleet;
+    planner->boards = fleet->boards;
+    for (unsigned i = 0; i < fleet->boards; i++)
+        planner->index[i] = i;
+    planner->done = queue_new(1, error);
+    if (planner->done && (errno = pthread_create(&planner->thread, NULL, thread_main, planner)) == 0)
+        return planner;
+    if (planner->done)
+        error_set_errno(error, "planning thread");
+    release_all(planner);
+    return NULL;
+}
+
+void planner_destroy(struct planner **pointer) {
+    struct planner *planner = *pointer;
+    *pointer = NULL;
+    if (!planner)
+        return;
+    pthread_join(planner->thread, NULL);
+    release_all(planner);
+}
+
+int planner_descriptor(const struct planner *planner) {
+    return queue_descriptor(planner->done);
+}
+
+bool planner_finished(struct planner *planner, struct planner_result *result) {
+    if (!planner->finished && !queue_take(planner->done))
+        return false;
+    planner->finished = true;
+    *result = (struct planner_result){.ok = planner->ok,
+                                      .plan = &planner->plan,
+                                      .error = &planner->error,
+                                      .left_out = planner->ok ? planner->fleet->boards - planner->boards : 0,
+                                      .write_error = planner->unwritten ? &planner->write_error : NULL};
+    return true;
+}

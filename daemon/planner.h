@@ -1,0 +1,48 @@
+/* One plan being made, in a thread of its own: the search may take seconds, and the I/O thread must not wait.
+ *
+ * Made when a plan is wanted, destroyed when its result was taken.
+ */
+#ifndef DAEMON_PLANNER_H
+#define DAEMON_PLANNER_H
+
+#include "base/error.h"
+#include "daemon/fleet_file.h"
+#include "model/model.h"
+#include "partitioner/partitioner.h"
+
+#include <stdbool.h>
+
+struct planner_settings {
+    const struct model_config *config; /* borrowed until planner_destroy */
+    unsigned microbatch;
+    const char *policy;   /* borrowed */
+    const unsigned *cuts; /* manual: borrowed */
+    unsigned cut_count;
+    double time_limit_s;
+    bool leave_out;         /* where a board is too small for its slice, plan without it */
+    const char *fleet_path; /* where to write the fleet as a file, NULL: nowhere; borrowed */
+    const char *fleet_comment;
+};
+
+struct planner_result {
+    bool ok;
+    const struct plan *plan;   /* boards by their index in the fleet */
+    const struct error *error; /* why there is none, or (left_out > 0) why not over all */
+    unsigned left_out;
+    const struct error *write_error; /* of the fleet file, NULL: written, or not wanted */
+};
+
+struct planner;
+
+/* Takes the fleet and starts. NULL with an error when the thread cannot start. */
+struct planner *planner_new_take(struct fleet_file *fleet, const struct planner_settings *settings,
+                                 struct error *error);
+/* Waits for the thread, at most its time limit. *planner becomes NULL. NULL is fine. */
+void planner_destroy(struct planner **planner);
+
+/* Readable once it has finished. */
+int planner_descriptor(const struct planner *planner);
+/* Has it finished? The result lives as long as the planner. Never blocks. */
+bool planner_finished(struct planner *planner, struct planner_result *result);
+
+#endif
