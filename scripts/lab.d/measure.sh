@@ -12,22 +12,47 @@ median() { sort -g | awk '{ v[NR] = $1 } END { if (NR) print NR % 2 ? v[(NR + 1)
 
 # ---- counters ----
 
-# "HOST CPU_NS KERNEL_NS DAEMON_NS SENT_BYTES SENT_FRAMES RECEIVED_BYTES RECEIVED_FRAMES" for each host, in its table's order,
-# after "time SECONDS". KERNEL_NS: of as many of the daemon's threads as compute, those that used most.
+# "HOST CPU_NS THREAD:NS,... SENT_BYTES SENT_FRAMES RECEIVED_BYTES RECEIVED_FRAMES" for each host, in its table's order, after
+# "time SECONDS". The threads are those of its daemon.
 sample() {
-    local host number threads counters=() pid task ns all=()
+    local host number counters=() pid task ns all
     echo "time $EPOCHREALTIME"
     mapfile -t counters < <(network_counters | sort -n)
-    while IFS=$'\t' read -r host _ threads _; do
-        number=$((${number:--1} + 1)) all=()
+    while IFS=$'\t' read -r host _; do
+        number=$((${number:--1} + 1)) all=''
         pid=$(cat "$LAB_STATE/run/$host" 2>/dev/null) || pid=0
-        for task in "/proc/$pid/task"/*/schedstat; do
-            ! read -r ns _ 2>/dev/null <"$task" || all+=("$ns")
+        for task in "/proc/$pid/task"/*; do
+            ! read -r ns _ 2>/dev/null <"$task/schedstat" || all+=${all:+,}${task##*/}:$ns
         done
-        echo "$host $(cpu_nanoseconds "$host") $(printf '%s\n' "${all[@]:-0}" | sort -rn |
-            awk -v n="$threads" 'NR <= n { kernel += $1 } { sum += $1 } END { printf "%.0f %.0f", kernel, sum }')" \
-            "${counters[number]#* }"
+        echo "$host $(cpu_nanoseconds "$host") ${all:--} ${counters[number]#* }"
     done <"$LAB_STATE/hosts"
+}
+
+# What happened between $folder/sample.start and sample.end, a line for each host with what its table says of it:
+#   HOST SECONDS CPU_S KERNEL_S DAEMON_S SENT_BYTES SENT_FRAMES RECEIVED_BYTES RECEIVED_FRAMES SHARE BIT_PER_S
+# KERNEL_S: of as many of the daemon's threads as compute there, those that used most. SHARE: of a processor; 0: no limit.
+sample_differences() {
+    awk '
+        FILENAME ~ /hosts$/ { split($0, f, "\t"); share[f[1]] = f[2] / 100; threads[f[1]] = f[3]; rate[f[1]] = f[6]; next }
+        $1 == "time" { t = $2 - t; next }
+        FILENAME ~ /start$/ {
+            for (i = 2; i <= NF; i++) old[$1, i] = $i
+            n = split($3, f, ",")
+            for (i = 1; i <= n; i++) { split(f[i], one, ":"); before[one[1]] = one[2] }
+            next
+        }
+        {
+            sum = kernel = 0; n = split($3, f, ",")
+            for (i = 1; i <= n; i++) { split(f[i], one, ":"); used[i] = (one[2] - before[one[1]]) / 1e9; sum += used[i] }
+            for (k = 0; k < threads[$1]; k++) {
+                best = 1
+                for (i = 2; i <= n; i++) if (used[i] > used[best]) best = i
+                kernel += used[best]; used[best] = 0
+            }
+            printf "%s %.6f %.6f %.6f %.6f", $1, t, ($2 - old[$1, 2]) / 1e9, kernel, sum
+            for (i = 4; i <= 7; i++) printf " %.0f", $i - old[$1, i]
+            printf " %s %s\n", share[$1] + 0, rate[$1] + 0
+        }' "$LAB_STATE/hosts" "$folder/sample.start" "$folder/sample.end"
 }
 
 # The time of each line that matters, and the counters then; see measure_stream.
@@ -60,17 +85,11 @@ measure_stream() { # B WARM COUNT
         in_host coordinator "$binary" submit --json --top 0 --quiet --unordered --repeat $items "$lab_image" \
             2>"$folder/submit.err" | read_answers $(($1 * $2)) $(($1 * ($2 + $3)))
     ) || return 1
-    awk -v count="$3" -v b="$1" -v windows="$folder/window" '
-        FILENAME ~ /hosts$/ { split($0, f, "\t"); share[f[1]] = f[2] / 100; rate[f[1]] = f[6]; next }
-        $1 == "time" { t = $2 - t; next }
-        FILENAME ~ /start$/ { for (i = 2; i <= NF; i++) old[$1, i] = $i; next }
-        { for (i = 2; i <= NF; i++) d[i] = $i - old[$1, i]
-          sent = d[5] > d[7] ? d[5] : d[7]
-          if ($1 == "coordinator" || d[4] > 0)
-              printf "%s %.4f %.4f %.0f %.0f %.4f %.3f\n", $1, share[$1] ? d[2] / 1e9 / t / share[$1] : d[2] / 1e9 / t,
-                  d[4] ? 1 - d[3] / d[4] : 0, d[5] / b / count, (d[5] - 66 * d[6]) / b / count,
-                  rate[$1] ? 8 * sent / t / rate[$1] : 0, d[4] / 1e9 >windows }
-        END { printf "%.6f\n", t / count }' "$LAB_STATE/hosts" "$folder/sample.start" "$folder/sample.end"
+    sample_differences | awk -v items=$(($1 * $3)) '$1 == "coordinator" || $5 > 0 {
+        most = $6 > $8 ? $6 : $8
+        printf "%s %.4f %.4f %.0f %.0f %.4f %.3f\n", $1, $3 / $2 / ($10 ? $10 : 1), $5 ? 1 - $4 / $5 : 0, $6 / items,
+            ($6 - 66 * $7) / items, $11 ? 8 * most / $2 / $11 : 0, $5 }' >"$folder/window"
+    sample_differences | awk -v count="$3" 'NR == 1 { printf "%.6f\n", $2 / count }'
 }
 
 # Are the logits of these files those of EXPECTED (what `classify --json --logits` printed)?
