@@ -1,9 +1,10 @@
 /* A profile: what one board takes for each unit of a model, measured with the kernels and threads it serves with.
  *
  * profile_measure runs each distinct kind of unit (blocks of one shape are one kind) on random weights, about one block
- * in memory at a time, and copies the medians to all units of that kind. Between runs as much other memory is read as
- * the rest of the model weighs, so that weights are no warmer in cache than while serving. `stagecoach profile` writes
- * the result as the JSON that fleet files refer to (docs/FLEET.md); a stage daemon tells it to the coordinator.
+ * in memory at a time, and copies the means over the middle half of the runs to all units of that kind. Between runs as
+ * much other memory is read as the rest of the model weighs, so that weights are no warmer in cache than while serving.
+ * `stagecoach profile` writes the result as the JSON that fleet files refer to (docs/FLEET.md); a stage daemon tells it
+ * to the coordinator.
  */
 #ifndef DAEMON_PROFILE_H
 #define DAEMON_PROFILE_H
@@ -20,7 +21,7 @@
 struct profile_times {
     unsigned microbatch;
     unsigned runs;                        /* timed runs of the unit that had the fewest; 0: not known */
-    double spread;                        /* distance between the quartiles, all units' over all medians; 0.05: quiet */
+    double spread;                        /* distance between the quartiles, all units' over all seconds; 0.05: quiet */
     double unit_s[PARTITIONER_UNITS_MAX]; /* seconds for the whole microbatch, by unit */
     double unit_spread[PARTITIONER_UNITS_MAX]; /* of each unit; only profile_measure fills it, JSON leaves it out */
 };

@@ -4,8 +4,8 @@
  * block, head] of a ViT. A run is loaded with random weights as a slice of its own and passes over it are timed unit by
  * unit, so that units find their inputs as warm as their neighbour leaves them, as in a stage. What a stage does
  * between two visits to the same weights is to walk through its others: so before each pass as many bytes of other
- * memory are read as the rest of the model weighs, up to twice the largest cache. Medians of the passes go to all units
- * of the kind.
+ * memory are read as the rest of the model weighs, up to twice the largest cache. Means over the middle
+ * half of the passes go to all units of the kind.
  *
  * The time is shared out by arithmetic: what is left of the budget goes to the size at hand by its share of what is
  * left to compute, so a slow start shortens what follows. Each size gets at least one pass; many agreeing ones end it
@@ -26,15 +26,15 @@
 #include <string.h>
 #include <unistd.h>
 
-#define VALUES        65521 /* random numbers that everything is filled from: a prime, so that rows differ */
-#define PASSES_MOST   201
-#define PASSES_ENOUGH 9
-#define ENOUGH_S      0.5
-#define QUIET         0.03
-#define CACHE_UNKNOWN ((size_t)8 << 20)
-#define COLD_MOST     ((size_t)1 << 30)
-#define PIECE_LEAST   ((size_t)4 << 10)
-#define LINE          64 /* bytes that a cache reads at once */
+#define VALUES         65521 /* random numbers that everything is filled from: a prime, so that rows differ */
+#define SAMPLES_MOST   101
+#define SAMPLES_ENOUGH 9
+#define SAMPLE_S       0.1
+#define QUIET          0.03
+#define CACHE_UNKNOWN  ((size_t)8 << 20)
+#define COLD_MOST      ((size_t)1 << 30)
+#define PIECE_LEAST    ((size_t)4 << 10)
+#define LINE           64 /* bytes that a cache reads at once */
 
 struct measuring {
     const struct model_config *config;
@@ -65,7 +65,8 @@ struct bench {
     void *in[MODEL_PAYLOAD_PARTS], *out[MODEL_PAYLOAD_PARTS];
     size_t cold_pieces;
     double flops;    /* per item */
-    double *seconds; /* [PASSES_MOST][units of the run] */
+    double *seconds; /* [SAMPLES_MOST][units of the run] */
+    double *once;    /* [units of the run]: of one pass */
 };
 
 static double elapsed(mono_t since) {
@@ -227,54 +228,106 @@ static int ascending(const void *left, const void *right) {
     return (a > b) - (a < b);
 }
 
-/* Of one unit's seconds, [passes] with a distance of `stride`: the median, and the distance between the quartiles. */
-static double median(const double *seconds, unsigned passes, unsigned stride, double *between) {
-    double sorted[PASSES_MOST];
-    for (unsigned i = 0; i < passes; i++)
-        sorted[i] = seconds[(size_t)i * stride];
-    qsort(sorted, passes, sizeof *sorted, ascending);
-    *between = sorted[3 * passes / 4] - sorted[passes / 4];
-    double middle = passes % 2 ? sorted[passes / 2] : (sorted[passes / 2 - 1] + sorted[passes / 2]) / 2;
-    return middle > 1e-9 ? middle : 1e-9; /* a clock may be coarse; a unit takes time */
+/* The distance between the quartiles of a unit's seconds. */
+static double distance(const struct bench *bench, unsigned samples, unsigned unit) {
+    unsigned units = bench->slice.end - bench->slice.first;
+    double sorted[SAMPLES_MOST];
+    for (unsigned i = 0; i < samples; i++)
+        sorted[i] = bench->seconds[(size_t)i * units + unit];
+    qsort(sorted, samples, sizeof *sorted, ascending);
+    return sorted[3 * samples / 4] - sorted[samples / 4];
 }
 
-/* All units' distances between quartiles over the sum of their medians. */
-static double spread(const struct bench *bench, unsigned passes) {
+struct total {
+    double seconds; /* first, for ascending */
+    unsigned sample;
+};
+
+static void sort_totals(const struct bench *bench, unsigned samples, struct total totals[SAMPLES_MOST]) {
     unsigned units = bench->slice.end - bench->slice.first;
-    double distances = 0, medians = 0, between;
-    for (unsigned u = 0; u < units; u++) {
-        medians += median(bench->seconds + u, passes, units, &between);
-        distances += between;
+    for (unsigned i = 0; i < samples; i++) {
+        totals[i] = (struct total){0, i};
+        for (unsigned u = 0; u < units; u++)
+            totals[i].seconds += bench->seconds[(size_t)i * units + u];
     }
-    return distances / medians;
+    qsort(totals, samples, sizeof *totals, ascending);
 }
 
-static void keep(const struct bench *bench, unsigned passes, struct profile_times *times) {
-    unsigned units = bench->slice.end - bench->slice.first;
+/* Means over the middle half of the samples by their totals: as deaf to a disturbance as a median, and the units add up
+ * to a sample, also where a quota of the processor stops now this unit and now that. Returns their sum. */
+static double middle(const struct bench *bench, unsigned samples, double *seconds) {
+    unsigned units = bench->slice.end - bench->slice.first, first = samples / 4, end = samples - samples / 4;
+    struct total totals[SAMPLES_MOST];
+    double sum = 0;
+    sort_totals(bench, samples, totals);
     for (unsigned u = 0; u < units; u++) {
-        double between, *seconds = &times->unit_s[bench->slice.first + u];
-        *seconds = median(bench->seconds + u, passes, units, &between);
-        times->unit_spread[bench->slice.first + u] = between / *seconds;
+        seconds[u] = 0;
+        for (unsigned i = first; i < end; i++)
+            seconds[u] += bench->seconds[(size_t)totals[i].sample * units + u] / (end - first);
+        seconds[u] = fmax(seconds[u], 1e-9); /* a clock may be coarse; a unit takes time */
+        sum += seconds[u];
     }
+    return sum;
+}
+
+/* All units' distances between quartiles over the sum of their seconds, which are filled. */
+static double spread(const struct bench *bench, unsigned samples, double *seconds) {
+    double distances = 0, sum = middle(bench, samples, seconds);
+    for (unsigned u = 0; u < bench->slice.end - bench->slice.first; u++)
+        distances += distance(bench, samples, u);
+    return distances / sum;
+}
+
+static void keep(const struct bench *bench, unsigned samples, unsigned passes, struct profile_times *times) {
+    unsigned first = bench->slice.first;
+    middle(bench, samples, times->unit_s + first);
+    for (unsigned unit = first; unit < bench->slice.end; unit++)
+        times->unit_spread[unit] = distance(bench, samples, unit - first) / times->unit_s[unit];
     times->runs = times->runs == 0 || passes < times->runs ? passes : times->runs;
 }
 
-static bool measure_size(struct measuring *measuring, const struct bench *bench, unsigned index, struct error *error) {
-    unsigned items = measuring->microbatches[index], units = bench->slice.end - bench->slice.first, passes = 0;
-    double work = items * bench->flops, share;
-    share = (measuring->budget_s - elapsed(measuring->start)) * work / measuring->work_left;
-    mono_t begun = mono_now();
-    for (bool more = true; more;) {
+/* Fills the means of passes that together take SAMPLE_S (a quota of the processor works in periods of that length), or
+ * of fewer where end_s would be passed; returns how many, 0 with an error when cancelled. */
+static unsigned take_sample(struct measuring *measuring, const struct bench *bench, unsigned items, double end_s,
+                            double *seconds, struct error *error) {
+    unsigned units = bench->slice.end - bench->slice.first, passes = 0;
+    double took = 0, longest = 0;
+    do {
         if (!asked_to_go_on(measuring, error))
+            return 0;
+        double before = elapsed(measuring->start);
+        pass(measuring, bench, items, bench->once);
+        for (unsigned u = 0; u < units; u++) {
+            seconds[u] += bench->once[u];
+            took += bench->once[u];
+        }
+        longest = fmax(longest, elapsed(measuring->start) - before);
+        passes++;
+    } while (took < SAMPLE_S && elapsed(measuring->start) + longest < end_s);
+    for (unsigned u = 0; u < units; u++)
+        seconds[u] /= passes;
+    return passes;
+}
+
+static bool measure_size(struct measuring *measuring, const struct bench *bench, unsigned index, struct error *error) {
+    unsigned items = measuring->microbatches[index], units = bench->slice.end - bench->slice.first;
+    unsigned samples = 0, passes = 0;
+    double work = items * bench->flops, now = elapsed(measuring->start);
+    double end = now + (measuring->budget_s - now) * work / measuring->work_left;
+    memset(bench->seconds, 0, (size_t)SAMPLES_MOST * units * sizeof *bench->seconds);
+    for (bool more = true; more;) {
+        double before = now, *seconds = bench->seconds + (size_t)samples * units;
+        unsigned taken = take_sample(measuring, bench, items, end, seconds, error);
+        if (taken == 0)
             return false;
-        mono_t before = mono_now();
-        pass(measuring, bench, items, bench->seconds + (size_t)passes++ * units);
-        double so_far = elapsed(begun);
-        bool settled = passes >= PASSES_ENOUGH && so_far > ENOUGH_S && spread(bench, passes) < QUIET;
-        more = passes < PASSES_MOST && !settled && so_far + elapsed(before) < share;
+        samples++;
+        passes += taken;
+        now = elapsed(measuring->start);
+        bool settled = samples >= SAMPLES_ENOUGH && spread(bench, samples, bench->once) < QUIET;
+        more = samples < SAMPLES_MOST && !settled && now + (now - before) / taken < end;
     }
     measuring->work_left -= work;
-    keep(bench, passes, &measuring->out->times[index]);
+    keep(bench, samples, passes, &measuring->out->times[index]);
     return true;
 }
 
@@ -318,7 +371,8 @@ static bool bench_open(struct measuring *measuring, struct bench *bench, struct 
     size_t rest = measuring->weight_bytes - run_weight_bytes(measuring->config, bench->slice);
     bench->cold_pieces = rest / measuring->piece_bytes;
     bench->cold_pieces = bench->cold_pieces < measuring->pieces ? bench->cold_pieces : measuring->pieces;
-    bench->seconds = allocate(PASSES_MOST, (bench->slice.end - bench->slice.first) * sizeof(double));
+    bench->seconds = allocate(SAMPLES_MOST, (bench->slice.end - bench->slice.first) * sizeof(double));
+    bench->once = allocate(bench->slice.end - bench->slice.first, sizeof(double));
     bench->loaded =
         slice_load(measuring->config, bench->slice, &source, measuring->kernels, loading_goes_on, measuring, error);
     if (!bench->loaded ||
@@ -336,6 +390,7 @@ static void bench_close(struct bench *bench) {
     workspace_destroy(&bench->workspace);
     slice_unload(&bench->loaded);
     release(bench->seconds);
+    release(bench->once);
 }
 
 /* Some operations for a unit that counts none, such as a head that only normalises. */
@@ -384,14 +439,14 @@ static bool measure_all(struct measuring *measuring, struct error *error) {
 }
 
 static void copy_kinds(const struct measuring *measuring, struct profile_times *times) {
-    double distances = 0, medians = 0;
+    double distances = 0, sum = 0;
     for (unsigned unit = 0; unit < measuring->out->units; unit++) {
         times->unit_s[unit] = times->unit_s[measuring->kind[unit]];
         times->unit_spread[unit] = times->unit_spread[measuring->kind[unit]];
         distances += times->unit_s[unit] * times->unit_spread[unit];
-        medians += times->unit_s[unit];
+        sum += times->unit_s[unit];
     }
-    times->spread = distances / medians;
+    times->spread = distances / sum;
 }
 
 static void prepare(struct measuring *measuring) {
