@@ -6,7 +6,7 @@
 # and of each thread, bytes of its port.
 
 lab() { "$home/scripts/lab" "$@"; }
-lab_image=$parts/image.png # 224 x 224, one colour: 488 bytes, whose decoding costs half a millisecond
+lab_image=$home/test/data/lab/plain.png # 224 x 224, one colour: 488 bytes, whose decoding costs half a millisecond
 
 median() { sort -g | awk '{ v[NR] = $1 } END { if (NR) print NR % 2 ? v[(NR + 1) / 2] : (v[NR / 2] + v[NR / 2 + 1]) / 2; else print 0 }'; }
 

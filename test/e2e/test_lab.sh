@@ -50,14 +50,41 @@ check 'the shipped fleets are read' all_shipped
 check 'memory and network can be scaled' test "$(printf 'boards:\n  - name: a\n    cpu: 1%%\n    memory: 300B\n    reserve: 100B\n' |
     read_fleet -v memory=50% -v network=8Mbit/s - | tail -n 1 | cut -f 4-6)" = "$(printf '200\t100\t8000000')"
 
+# ---- what is written for control groups of either version, into folders that stand for them; no root ----
+
+written() { # VERSION FILE...: what the limits of a board of 10 %, 1000 bytes and 500 bytes/s write there
+    local version=$1
+    shift
+    (
+        # shellcheck source=scripts/lab.d/cgroups.sh
+        . scripts/lab.d/cgroups.sh
+        for controller in cpu memory blkio; do
+            cgroup_root[$controller]=$scratch/v$version cgroup_version[$controller]=$version
+        done
+        mkdir -p "$scratch/v$version/$LAB_GROUP/a"
+        limit_cpu a 10 && limit_memory a 1000 && limit_storage a 500 8:0 && cd "$scratch/v$version/$LAB_GROUP/a" && head -qn 1 "$@" | paste -sd ' '
+        limit_cpu a 2.5 && limit_memory a -1 && head -qn 1 "$@" | paste -sd ' ' && limit_cpu a 0 && head -qn 1 "$@" | paste -sd ' '
+    )
+}
+check 'limits of control groups of version 2' test "$(written 2 cpu.max memory.max io.max)" = \
+    "$(printf '%s\n' '2000 20000 1000 8:0 rbps=500' '1000 40000 max 8:0 rbps=500' 'max 100000 max 8:0 rbps=500')"
+check 'limits of control groups of version 1' test "$(written 1 cpu.cfs_quota_us cpu.cfs_period_us memory.limit_in_bytes \
+    blkio.throttle.read_bps_device)" = "$(printf '%s\n' '2000 20000 1000 8:0 500' '1000 40000 -1 8:0 500' '-1 100000 -1 8:0 500')"
+
 # ---- the rest needs a machine that can ----
 
 why=$(lab check) || { echo "skip lab: ${why#lab: }" && exit 0; }
-why=$(lab exec coordinator true)
-[ "$why" = 'lab: no lab is up; scripts/lab up FLEET.yaml' ] || { echo "skip lab: somebody uses it: ${why#lab: }" && exit 0; }
+# A lab that a killed run of this test left is taken down; its fleet file has the test's process in its name.
+left=$(sed -n 's|.*/stagecoach-e2e[^/]*/fleet-\([0-9]*\)\.yaml$|\1|p' /run/stagecoach-lab/fleet 2>/dev/null)
+[ -z "$left" ] || alive "$left" || lab down >/dev/null
+if [ -e /run/stagecoach-lab ]; then
+    echo "skip lab: somebody uses it (scripts/lab status), or left it (scripts/lab down): $(cat /run/stagecoach-lab/fleet)"
+    exit 0
+fi
 ours=yes
+fleet=$scratch/fleet-$$.yaml
 
-cat >"$scratch/fleet.yaml" <<'END'
+cat >"$fleet" <<'END'
 boards:
   - name: board          # three that run daemons
     count: 3
@@ -78,13 +105,13 @@ traces() {
 }
 nothing_left() { [ -z "$(traces)" ] || { traces && return 1; }; }
 
-if ! said=$(lab up "$scratch/fleet.yaml"); then # a disk of its own is not everywhere
+if ! said=$(lab up "$fleet"); then # a disk of its own is not everywhere
     echo "skip the rate of storage: $(tail -n 1 <<<"$said")"
-    sed -i /storage:/d "$scratch/fleet.yaml"
-    lab up "$scratch/fleet.yaml" >/dev/null || give_up "no lab: $said"
+    sed -i /storage:/d "$fleet"
+    lab up "$fleet" >/dev/null || give_up "no lab: $said"
 fi
 ok 'a fleet is made'
-second_refused() { ! lab up "$scratch/fleet.yaml" >"$scratch/said" && grep -q 'a lab is up.*scripts/lab down' "$scratch/said"; }
+second_refused() { ! lab up "$fleet" >"$scratch/said" && grep -q 'a lab is up.*scripts/lab down' "$scratch/said"; }
 check 'a second lab is refused' second_refused
 
 cpu_used() { lab status | awk -v host="$1" '$1 == host { for (i = 2; i < NF; i++) if ($(i + 1) == "s" && $i ~ /\./) print $i }'; } # HOST
@@ -105,7 +132,7 @@ storage_holds() { # 8 MB
     lab exec small cat "$scratch/file" >/dev/null
     awk -v a="$start" -v b="$EPOCHREALTIME" 'BEGIN { print b - a " s"; exit !(b - a > 0.6) }'
 }
-! grep -q storage: "$scratch/fleet.yaml" || check 'a board reads its disk at its rate' storage_holds
+! grep -q storage: "$fleet" || check 'a board reads its disk at its rate' storage_holds
 
 synth vit-nano "$scratch/model"
 images=(test/data/images/{rgb.jpg,grey_16.png,cmyk.jpg})
@@ -150,25 +177,25 @@ check 'nothing is left of it' nothing_left
 
 half_made() { # SECONDS: `up` is killed after so long
     local maker
-    setsid scripts/lab up "$scratch/fleet.yaml" >/dev/null 2>&1 &
+    setsid scripts/lab up "$fleet" >/dev/null 2>&1 &
     maker=$!
     sleep "$1"
     kill_now "$maker"
-    ! lab up "$scratch/fleet.yaml" >"$scratch/said" || [ ! -e /run/stagecoach-lab/maker ] || return 0 # it was not even begun
+    ! lab up "$fleet" >"$scratch/said" || [ ! -e /run/stagecoach-lab/maker ] || return 0 # it was not even begun
     grep -q 'scripts/lab down' "$scratch/said" && lab down && nothing_left
 }
 for pause in 0.05 0.15 0.25; do
     check "an 'up' killed after $pause s is detected and cleaned" eval "half_made $pause; lab down; nothing_left"
 done
 left_without_state() {
-    lab up "$scratch/fleet.yaml" && rm -r /run/stagecoach-lab "$scratch"/stagecoach-lab.* &&
-        ! lab up "$scratch/fleet.yaml" >"$scratch/said" && grep -q 'parts of a lab were left' "$scratch/said" && lab down && nothing_left
+    lab up "$fleet" && rm -r /run/stagecoach-lab "$scratch"/stagecoach-lab.* &&
+        ! lab up "$fleet" >"$scratch/said" && grep -q 'parts of a lab were left' "$scratch/said" && lab down && nothing_left
 }
 check 'a lab that lost its state is detected and cleaned' left_without_state
 two_at_once() {
     local pids=() pid won=0
     for _ in 1 2; do
-        scripts/lab up "$scratch/fleet.yaml" >/dev/null 2>&1 &
+        scripts/lab up "$fleet" >/dev/null 2>&1 &
         pids+=($!)
     done
     for pid in "${pids[@]}"; do ! wait "$pid" || won=$((won + 1)); done
