@@ -148,6 +148,8 @@ static const char *state_words(struct coordinator *c, char reason[CORE_REASON_MA
         survey_words(c, reason, CORE_REASON_MAX);
         return "measuring";
     }
+    if (c->core.state == COORDINATOR_WAITING && c->plan_work.wanted)
+        snprintf(reason, CORE_REASON_MAX, "reading the model");
     return coordinator_state_name(c->core.state);
 }
 

@@ -138,9 +138,20 @@ static double total_seconds(const struct coordinator *c, unsigned board) {
     return sum;
 }
 
+/* Is this the answer to the last question that the board was asked, and still of use? */
+static bool asked_for(const struct coordinator *c, unsigned board, uint64_t number) {
+    const struct survey_board *asked = &c->survey.core.board[board];
+    bool open = asked->here && (asked->profile == SURVEY_ASKED || asked->profile == SURVEY_FAILED);
+    return c->survey.needed && open && asked->number == number && number != 0;
+}
+
 void survey_told_profile(struct coordinator *c, unsigned board, const struct message_profile *message) {
     struct error error;
     struct survey_event event = {.type = SURVEY_PROFILED, .board = board, .number = message->survey};
+    if (!asked_for(c, board, message->survey)) {
+        log_debug("a profile of board %s that is not waited for", c->core.board[board].name);
+        return;
+    }
     struct profile *profile = allocate(1, sizeof *profile);
     const char *name = c->core.board[board].name, *wrong = message->error;
     if (!wrong[0] && !profile_from_json(message->json, message->json_bytes, "profile", profile, &error))
@@ -148,9 +159,7 @@ void survey_told_profile(struct coordinator *c, unsigned board, const struct mes
     else if (!wrong[0])
         wrong = objection(c, board, profile);
     event.ok = wrong == NULL;
-    if (!c->survey.core.board[board].here)
-        log_debug("a profile of board %s came too late", name);
-    else if (wrong)
+    if (wrong)
         log_warn("no profile of board %s: %s", name, wrong);
     else {
         keep(c, board, profile);
