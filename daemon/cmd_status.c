@@ -98,6 +98,7 @@ static void print_json(const struct message_status *status) {
     json_number("microbatch", status->microbatch);
     json_number("items_done", status->items_done);
     json_number("items_failed", status->items_failed);
+    json_number("items_replayed", status->items_replayed);
     json_number("waiting", status->waiting);
     json_number("in_flight", status->in_flight);
     json_number("clients", status->clients);
@@ -170,6 +171,8 @@ static void print_table(const struct message_status *status) {
     printf("%llu items done, %llu failed, %u waiting, %u microbatches in flight, %.1f images/s, %u clients",
            (unsigned long long)status->items_done, (unsigned long long)status->items_failed, status->waiting,
            status->in_flight, status->items_per_second, status->clients);
+    if (status->items_replayed > 0)
+        printf(", %llu sent again", (unsigned long long)status->items_replayed);
     if (turned_away(&status->rejected) > 0)
         printf(", %llu bad frames turned away", (unsigned long long)turned_away(&status->rejected));
     if (status->board_count > 0)

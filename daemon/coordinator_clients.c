@@ -197,6 +197,7 @@ void clients_dispatch(struct coordinator *c, const struct coordinator_effect *ef
     struct data_header header = {.cluster = c->cluster,
                                  .epoch = effect->epoch,
                                  .sequence = effect->sequence,
+                                 .attempt = flight->attempts - 1,
                                  .items = effect->items,
                                  .checksum = checksum_of(buffer->pixels, effect->items * c->pixel_bytes, 0)};
     describe_parts(&payload, &header);

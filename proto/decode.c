@@ -195,6 +195,7 @@ static bool status_get(struct arena *arena, const Stagecoach__Status *from, stru
         .microbatch = from->microbatch,
         .items_done = from->items_done,
         .items_failed = from->items_failed,
+        .items_replayed = from->items_replayed,
         .waiting = from->waiting,
         .in_flight = from->in_flight,
         .clients = from->clients,

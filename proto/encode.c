@@ -264,6 +264,7 @@ static void status_put(struct arena *arena, const struct message_status *from, S
     to->microbatch = from->microbatch;
     to->items_done = from->items_done;
     to->items_failed = from->items_failed;
+    to->items_replayed = from->items_replayed;
     to->waiting = from->waiting;
     to->in_flight = from->in_flight;
     to->clients = from->clients;

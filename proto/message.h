@@ -204,7 +204,7 @@ struct message_status {
     const char *version, *state, *architecture, *policy, *reason, *data_endpoint;
     epoch_t epoch;
     uint32_t microbatch;
-    uint64_t items_done, items_failed;
+    uint64_t items_done, items_failed, items_replayed;
     uint32_t waiting, in_flight, clients;
     double items_per_second;                      /* over the last ten seconds; finite, from 0 */
     double predicted_period_s, measured_period_s; /* between full microbatches; finite, from 0: not known */

@@ -3,8 +3,6 @@
  * coordinator_core_step is the one entry: it lets the event change what is known (boards, flights, queue), then lets
  * advance() draw the consequences: plan when enough boards are here, pause when the plan should change, dispatch when
  * the first stage takes more. All transitions go through enter(), so what entering a state does stands in one place.
- * For now a lost stage costs the items that were in flight an error; the epoch still moves on, so nothing stale can be
- * taken for an answer.
  */
 #include "daemon/core/coordinator_core.h"
 
@@ -110,17 +108,37 @@ static void fail_chain(struct coordinator_core *core, struct coordinator_effects
 
 static void flight_remove(struct coordinator_core *core, unsigned index) {
     core->flights--;
+    core->sent -= index < core->sent;
     memmove(&core->flight[index], &core->flight[index + 1], (core->flights - index) * sizeof core->flight[0]);
 }
 
-/* Fails the oldest `count` flights. */
-static void fail_flights(struct coordinator_core *core, struct coordinator_effects *effects, unsigned count,
-                         const char *why) {
-    const char *text = count > 0 ? keep(effects, why) : NULL;
+static void flight_fail(struct coordinator_core *core, struct coordinator_effects *effects, unsigned index,
+                        const char *text) {
+    fail_chain(core, effects, core->flight[index].first, text);
+    flight_remove(core, index);
+}
+
+/* The oldest `count` flights under way will not arrive: they are to be sent again, in their order and before those that
+ * wait for it already; or they are given up. */
+static void replay_flights(struct coordinator_core *core, struct coordinator_effects *effects, unsigned count,
+                           const char *why) {
+    struct core_flight again[CORE_FLIGHTS_MAX];
+    unsigned kept = 0;
+    char text[CORE_REASON_MAX];
     for (unsigned i = 0; i < count; i++) {
-        fail_chain(core, effects, core->flight[0].first, text);
+        if (core->flight[0].attempts >= CORE_ATTEMPTS_MAX) {
+            snprintf(text, sizeof text, "given up after %u attempts: %.240s", CORE_ATTEMPTS_MAX, why);
+            flight_fail(core, effects, 0, keep(effects, text));
+            continue;
+        }
+        again[kept++] = core->flight[0];
+        core->items_replayed += core->flight[0].count;
         flight_remove(core, 0);
     }
+    memmove(&core->flight[core->sent + kept], &core->flight[core->sent],
+            (core->flights - core->sent) * sizeof core->flight[0]);
+    memcpy(&core->flight[core->sent], again, kept * sizeof again[0]);
+    core->flights += kept;
 }
 
 /* ---- states ---- */
@@ -132,7 +150,7 @@ static void enter(struct coordinator_core *core, enum coordinator_state state, m
     core->state = state;
     core->writable = false;
     if (state == COORDINATOR_WAITING) {
-        assert(core->flights == 0);
+        assert(core->sent == 0);
         for (unsigned i = 0; i < core->boards; i++) {
             struct core_board *board = &core->board[i];
             board->stage = -1;
@@ -182,7 +200,7 @@ static void break_plan(struct coordinator_core *core, const struct core_board *b
              what);
     snprintf(core->reason, sizeof core->reason, "%s", core->cause);
     note(effects, core->cause);
-    fail_flights(core, effects, core->flights, core->cause);
+    replay_flights(core, effects, core->sent, core->cause);
     enter(core, COORDINATOR_WAITING, now);
 }
 
@@ -357,19 +375,25 @@ static bool microbatch_due(const struct coordinator_core *core, mono_t now) {
 }
 
 static void dispatch(struct coordinator_core *core, mono_t now, struct coordinator_effects *effects) {
-    if (!core->writable || core->flights >= flights_allowed(core) || !microbatch_due(core, now))
+    bool again = core->flights > core->sent;
+    if (!core->writable || core->sent >= flights_allowed(core) || (!again && !microbatch_due(core, now)))
         return;
-    unsigned count = core->queued < core->settings.microbatch ? core->queued : core->settings.microbatch;
+    struct core_flight *flight = &core->flight[core->sent];
+    if (!again) {
+        unsigned count = core->queued < core->settings.microbatch ? core->queued : core->settings.microbatch;
+        *flight = (struct core_flight){.first = queue_shift(core, count), .count = count};
+        core->flights++;
+    }
+    if (core->sent++ == 0)
+        core->progressed = now;
     core->writable = false;
     core->sequence.number++;
-    if (core->flights == 0)
-        core->progressed = now;
-    core->flight[core->flights++] =
-        (struct core_flight){.sequence = core->sequence, .first = queue_shift(core, count), .count = count};
+    flight->sequence = core->sequence;
+    flight->attempts++;
     struct coordinator_effect *effect = effect_add(effects, CORE_DISPATCH);
     effect->sequence = core->sequence;
     effect->epoch = core->epoch;
-    effect->items = count;
+    effect->items = flight->count;
 }
 
 static void on_result(struct coordinator_core *core, const struct coordinator_event *event, mono_t now,
@@ -379,7 +403,7 @@ static void on_result(struct coordinator_core *core, const struct coordinator_ev
         core->stale++;
         return;
     }
-    unsigned index = (unsigned)(flight - core->flight);
+    unsigned index = (unsigned)(flight - core->flight), overtaken = index < core->sent ? index : 0;
     unsigned row = 0;
     for (unsigned item = flight->first, next; item != NOTHING; item = next, row++) {
         next = core->next[item];
@@ -391,7 +415,7 @@ static void on_result(struct coordinator_core *core, const struct coordinator_ev
     flight_remove(core, index);
     core->progressed = now;
     /* the pipeline keeps order: whatever was sent before this one and has not arrived will not */
-    fail_flights(core, effects, index, "a damaged microbatch was dropped on its way through the pipeline");
+    replay_flights(core, effects, overtaken, "a damaged microbatch was dropped on its way through the pipeline");
 }
 
 /* ---- time ---- */
@@ -404,14 +428,15 @@ static void drop_silent_boards(struct coordinator_core *core, mono_t now, struct
 }
 
 static void drop_stalled_flights(struct coordinator_core *core, mono_t now, struct coordinator_effects *effects) {
-    if (core->flights == 0 || mono_since(now, core->progressed) < core->settings.stall_ns)
+    if (core->sent == 0 || mono_since(now, core->progressed) < core->settings.stall_ns)
         return;
-    fail_flights(core, effects, core->flights, "a microbatch was lost: no stage is working on it");
+    replay_flights(core, effects, core->sent, "a microbatch was lost: no stage is working on it");
+    core->progressed = now;
 }
 
 /* Serving in name only: the first stage is out of reach, or takes nothing. */
 static bool stuck(const struct coordinator_core *core, mono_t now) {
-    return core->flights == 0 && !core->writable && mono_since(now, core->progressed) >= core->settings.stall_ns;
+    return core->sent == 0 && !core->writable && mono_since(now, core->progressed) >= core->settings.stall_ns;
 }
 
 static void why_not_served(const struct coordinator_core *core, char text[CORE_REASON_MAX]) {
@@ -426,22 +451,30 @@ static void fail_impatient(struct coordinator_core *core, mono_t now, struct coo
     bool serving = core->state == COORDINATOR_SERVING;
     if (serving ? !stuck(core, now) : mono_since(now, core->unserved_since) < core->settings.patience_ns)
         return;
+    char text[CORE_REASON_MAX];
+    why_not_served(core, text);
+    const char *kept = NULL;
+    for (unsigned i = core->sent; i < core->flights;) {
+        if (mono_since(now, core->admitted[core->flight[i].first]) < core->settings.patience_ns) {
+            i++;
+            continue;
+        }
+        kept = kept ? kept : keep(effects, text);
+        flight_fail(core, effects, i, kept);
+    }
     unsigned late = 0;
     for (unsigned item = core->queue_first; item != NOTHING; item = core->next[item], late++)
         if (mono_since(now, core->admitted[item]) < core->settings.patience_ns)
             break;
-    if (late == 0)
-        return;
-    char text[CORE_REASON_MAX];
-    why_not_served(core, text);
-    fail_chain(core, effects, queue_shift(core, late), keep(effects, text));
+    if (late > 0)
+        fail_chain(core, effects, queue_shift(core, late), kept ? kept : keep(effects, text));
 }
 
 /* Draws the consequences of whatever has changed. */
 static void advance(struct coordinator_core *core, mono_t now, struct coordinator_effects *effects) {
     if (core->replan && core->state == COORDINATOR_SERVING)
         enter(core, COORDINATOR_PAUSING, now);
-    if (core->replan && core->flights == 0)
+    if (core->replan && core->sent == 0)
         enter(core, COORDINATOR_WAITING, now);
     if (core->state == COORDINATOR_PREPARING && all_ready(core)) {
         enter(core, COORDINATOR_SERVING, now);
@@ -450,7 +483,8 @@ static void advance(struct coordinator_core *core, mono_t now, struct coordinato
         effect_add(effects, CORE_SERVE)->epoch = core->epoch;
     }
     release_leaving(core, effects);
-    if (core->state == COORDINATOR_WAITING && !(core->ending && core->queued == 0))
+    bool idle = core->queued == 0 && core->flights == 0;
+    if (core->state == COORDINATOR_WAITING && !(core->ending && idle))
         ask_for_plan(core, now, effects);
     if (core->state == COORDINATOR_SERVING)
         dispatch(core, now, effects);
@@ -528,7 +562,7 @@ mono_t coordinator_core_deadline(const struct coordinator_core *core, mono_t now
     int64_t wait = 100 * MONO_MS; /* the slow clocks (silence, patience, stall) need no better */
     /* while all flights allowed are out, only a result lets another go: no deadline, or the loop would never sleep */
     if (core->state == COORDINATOR_SERVING && core->queued > 0 && core->writable &&
-        core->flights < flights_allowed(core)) {
+        core->sent < flights_allowed(core)) {
         int64_t left = core->settings.microbatch_wait_ns - mono_since(now, core->admitted[core->queue_first]);
         wait = left < wait ? left : wait;
     }

@@ -10,8 +10,13 @@
  *      +------------------------------ PAUSING <------------ number of stages) or asks to leave +
  *
  * Invariants: at most one epoch serves, and only in SERVING are microbatches dispatched; an item is in exactly one
- * place (free, queued, or in one flight) and leaves it by exactly one answer or failure effect; a flight belongs to the
- * epoch it was dispatched in and none survives its epoch; epochs and sequence numbers only grow.
+ * place (free, queued, or in one flight) and leaves it by exactly one answer or failure effect; a flight is under way
+ * in the epoch in force or waits to be sent again; epochs and sequence numbers only grow.
+ *
+ * Replay. A flight keeps its items until they are answered. When its epoch breaks, or a later one overtakes it, it is
+ * sent again, whole and before anything new, under a new sequence number: the same items together give the same bits.
+ * A result counts once, by epoch and sequence number. A microbatch that every pipeline dies of is given up after
+ * CORE_ATTEMPTS_MAX.
  *
  * Items are numbered by the caller (0 to CORE_ITEMS_MAX - 1). Boards are kept by name: one that comes back takes its
  * old place. Where more are here than wanted, those that came first are chosen; they are listed for the plan in the
@@ -29,10 +34,11 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#define CORE_BOARDS_MAX  MESSAGE_BOARDS_MAX
-#define CORE_ITEMS_MAX   4096
-#define CORE_FLIGHTS_MAX 160
-#define CORE_REASON_MAX  320
+#define CORE_BOARDS_MAX   MESSAGE_BOARDS_MAX
+#define CORE_ITEMS_MAX    4096
+#define CORE_FLIGHTS_MAX  160
+#define CORE_ATTEMPTS_MAX 8
+#define CORE_REASON_MAX   320
 
 enum coordinator_state {
     COORDINATOR_WAITING,
@@ -146,6 +152,7 @@ struct coordinator_effects {
 struct core_flight {
     sequence_t sequence;
     unsigned first, count; /* items, linked by core->next */
+    unsigned attempts;     /* how often it was sent */
 };
 
 struct coordinator_core {
@@ -166,14 +173,15 @@ struct coordinator_core {
     struct core_board board[CORE_BOARDS_MAX];
     struct plan plan; /* plan.stage[].board are numbers of board[] */
 
-    unsigned flights;
-    struct core_flight flight[CORE_FLIGHTS_MAX]; /* oldest first */
+    unsigned flights, sent;
+    struct core_flight
+        flight[CORE_FLIGHTS_MAX]; /* [0, sent) are under way, oldest first; the rest is to be sent again */
 
     unsigned queue_first, queue_last, queued;
     unsigned next[CORE_ITEMS_MAX];
     mono_t admitted[CORE_ITEMS_MAX];
 
-    uint64_t items_done, items_failed, stale;
+    uint64_t items_done, items_failed, items_replayed, stale;
 };
 
 void coordinator_core_init(struct coordinator_core *core, const struct coordinator_settings *settings, mono_t now);

@@ -182,7 +182,7 @@ static void test_back_pressure(void **state) {
     assert_int_equal(f->core.flights, 4);
 }
 
-static void test_lost_stage_fails_its_flights_and_comes_back(void **state) {
+static void test_lost_stage_comes_back_and_its_flights_are_replayed(void **state) {
     struct fixture *f = *state;
     serve(f, 2);
     writable(f);
@@ -190,8 +190,9 @@ static void test_lost_stage_fails_its_flights_and_comes_back(void **state) {
         admit(f, i);
     admit(f, 4); /* stays queued */
     step(f, (struct coordinator_event){.type = CORE_BOARD_LOST, .board = 1});
-    assert_int_equal(count_of(f, CORE_FAIL), 4);
-    assert_non_null(strstr(first_of(f, CORE_FAIL)->text, "stage b1 (units 6 to 11) was lost"));
+    assert_int_equal(count_of(f, CORE_FAIL), 0);
+    assert_int_equal(f->core.items_replayed, 4);
+    assert_non_null(strstr(f->core.cause, "stage b1 (units 6 to 11) was lost"));
     assert_int_equal(f->core.state, COORDINATOR_WAITING);
     assert_non_null(strstr(f->core.reason, "1 of 2 boards are here"));
     assert_int_equal(f->core.queued, 1);
@@ -201,10 +202,53 @@ static void test_lost_stage_fails_its_flights_and_comes_back(void **state) {
     ready(f, 0);
     ready(f, 1);
     writable(f);
+    assert_int_equal(first_of(f, CORE_DISPATCH)->items, 4); /* the same items together as before */
+    assert_int_equal(first_of(f, CORE_DISPATCH)->sequence.number, 2);
+    assert_int_equal(core_flight_find(&f->core, first_of(f, CORE_DISPATCH)->sequence)->attempts, 2);
+    step(f, (struct coordinator_event){.type = CORE_RESULT, .epoch = {1}, .sequence = {1}, .items = 4});
+    assert_int_equal(f->effects.count, 0); /* of the old epoch */
+    writable(f);
     tick_after(f, 5 * MONO_MS);
     assert_int_equal(count_of(f, CORE_DISPATCH), 1);
-    result(f, f->core.sequence.number, 1);
+    result(f, 2, 4);
+    assert_int_equal(count_of(f, CORE_ANSWER), 4);
+    assert_int_equal(first_of(f, CORE_ANSWER)->item, 0);
+    result(f, 3, 1);
     assert_int_equal(first_of(f, CORE_ANSWER)->item, 4);
+}
+
+static void test_poisonous_microbatch_is_given_up(void **state) {
+    struct fixture *f = *state;
+    serve(f, 1);
+    admit(f, 0);
+    for (unsigned attempt = 1; attempt <= CORE_ATTEMPTS_MAX; attempt++) {
+        writable(f);
+        tick_after(f, 5 * MONO_MS);
+        assert_int_equal(count_of(f, CORE_DISPATCH), attempt == 1 ? 1 : 0); /* replays need not wait */
+        assert_int_equal(f->core.sent, 1);
+        step(f, (struct coordinator_event){.type = CORE_BOARD_LOST, .board = 0});
+        assert_int_equal(count_of(f, CORE_FAIL), attempt == CORE_ATTEMPTS_MAX ? 1 : 0);
+        if (attempt < CORE_ATTEMPTS_MAX) {
+            join(f, "b0");
+            planned(f);
+            ready(f, 0);
+        }
+    }
+    assert_non_null(strstr(first_of(f, CORE_FAIL)->text, "given up after 8 attempts: stage b0"));
+}
+
+static void test_replay_waits_no_longer_than_patience(void **state) {
+    struct fixture *f = *state;
+    serve(f, 1);
+    writable(f);
+    for (unsigned i = 0; i < 4; i++)
+        admit(f, i);
+    step(f, (struct coordinator_event){.type = CORE_BOARD_LOST, .board = 0});
+    tick_after(f, 59 * MONO_SECOND);
+    assert_int_equal(count_of(f, CORE_FAIL), 0);
+    tick_after(f, 2 * MONO_SECOND);
+    assert_int_equal(count_of(f, CORE_FAIL), 4);
+    assert_int_equal(f->core.flights, 0);
 }
 
 static void test_spare_board_takes_over(void **state) {
@@ -275,12 +319,21 @@ static void test_results_out_of_place(void **state) {
     assert_int_equal(f->core.stale, 3);
     result(f, 3, 4); /* 1 and 2 can no longer come */
     assert_int_equal(count_of(f, CORE_ANSWER), 4);
-    assert_int_equal(count_of(f, CORE_FAIL), 8);
-    result(f, 3, 4); /* replayed */
+    assert_int_equal(count_of(f, CORE_DISPATCH), 0);
+    assert_int_equal(f->core.items_replayed, 8);
+    result(f, 3, 4); /* a second time */
     assert_int_equal(f->effects.count, 0);
+    writable(f);
+    assert_int_equal(first_of(f, CORE_DISPATCH)->sequence.number, 4);
+    assert_int_equal(core_flight_find(&f->core, (sequence_t){4})->first, 0);
+    result(f, 2, 4); /* comes after all, before it was sent again */
+    assert_int_equal(count_of(f, CORE_ANSWER), 4);
+    assert_int_equal(f->core.flights, 1);
+    result(f, 4, 4);
+    assert_int_equal(f->core.flights, 0);
 }
 
-static void test_stalled_flights_fail(void **state) {
+static void test_stalled_flights_are_replayed(void **state) {
     struct fixture *f = *state;
     serve(f, 1);
     writable(f);
@@ -294,7 +347,10 @@ static void test_stalled_flights_fail(void **state) {
         assert_int_equal(f->core.flights, 1);
     }
     tick_after(f, 21 * MONO_SECOND);
-    assert_int_equal(count_of(f, CORE_FAIL), 4);
+    assert_int_equal(count_of(f, CORE_FAIL), 0);
+    assert_int_equal(f->core.sent, 0);
+    writable(f);
+    assert_int_equal(first_of(f, CORE_DISPATCH)->items, 4);
 }
 
 static void test_patience_ends(void **state) {
@@ -574,13 +630,15 @@ int main(void) {
         TEST(test_full_microbatch_goes_at_once),
         TEST(test_partial_microbatch_waits),
         TEST(test_back_pressure),
-        TEST(test_lost_stage_fails_its_flights_and_comes_back),
+        TEST(test_lost_stage_comes_back_and_its_flights_are_replayed),
+        TEST(test_poisonous_microbatch_is_given_up),
+        TEST(test_replay_waits_no_longer_than_patience),
         TEST(test_spare_board_takes_over),
         TEST(test_silent_board_is_lost),
         TEST(test_leaving_drains_first),
         TEST(test_unfit_board_says_why),
         TEST(test_results_out_of_place),
-        TEST(test_stalled_flights_fail),
+        TEST(test_stalled_flights_are_replayed),
         TEST(test_patience_ends),
         TEST(test_first_stage_out_of_reach),
         TEST(test_open_fleet_uses_a_board_that_joins_during_planning),

@@ -165,6 +165,7 @@ static void fill_status(struct message_status *status) {
         .microbatch = (uint32_t)random_below(MESSAGE_ITEMS_MAX + 1),
         .items_done = number(),
         .items_failed = number(),
+        .items_replayed = number(),
         .waiting = number32(),
         .in_flight = number32(),
         .clients = number32(),
@@ -419,6 +420,7 @@ static void same_status(const struct message_status *left, const struct message_
     SAME(microbatch);
     SAME(items_done);
     SAME(items_failed);
+    SAME(items_replayed);
     SAME(waiting);
     SAME(in_flight);
     SAME(clients);
