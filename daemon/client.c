@@ -11,8 +11,15 @@
 #define QUEUE       4096
 #define ASK_MS      5000
 
-bool client_open(struct client *client, const char *endpoint, struct error *error) {
+bool client_reopen(struct client *client, struct error *error) {
     const struct net_options options = {.frame_max = MESSAGE_ENVELOPE_MAX, .queue = QUEUE};
+    net_close(&client->socket, 0);
+    client->gone = false;
+    client->socket = net_connect(client->net, NET_DEALER, client->endpoint, &options, error);
+    return client->socket != NULL;
+}
+
+bool client_open(struct client *client, const char *endpoint, struct error *error) {
     memset(client, 0, sizeof *client);
     snprintf(client->endpoint, sizeof client->endpoint, "%s", endpoint);
     if (!net_endpoint_check(endpoint, error))
@@ -20,10 +27,10 @@ bool client_open(struct client *client, const char *endpoint, struct error *erro
     client->decoded = arena_new(ARENA_LIMIT);
     client->encoded = arena_new(ARENA_LIMIT);
     client->net = net_new(error);
-    client->socket = client->net ? net_connect(client->net, NET_DEALER, endpoint, &options, error) : NULL;
-    if (!client->socket)
+    bool ok = client->net && client_reopen(client, error);
+    if (!ok)
         client_close(client);
-    return client->socket != NULL;
+    return ok;
 }
 
 void client_close(struct client *client) {

@@ -17,6 +17,9 @@ struct client {
 bool client_open(struct client *client, const char *endpoint, struct error *error);
 void client_close(struct client *client);
 
+/* Gives up the connection with whatever was still to be sent or read on it, and starts connecting afresh. */
+bool client_reopen(struct client *client, struct error *error);
+
 /* Sends one envelope and, if raw is not NULL, a raw frame. NET_AGAIN when there is no room now. */
 enum net_result client_send(struct client *client, const struct message *message, const struct net_piece *raw);
 

@@ -2,7 +2,8 @@
  *
  * A window of unanswered files (told by the coordinator) is kept full; files are read when their turn comes, so
  * thousands of them cost no memory. Answers come in any order; each is formatted at once and kept until those before it
- * are printed. Whatever happens to one file, or to the coordinator half-way, every file gets its line.
+ * are printed. A coordinator that goes away is waited for, and what it has not answered is sent again under the same
+ * number, so that each file is answered once. Whatever happens, every file gets its line.
  */
 #include "base/allocate.h"
 #include "base/mono.h"
@@ -19,14 +20,14 @@
 struct values {
     const char *coordinator;
     bool json, logits, quiet, unordered;
-    unsigned top, repeat;
+    unsigned top, repeat, patience_s;
 };
 
 /* One submission of one file. */
 struct entry {
-    char *line;   /* formatted answer until it is printed */
-    size_t bytes; /* of the file, while it is unanswered */
-    bool answered, failed;
+    char *line;                   /* formatted answer until it is printed */
+    size_t bytes;                 /* of the file, while it is unanswered */
+    bool asked, answered, failed; /* asked: of the coordinator that is there now */
 };
 
 struct session {
@@ -37,7 +38,7 @@ struct session {
     struct entry *entries; /* [total] */
     uint64_t request;
     size_t window, sent, answered, printed, failed;
-    size_t bytes; /* of unanswered files */
+    size_t waiting, bytes; /* entries that were sent and not answered, and the size of their files */
     struct progress progress;
 };
 
@@ -63,6 +64,7 @@ static void finish(struct session *session, size_t index, struct answer *answer)
     answer->file = session->files[index % session->file_count];
     entry->line = answer_line(answer, session->values->json);
     entry->answered = true;
+    session->waiting -= entry->asked;
     session->bytes -= entry->bytes;
     entry->bytes = 0;
     entry->failed = answer->error && answer->error[0];
@@ -89,6 +91,8 @@ static bool send_next(struct session *session) {
     if (!net_writable(session->client.socket))
         return false;
     session->sent++;
+    if (session->entries[index].answered) /* by a coordinator before this one */
+        return true;
     if (!command_read_file(session->files[index % session->file_count], &bytes, &size, &error)) {
         finish_with_error(session, index, error.text);
         return true;
@@ -100,7 +104,9 @@ static bool send_next(struct session *session) {
                                                .logits = session->values->logits}};
     const struct net_piece raw = {.data = bytes, .size = size, .released = file_released};
     session->entries[index].bytes = size;
+    session->entries[index].asked = true;
     session->bytes += size;
+    session->waiting++;
     if (client_send(&session->client, &message, &raw) != NET_OK)
         finish_with_error(session, index, "could not be sent to the coordinator");
     return true;
@@ -108,8 +114,8 @@ static bool send_next(struct session *session) {
 
 static void on_answer(struct session *session, const struct net_message *received,
                       const struct message_answer *message) {
-    if (message->request != session->request || message->item >= session->sent ||
-        session->entries[message->item].answered)
+    if (message->request != session->request || message->item >= session->total ||
+        !session->entries[message->item].asked || session->entries[message->item].answered)
         return;
     struct answer answer = {
         .error = message->error, .top = message->top, .top_count = message->top_count, .embedding = message->embedding};
@@ -125,8 +131,7 @@ static void on_answer(struct session *session, const struct net_message *receive
 }
 
 static bool may_send(const struct session *session) {
-    return session->sent < session->total && session->sent - session->answered < session->window &&
-           session->bytes < WINDOW_BYTES;
+    return session->sent < session->total && session->waiting < session->window && session->bytes < WINDOW_BYTES;
 }
 
 static void give_up(struct session *session, const char *text) {
@@ -136,10 +141,55 @@ static void give_up(struct session *session, const char *text) {
     session->sent = session->total;
 }
 
+static bool say_hello(struct session *session, struct error *error) {
+    struct net_message received;
+    struct message answer;
+    const struct message hello = {
+        .type = MESSAGE_HELLO,
+        .hello = {.protocol = PROTOCOL_VERSION, .version = STAGECOACH_VERSION, .role = ROLE_CLIENT, .name = "submit"}};
+    if (!client_ask(&session->client, &hello, MESSAGE_WELCOME, &received, &answer, error))
+        return false;
+    session->window = answer.welcome.window > 0 ? answer.welcome.window : 1;
+    net_message_close(&received);
+    return true;
+}
+
+static void forget_what_was_asked(struct session *session) {
+    size_t first = session->total;
+    for (size_t i = session->total; i-- > 0;) {
+        struct entry *entry = &session->entries[i];
+        if (entry->answered)
+            continue;
+        entry->asked = false;
+        entry->bytes = 0;
+        first = i;
+    }
+    session->waiting = session->bytes = 0;
+    session->sent = first < session->sent ? first : session->sent;
+}
+
+/* The coordinator is gone: waits for it, or another at its address, and starts again with what is unanswered. */
+static void reconnect(struct session *session, const char *why) {
+    struct error error;
+    mono_t deadline = mono_after(mono_now(), session->values->patience_s * MONO_SECOND);
+    bool back = false;
+    progress_clear(&session->progress);
+    if (!session->values->quiet && session->values->patience_s > 0)
+        fprintf(stderr, "stagecoach: %s; waiting up to %u s for it to come back\n", why, session->values->patience_s);
+    error_set(&error, ERROR_TIMEOUT, "%s", why);
+    while (!back && error.code == ERROR_TIMEOUT && mono_since(deadline, mono_now()) > 0)
+        back = client_reopen(&session->client, &error) && say_hello(session, &error);
+    if (back)
+        forget_what_was_asked(session);
+    else
+        give_up(session, error.code == ERROR_TIMEOUT ? why : error.text);
+}
+
 static void stream(struct session *session) {
     struct net_message received;
     struct message message;
     struct error error;
+    char why[sizeof error.text];
     while (session->answered < session->total) {
         while (may_send(session) && send_next(session))
             continue;
@@ -149,11 +199,16 @@ static void stream(struct session *session) {
         if (client_receive(&session->client, 200, &received, &message, &error)) {
             if (message.type == MESSAGE_ANSWER)
                 on_answer(session, &received, &message.answer);
-            if (message.type == MESSAGE_REFUSE) /* it does not know us any more */
-                give_up(session, message.refuse.text);
+            bool unknown = message.type == MESSAGE_REFUSE; /* to another coordinator than the one that knew us */
+            if (unknown)
+                snprintf(why, sizeof why, "%s", message.refuse.text);
             net_message_close(&received);
-        } else if (error.code != ERROR_TIMEOUT)
-            give_up(session, error.text);
+            if (unknown)
+                reconnect(session, why);
+        } else if (error.code != ERROR_TIMEOUT) {
+            snprintf(why, sizeof why, "%s", error.text);
+            reconnect(session, why);
+        }
     }
     progress_draw(&session->progress, session->answered, true);
 }
@@ -168,19 +223,6 @@ static void report(const struct session *session) {
     if (session->failed > 0)
         fprintf(stderr, ", %zu failed", session->failed);
     fputc('\n', stderr);
-}
-
-static bool say_hello(struct session *session, struct error *error) {
-    struct net_message received;
-    struct message answer;
-    const struct message hello = {
-        .type = MESSAGE_HELLO,
-        .hello = {.protocol = PROTOCOL_VERSION, .version = STAGECOACH_VERSION, .role = ROLE_CLIENT, .name = "submit"}};
-    if (!client_ask(&session->client, &hello, MESSAGE_WELCOME, &received, &answer, error))
-        return false;
-    session->window = answer.welcome.window > 0 ? answer.welcome.window : 1;
-    net_message_close(&received);
-    return true;
 }
 
 static int run(const void *options, char **files, unsigned count) {
@@ -213,6 +255,8 @@ static const struct option options[] = {
     {"logits", OPTION_FLAG, FIELD(logits), NULL, NULL, 0, 0, "print the logits too"},
     {"top", OPTION_NUMBER, FIELD(top), "K", "5", 0, MESSAGE_TOP_MAX, "how many labels"},
     {"repeat", OPTION_NUMBER, FIELD(repeat), "N", "1", 1, 1000000, "send the list of files N times"},
+    {"patience", OPTION_NUMBER, FIELD(patience_s), "SECONDS", "60", 0, 86400,
+     "how long to wait for a coordinator that went away"},
     {"unordered", OPTION_FLAG, FIELD(unordered), NULL, NULL, 0, 0,
      "print answers as they come, not in the order of files"},
     {"quiet", OPTION_FLAG, FIELD(quiet), NULL, NULL, 0, 0, "no summary on stderr"},

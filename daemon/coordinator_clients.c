@@ -103,8 +103,8 @@ void clients_submit(struct coordinator *c, struct net_message *received, const s
     const char *refusal = NULL;
     size_t bytes = net_frame_size(&received->frame[1]);
     if (c->shutdown)
-        refusal = "the coordinator is shutting down";
-    else if (bytes > MESSAGE_FILE_MAX) {
+        return; /* the client sends it again to whoever comes after this one */
+    if (bytes > MESSAGE_FILE_MAX) {
         c->rejected.oversized++;
         refusal = "the file is larger than 64 MiB";
     } else if (c->file_bytes + bytes > FILE_BYTES_MAX)
