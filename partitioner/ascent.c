@@ -11,7 +11,7 @@
 #include <string.h>
 
 #define PROGRESS    1e-4 /* a smaller relative gain does not count as one */
-#define PATIENCE    20   /* rounds without progress until steps are halved */
+#define PATIENCE    4    /* rounds without progress until steps are halved, and one more for each dimension */
 #define SHARE_LEAST 0.02
 #define SHRINK      0.7 /* of space across a kink, in one step */
 
@@ -37,7 +37,7 @@ void ascent_note(struct ascent *ascent, double *price, double value) {
         ascent->best = value;
         memcpy(ascent->price, price, ascent->dimensions * sizeof *price);
     }
-    if (ascent->stale < PATIENCE)
+    if (ascent->stale < PATIENCE + ascent->dimensions)
         return;
     ascent->share /= 2;
     memcpy(price, ascent->price, ascent->dimensions * sizeof *price);

@@ -33,23 +33,33 @@ void relaxation_close(struct relaxation *relaxation) {
     release(relaxation->enter);
 }
 
+static inline double least_of(double a, double b) {
+    return a < b ? a : b;
+}
+
+/* Four minima at a time: one alone would wait for the last comparison at every step, and this is where the time goes.
+ */
 static double cheapest_arc(const struct graph *graph, const double *togo, unsigned type, unsigned first) {
     struct arc_list arcs = graph_arcs(graph, type, first);
-    double best = INFINITY;
-    for (const struct arc *arc = arcs.at; arc < arcs.end; arc++) {
-        double cost = arc->cost + togo[arc->end];
-        best = cost < best ? cost : best;
-    }
-    return best;
+    double best[4] = {INFINITY, INFINITY, INFINITY, INFINITY};
+    const struct arc *arc = arcs.at;
+    for (; arcs.end - arc >= 4; arc += 4)
+        for (unsigned i = 0; i < 4; i++)
+            best[i] = least_of(arc[i].cost + togo[arc[i].end], best[i]);
+    for (; arc < arcs.end; arc++)
+        best[0] = least_of(arc->cost + togo[arc->end], best[0]);
+    return least_of(least_of(best[0], best[1]), least_of(best[2], best[3]));
 }
 
 static double cheapest_crossing(const double *crossing, const double *enter, unsigned types) {
-    double best = INFINITY;
-    for (unsigned to = 0; to < types; to++) {
-        double cost = crossing[to] + enter[to];
-        best = cost < best ? cost : best;
-    }
-    return best;
+    double best[4] = {INFINITY, INFINITY, INFINITY, INFINITY};
+    unsigned to = 0;
+    for (; types - to >= 4; to += 4)
+        for (unsigned i = 0; i < 4; i++)
+            best[i] = least_of(crossing[to + i] + enter[to + i], best[i]);
+    for (; to < types; to++)
+        best[0] = least_of(crossing[to] + enter[to], best[0]);
+    return least_of(least_of(best[0], best[1]), least_of(best[2], best[3]));
 }
 
 /* The rest of a route that crosses from `from` to `to` at `cut`. */
