@@ -62,14 +62,21 @@ static size_t vector_attention_scratch_bytes(size_t head_size, size_t queries, s
     return threads * attention_floats(head_size, keys) * sizeof(float);
 }
 
-/* keys[t / panel][i][t % panel] = k[t][i], zeros where t is beyond the last key. */
+/* keys[t / panel][i][t % panel] = k[t][i], zeros where t is beyond the last key. LANES keys by LANES of the head at a
+ * time. */
 static void pack_keys(const struct attention *call, const float *k, size_t key_columns, float *packed) {
     size_t head_size = call->head_size;
-    for (size_t t = 0; t < key_columns; t++) {
+    for (size_t t = 0; t < key_columns; t += LANES) {
         float *column = packed + t / ATTENTION_PANEL * ATTENTION_PANEL * head_size + t % ATTENTION_PANEL;
-        const float *key = k + t * call->kv_stride;
-        for (size_t i = 0; i < head_size; i++)
-            column[i * ATTENTION_PANEL] = t < call->keys ? key[i] : 0;
+        for (size_t i = 0; i < head_size; i += LANES) {
+            vector block[LANES];
+            for (size_t r = 0; r < LANES; r++)
+                block[r] = t + r < call->keys ? load_up_to(k + (t + r) * call->kv_stride, i, head_size, 0)
+                                              : vector_broadcast(0);
+            transpose(block);
+            for (size_t r = 0; r < smaller(LANES, head_size - i); r++)
+                vector_store(column + (i + r) * ATTENTION_PANEL, block[r]);
+        }
     }
 }
 
@@ -93,14 +100,6 @@ static void attend_scores(const struct attention_plan *plan, const struct attent
         tile.sum = scratch->scores + column;
         tile_multiply(&tile, rows, ATTENTION_VECTORS);
     }
-}
-
-/* Scores become e^(scale * score - largest); returns their sum. */
-static float attend_softmax(const struct attention *call, float *scores) {
-    vector scale = vector_broadcast(call->scale);
-    for (size_t i = 0; i < call->keys; i += LANES) /* padding columns may be scaled too, they are never read */
-        vector_store(scores + i, vector_multiply(vector_load(scores + i), scale));
-    return row_exponentials(scores, scores, call->keys);
 }
 
 static void attend_values(const struct attention_plan *plan, const struct attention_scratch *scratch,
@@ -141,8 +140,10 @@ static void attention_task(void *context, size_t task, unsigned thread) {
         size_t rows = smaller(TILE_ROWS, end - query), row = item * call->queries + query;
         float total[TILE_ROWS];
         attend_scores(plan, &scratch, call->q + row * call->q_stride + column, rows);
-        for (size_t r = 0; r < rows; r++)
-            total[r] = attend_softmax(call, scratch.scores + r * plan->key_columns);
+        for (size_t r = 0; r < rows; r++) {
+            float *scores = scratch.scores + r * plan->key_columns;
+            total[r] = row_exponentials(scores, scores, call->keys, call->scale);
+        }
         attend_values(plan, &scratch, total, call->out + row * call->out_stride + column, rows);
     }
 }
@@ -150,7 +151,7 @@ static void attention_task(void *context, size_t task, unsigned thread) {
 static void vector_attention(const struct attention *call, struct pool *pool) {
     if (call->items == 0 || call->heads == 0 || call->queries == 0)
         return;
-    assert(call->keys > 0 && call->head_size > 0);
+    assert(call->keys > 0 && call->head_size > 0 && call->scale > 0);
     struct attention_plan plan = attention_plan_make(call, pool_threads(pool));
     pool_run(pool, call->items * call->heads * plan.splits, attention_task, &plan);
 }

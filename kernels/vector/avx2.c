@@ -75,6 +75,14 @@ static inline vector vector_select_less(vector a, vector b, vector yes, vector n
     return _mm256_blendv_ps(no, yes, _mm256_cmp_ps(a, b, _CMP_LT_OQ));
 }
 
+static inline vector vector_interleave_low(vector a, vector b) {
+    return _mm256_permute2f128_ps(_mm256_unpacklo_ps(a, b), _mm256_unpackhi_ps(a, b), 0x20);
+}
+
+static inline vector vector_interleave_high(vector a, vector b) {
+    return _mm256_permute2f128_ps(_mm256_unpacklo_ps(a, b), _mm256_unpackhi_ps(a, b), 0x31);
+}
+
 static inline vector vector_absolute(vector a) {
     return _mm256_andnot_ps(_mm256_set1_ps(-0.0f), a);
 }

@@ -73,6 +73,16 @@ static inline vector vector_select_less(vector a, vector b, vector yes, vector n
     return _mm512_mask_blend_ps(_mm512_cmp_ps_mask(a, b, _CMP_LT_OQ), no, yes);
 }
 
+static inline vector vector_interleave_low(vector a, vector b) {
+    const __m512i order = _mm512_setr_epi32(0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23);
+    return _mm512_permutex2var_ps(a, order, b);
+}
+
+static inline vector vector_interleave_high(vector a, vector b) {
+    const __m512i order = _mm512_setr_epi32(8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31);
+    return _mm512_permutex2var_ps(a, order, b);
+}
+
 static inline vector vector_absolute(vector a) {
     return _mm512_andnot_ps(_mm512_set1_ps(-0.0f), a);
 }

@@ -41,6 +41,24 @@ static inline void store_up_to(float *row, size_t first, size_t count, vector a)
         vector_store_part(row + first, count - first, a);
 }
 
+/* rows[i] lane j becomes rows[j] lane i. Interleaving the first half of all rows with the second moves the highest bit
+ * of an element's index to the lowest place; after as many times as a lane number has bits, row and lane have changed
+ * places. */
+static inline void transpose(vector rows[LANES]) {
+#pragma GCC unroll 8
+    for (size_t bit = 1; bit < LANES; bit *= 2) {
+        vector mixed[LANES];
+#pragma GCC unroll 8
+        for (size_t i = 0; i < LANES / 2; i++) {
+            mixed[2 * i] = vector_interleave_low(rows[i], rows[i + LANES / 2]);
+            mixed[2 * i + 1] = vector_interleave_high(rows[i], rows[i + LANES / 2]);
+        }
+#pragma GCC unroll 16
+        for (size_t i = 0; i < LANES; i++)
+            rows[i] = mixed[i];
+    }
+}
+
 /* The 16 lanes of a reduction. */
 struct lanes {
     vector part[ROW_PARTS];

@@ -78,6 +78,14 @@ static inline vector vector_select_less(vector a, vector b, vector yes, vector n
     return vbslq_f32(vcltq_f32(a, b), yes, no);
 }
 
+static inline vector vector_interleave_low(vector a, vector b) {
+    return vzip1q_f32(a, b);
+}
+
+static inline vector vector_interleave_high(vector a, vector b) {
+    return vzip2q_f32(a, b);
+}
+
 static inline vector vector_absolute(vector a) {
     return vabsq_f32(a);
 }

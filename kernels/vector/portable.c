@@ -99,6 +99,21 @@ static inline vector vector_select_less(vector a, vector b, vector yes, vector n
     return no;
 }
 
+/* a0 b0 a1 b1 ... of the lower halves, and of the upper. */
+static inline vector vector_interleave_low(vector a, vector b) {
+    vector mixed;
+    for (size_t i = 0; i < LANES; i++)
+        mixed.lane[i] = i % 2 ? b.lane[i / 2] : a.lane[i / 2];
+    return mixed;
+}
+
+static inline vector vector_interleave_high(vector a, vector b) {
+    vector mixed;
+    for (size_t i = 0; i < LANES; i++)
+        mixed.lane[i] = i % 2 ? b.lane[LANES / 2 + i / 2] : a.lane[LANES / 2 + i / 2];
+    return mixed;
+}
+
 static inline vector vector_absolute(vector a) {
     for (size_t i = 0; i < LANES; i++)
         a.lane[i] = fabsf(a.lane[i]);

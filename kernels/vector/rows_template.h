@@ -72,15 +72,16 @@ static float row_largest(const float *row, size_t count) {
     return lanes_largest(largest);
 }
 
-/* out[i] = e^(scale * in[i] - largest * scale); returns their sum. out may be in. The lanes beyond the end are e^-inf =
- * 0. */
-static float row_exponentials(const float *in, float *out, size_t count) {
-    vector largest = vector_broadcast(row_largest(in, count));
+/* out[i] = e^(scale * (in[i] - largest)), scale > 0; returns their sum. out may be in. The lanes beyond the end are
+ * e^-inf = 0. */
+static float row_exponentials(const float *in, float *out, size_t count, float scale) {
+    vector largest = vector_broadcast(row_largest(in, count)), factor = vector_broadcast(scale);
     struct lanes sum = lanes_broadcast(0);
     for (size_t i = 0; i < count; i += ROW_LANES)
         for (size_t p = 0; p < ROW_PARTS; p++) {
             size_t first = i + p * LANES;
-            vector power = vector_exp(vector_subtract(load_up_to(in, first, count, -INFINITY), largest));
+            vector distance = vector_subtract(load_up_to(in, first, count, -INFINITY), largest);
+            vector power = vector_exp_falling(vector_multiply(distance, factor));
             store_up_to(out, first, count, power);
             sum.part[p] = vector_add(sum.part[p], power);
         }
@@ -88,7 +89,7 @@ static float row_exponentials(const float *in, float *out, size_t count) {
 }
 
 static void vector_softmax(const float *in, float *out, size_t count) {
-    vector total = vector_broadcast(row_exponentials(in, out, count));
+    vector total = vector_broadcast(row_exponentials(in, out, count, 1));
     for (size_t i = 0; i < count; i += LANES)
         store_up_to(out, i, count, vector_divide(load_up_to(out, i, count, 0), total));
 }
