@@ -1,11 +1,12 @@
 /* The survey of boards and links, carried out: what the pure core (core/survey_core.h) asks for becomes messages to
  * boards and frames of the coordinator's own end, what they answer becomes its events.
  *
- * Surveyed are the boards of the plan that is wanted and, while a pipeline serves, boards that have no part in it: so
- * one that joins is measured before the pipeline pauses for it. Profiles are kept in memory and in the state directory,
- * and one that fits a board that says hello is not made again. Nothing a board says is believed beyond its own times:
- * the profile must be of this model, the numbers finite and positive. All of it runs in the I/O thread but for the
- * measuring itself; the state directory is read and written here, files of some tens of kilobytes when a board joins.
+ * Surveyed are the boards of the plan that is wanted and, while a pipeline serves, boards that have no part in it: one
+ * that joins is profiled before the pipeline pauses for it, and its links are probed in that pause. Profiles are kept
+ * in memory and in the state directory, and one that fits a board that says hello is not made again. Nothing a board
+ * says is believed beyond its own times: the profile must be of this model, the numbers finite and positive. All of it
+ * runs in the I/O thread but for the measuring itself; the state directory is read and written here, files of some tens
+ * of kilobytes when a board joins.
  */
 #include "base/allocate.h"
 #include "base/log.h"
@@ -331,11 +332,13 @@ static void log_progress(struct coordinator *c) {
     c->survey.was_busy = busy;
 }
 
-/* A board that has no part in what serves: measured, then taken in. */
+/* A board that has no part in what serves: profiled, then taken in. */
 static void measure_newcomer(struct coordinator *c, unsigned board) {
     if (c->board[board].measured || c->core.board[board].state != BOARD_IDLE)
         return;
-    if (!survey_ready(c, &board, 1))
+    survey_ready(c, &board, 1); /* its links have to wait */
+    enum survey_state profile = c->survey.core.board[board].profile;
+    if (profile != SURVEY_KNOWN && profile != SURVEY_FAILED)
         return;
     c->board[board].measured = true;
     coordinator_step(c, &(struct coordinator_event){.type = CORE_BOARD_MEASURED, .board = board});
@@ -345,6 +348,9 @@ void survey_turn(struct coordinator *c) {
     struct message_probed probed;
     if (!c->survey.needed)
         return;
+    bool held = c->core.state != COORDINATOR_WAITING;
+    if (held != c->survey.core.held)
+        survey_step(c, &(struct survey_event){.type = SURVEY_HOLD, .ok = held});
     for (unsigned board = 0; board < c->core.boards; board++) {
         enum board_state state = c->core.board[board].state;
         if (c->survey.core.board[board].here && (state == BOARD_ABSENT || state == BOARD_LEAVING))

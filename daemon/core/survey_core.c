@@ -12,6 +12,7 @@
 #define PROFILE_ATTEMPTS 3
 #define PROFILE_PAUSE    MONO_SECOND /* before asking again: it may be busy for a moment */
 #define LINK_ATTEMPTS    2
+#define LINK_GRACE       (2 * MONO_SECOND) /* for the second end when the first says that it failed */
 
 void survey_core_init(struct survey_core *core, const struct survey_settings *settings) {
     memset(core, 0, sizeof *core);
@@ -99,18 +100,22 @@ static void link_over(struct survey_core *core, unsigned lower, unsigned higher,
 }
 
 static void on_told(struct survey_core *core, unsigned lower, unsigned higher, const struct survey_event *event,
-                    struct survey_effects *effects) {
+                    mono_t now, struct survey_effects *effects) {
     struct survey_link *link = &core->link[lower][higher];
     bool upper = event->board == higher;
     link->told[upper] = true;
     link->bytes_per_second[upper] = event->bytes_per_second;
     if (!upper) /* it started */
         link->latency_s = event->latency_s;
+    mono_t soon = mono_after(now, LINK_GRACE - core->settings.probe_limit_ns);
+    if (event->bytes_per_second <= 0 && mono_since(link->since, soon) > 0)
+        link->since = soon; /* it failed; the other end has not much more to say */
     if (link->told[0] && link->told[1])
         link_over(core, lower, higher, effects);
 }
 
-static void on_probed(struct survey_core *core, const struct survey_event *event, struct survey_effects *effects) {
+static void on_probed(struct survey_core *core, const struct survey_event *event, mono_t now,
+                      struct survey_effects *effects) {
     for (unsigned end = 0; end < SURVEY_ENDS; end++) {
         if (end == event->board)
             continue;
@@ -118,9 +123,9 @@ static void on_probed(struct survey_core *core, const struct survey_event *event
         if (link->state != SURVEY_ASKED || link->number != event->number)
             continue;
         if (end < event->board)
-            on_told(core, end, event->board, event, effects);
+            on_told(core, end, event->board, event, now, effects);
         else
-            on_told(core, event->board, end, event, effects);
+            on_told(core, event->board, end, event, now, effects);
         return;
     }
 }
@@ -194,7 +199,7 @@ static void start_probes(struct survey_core *core, mono_t now, struct survey_eff
 static void advance(struct survey_core *core, mono_t now, struct survey_effects *effects) {
     if (!any_probe(core))
         ask_profiles(core, now, effects);
-    if (core->settings.links && !profiling(core, now))
+    if (core->settings.links && !core->held && !profiling(core, now))
         start_probes(core, now, effects);
 }
 
@@ -254,7 +259,10 @@ void survey_core_step(struct survey_core *core, const struct survey_event *event
         on_profiled(&core->board[event->board], event, now);
         break;
     case SURVEY_PROBED:
-        on_probed(core, event, effects);
+        on_probed(core, event, now, effects);
+        break;
+    case SURVEY_HOLD:
+        core->held = event->ok;
         break;
     case SURVEY_TICK:
         on_tick(core, now, effects);

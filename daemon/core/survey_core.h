@@ -4,7 +4,9 @@
  * An end is a board or the coordinator (SURVEY_COORDINATOR). Boards are measured once they are wanted: first their
  * profiles, all that lack one at the same time (boards that share a machine then measure what they will get while they
  * serve together), then the links between wanted boards and to the coordinator, disjoint pairs at the same time. While
- * anything is profiled nothing is probed, and the other way round, so that neither disturbs the other.
+ * anything is profiled nothing is probed, and the other way round, so that neither disturbs the other. While a pipeline
+ * serves (SURVEY_HOLD) no probe begins: a stage whose slots are full does not read its socket, and would look like a
+ * link that is slow.
  *
  *   profile:  UNKNOWN --asked--> ASKED --told--> KNOWN          link:  UNKNOWN --started--> ASKED --both ends told-->
  * KNOWN ^                 |                                      ^                   |
@@ -45,6 +47,7 @@ enum survey_event_type {
     SURVEY_WANTED,   /* board: is to be measured */
     SURVEY_PROFILED, /* board, number, ok */
     SURVEY_PROBED,   /* number, end, latency_s, bytes_per_second: as that end tells; 0: not measured */
+    SURVEY_HOLD,     /* ok: no probe is to begin; not ok: they may again */
     SURVEY_TICK,     /* time has passed */
 };
 
@@ -98,6 +101,7 @@ struct survey_link {
 struct survey_core {
     struct survey_settings settings;
     uint64_t number; /* last given */
+    bool held;
     struct survey_board board[SURVEY_ENDS];
     struct survey_link link[SURVEY_ENDS][SURVEY_ENDS]; /* [lower][higher] */
 };

@@ -250,6 +250,33 @@ static void test_a_pair_that_does_not_answer_fails_alone(void **state) {
     assert_true(rate > 0);
 }
 
+static void test_no_probe_begins_while_held(void **state) {
+    (void)state;
+    struct fixture f = known(2);
+    step(&f, (struct survey_event){.type = SURVEY_HOLD, .ok = true});
+    join(&f, 2, false);
+    want(&f, 2);
+    assert_int_equal(count_of(&f, SURVEY_ASK_PROFILE), 1);
+    profiled(&f, 2, true);
+    assert_int_equal(f.effects.count, 0);
+    assert_false(survey_core_done(&f.core));
+    step(&f, (struct survey_event){.type = SURVEY_HOLD, .ok = false});
+    assert_int_equal(count_of(&f, SURVEY_START_PROBE), 1); /* of the newcomer: all others are known */
+}
+
+static void test_a_failure_is_not_waited_for_twice(void **state) {
+    (void)state;
+    struct fixture f = start(0);
+    join(&f, 0, true);
+    want(&f, 0);
+    tell(&f, SURVEY_COORDINATOR, f.core.link[0][SURVEY_COORDINATOR].number, 0);
+    mono_t deadline;
+    assert_true(survey_core_deadline(&f.core, &deadline));
+    assert_int_equal(mono_since(deadline, f.now), 2 * MONO_SECOND);
+    tick_after(&f, 2 * MONO_SECOND);
+    assert_int_equal(count_of(&f, SURVEY_START_PROBE), 1); /* once more */
+}
+
 static void test_sixteen_boards_take_few_rounds(void **state) {
     (void)state;
     struct fixture f = start(0);
@@ -292,7 +319,9 @@ static void random_step(struct fixture *f, uint64_t *random, unsigned boards) {
         join(f, board, roll(random, 2));
         break;
     case 1:
-        if (roll(random, 3) == 0)
+        if (roll(random, 4) == 0)
+            step(f, (struct survey_event){.type = SURVEY_HOLD, .ok = roll(random, 2)});
+        else if (roll(random, 3) == 0)
             step(f, (struct survey_event){.type = SURVEY_GONE, .board = board});
         break;
     case 2:
@@ -315,6 +344,7 @@ static void random_step(struct fixture *f, uint64_t *random, unsigned boards) {
 
 /* Left alone, with ends that answer, every survey ends. */
 static void calm_down(struct fixture *f, unsigned boards) {
+    step(f, (struct survey_event){.type = SURVEY_HOLD, .ok = false});
     for (unsigned turns = 0; !survey_core_done(&f->core); turns++) {
         assert_true(turns < 1000);
         for (unsigned i = 0; i < boards; i++)
@@ -353,6 +383,8 @@ int main(void) {
         cmocka_unit_test(test_a_newcomer_is_profiled_between_probes),
         cmocka_unit_test(test_a_refused_profile_is_asked_for_again),
         cmocka_unit_test(test_a_pair_that_does_not_answer_fails_alone),
+        cmocka_unit_test(test_no_probe_begins_while_held),
+        cmocka_unit_test(test_a_failure_is_not_waited_for_twice),
         cmocka_unit_test(test_sixteen_boards_take_few_rounds),
         cmocka_unit_test(test_random_histories),
     };
