@@ -144,7 +144,7 @@ comes_back() { # EPOCH_BEFORE
     lab_serving && [ "$(epoch)" -gt "$1" ]
 }
 
-check 'daemons run on the boards' lab run --boards board-3,board-1,board-2 --model "$scratch/model" --microbatch 2
+check 'daemons run on the boards' lab run --boards board-3,board-1,board-2 --policy even --model "$scratch/model" --microbatch 2
 check 'boards serve in the order that was asked for' grep -q 'board-3.*board-1.*board-2' <(lab exec coordinator "$(realpath "$STAGECOACH")" status --json)
 check 'logits are those of one process' same_answers
 dies_and_returns() {
