@@ -10,10 +10,12 @@
 #include <math.h>
 #include <string.h>
 
-#define PROGRESS    1e-4 /* a smaller relative gain does not count as one */
-#define PATIENCE    4    /* rounds without progress until steps are halved, and one more for each dimension */
-#define SHARE_LEAST 0.02
-#define SHRINK      0.7 /* of space across a kink, in one step */
+#define PROGRESS     1e-4 /* a smaller relative gain does not count as one */
+#define PATIENCE     20   /* rounds without progress until steps are halved */
+#define FEW          8    /* in so few dimensions */
+#define PATIENCE_FEW 3    /* less will do: 16 boards of 4 types take half the time */
+#define SHARE_LEAST  0.02
+#define SHRINK       0.7 /* of space across a kink, in one step */
 
 static void restart(struct ascent *ascent) {
     for (unsigned row = 0; row < ascent->dimensions; row++)
@@ -37,7 +39,7 @@ void ascent_note(struct ascent *ascent, double *price, double value) {
         ascent->best = value;
         memcpy(ascent->price, price, ascent->dimensions * sizeof *price);
     }
-    if (ascent->stale < PATIENCE + ascent->dimensions)
+    if (ascent->stale < (ascent->dimensions <= FEW ? PATIENCE_FEW : PATIENCE))
         return;
     ascent->share /= 2;
     memcpy(price, ascent->price, ascent->dimensions * sizeof *price);
