@@ -212,7 +212,8 @@ static bool check(const struct values *values, const char *name, struct error *e
         return error_set(error, ERROR_USAGE, "--microbatch: want 1 to %d ascending sizes from 1 to %d such as 1,4,8",
                          PROFILE_MICROBATCHES, FLEET_MICROBATCH_MAX);
     return board_name_valid(name) ||
-           error_set(error, ERROR_USAGE, "--name: got '%.80s', want 1 to %d letters, digits, '.', '_' or '-'", name,
+           error_set(error, ERROR_USAGE,
+                     "--name: got '%.80s', want 1 to %d letters, digits, '.', '_' or '-', and not 'coordinator'", name,
                      MESSAGE_NAME_MAX);
 }
 

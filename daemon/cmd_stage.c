@@ -51,7 +51,8 @@ static int run(const void *parsed, char **operands, unsigned count) {
         .listen = values->listen,
     };
     if (!board_name_valid(options.name)) {
-        error_set(&error, ERROR_USAGE, "--name: got '%.80s', want 1 to %d letters, digits, '.', '_' or '-'",
+        error_set(&error, ERROR_USAGE,
+                  "--name: got '%.80s', want 1 to %d letters, digits, '.', '_' or '-', and not 'coordinator'",
                   options.name, MESSAGE_NAME_MAX);
         return command_fail(&error);
     }

@@ -60,7 +60,7 @@ struct linear {
  * one row). */
 struct attention {
     size_t items, heads, head_size, queries, keys;
-    float scale; /* > 0 */
+    float scale;    /* > 0 */
     const float *q; /* [items * queries] rows */
     size_t q_stride;
     const float *k, *v; /* [items * keys] rows */

@@ -18,7 +18,8 @@
 bool board_name_valid(const char *name) {
     static const char letters[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-";
     size_t size = strlen(name);
-    return size >= 1 && size <= MESSAGE_NAME_MAX && name[0] != '.' && name[0] != '-' && strspn(name, letters) == size;
+    return size >= 1 && size <= MESSAGE_NAME_MAX && name[0] != '.' && name[0] != '-' && strspn(name, letters) == size &&
+           strcmp(name, "coordinator") != 0; /* a word of fleet files */
 }
 
 /* Is `value` within [low, high]? `where` names message and field. */
@@ -39,10 +40,10 @@ static bool hello_check(const struct message_hello *hello, struct error *error) 
     if (hello->role != ROLE_STAGE && hello->role != ROLE_CLIENT)
         return error_set(error, ERROR_INPUT, "hello: role: got %d, want 1 (stage) or 2 (client)", (int)hello->role);
     if (hello->role == ROLE_STAGE && !(hello->name && board_name_valid(hello->name)))
-        return error_set(
-            error, ERROR_INPUT,
-            "hello: name: got \"%s\", want 1 to %d letters, digits, '.', '_' or '-', not starting with '.' or '-'",
-            hello->name ? hello->name : "", MESSAGE_NAME_MAX);
+        return error_set(error, ERROR_INPUT,
+                         "hello: name: got \"%s\", want 1 to %d letters, digits, '.', '_' or '-', not starting with "
+                         "'.' or '-', and not \"coordinator\"",
+                         hello->name ? hello->name : "", MESSAGE_NAME_MAX);
     if (has_control_characters(hello->name))
         return error_set(error, ERROR_INPUT, "hello: name: has control characters");
     return true;

@@ -48,7 +48,8 @@ size_t probe_header_encode(const struct probe_header *header, uint8_t bytes[PROB
 bool probe_header_decode(struct arena *arena, const void *bytes, size_t size, struct probe_header *header,
                          struct error *error);
 
-/* A board name is 1 to MESSAGE_NAME_MAX of letters, digits, '.', '_' and '-', not starting with '.' or '-'. */
+/* A board name is 1 to MESSAGE_NAME_MAX of letters, digits, '.', '_' and '-', not starting with '.' or '-';
+ * "coordinator" is what fleet files call another end. */
 bool board_name_valid(const char *name);
 
 #endif

@@ -371,9 +371,8 @@ static void test_bad_data_headers(void **state) {
 static void test_board_names(void **state) {
     (void)state;
     static const char *const bad[] = {
-        "",    ".",     "-a",
-        ".a",  "a b",   "a/b",
-        "a\n", "Käfer", "a234567890123456789012345678901234567890123456789012345678901234"};
+        "",    ".",   "-a",    ".a",          "a b",
+        "a/b", "a\n", "Käfer", "coordinator", "a234567890123456789012345678901234567890123456789012345678901234"};
     static const char *const good[] = {"a", "0", "_", "pi-3.rack_2", "A-", "a."};
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
         assert_false(board_name_valid(bad[i]));
