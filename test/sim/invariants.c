@@ -1,0 +1,177 @@
+/* What holds after every step, and at the end of a history.
+ *
+ * Coordinator: every admitted item is in exactly one place; flights are under way only while an epoch serves or pauses;
+ * epochs and sequence numbers only grow; in an epoch that serves each unit has one owner, which is there, and no slice
+ * is larger than its board's memory. Boards: what the core promises of itself; a board that works does so on the slice
+ * that its epoch gave it, in no epoch that the coordinator does not know; what it holds in memory is within its budget.
+ * Answers are checked where they are given (clients.c). */
+#include "test/sim/sim.h"
+
+#include <stdlib.h>
+
+#define NOTHING UINT32_MAX
+
+/* ---- the coordinator ---- */
+
+/* Counts the items of a chain, each of which must be waiting for an answer and nowhere else. */
+static unsigned chain(struct world *world, unsigned first, uint64_t seen[CORE_ITEMS_MAX / 64]) {
+    const struct sim_coordinator *c = &world->coordinator;
+    unsigned count = 0;
+    for (unsigned slot = first; slot != NOTHING; slot = c->core.next[slot], count++) {
+        const struct sim_item *item = &world->item[c->item_of[slot]];
+        if (item->state != SIM_ADMITTED || item->slot != slot) {
+            sim_broken(world, "slot %u is queued or in flight, but item %u is not waiting", slot, c->item_of[slot]);
+            return count;
+        }
+        if (seen[slot / 64] >> slot % 64 & 1) {
+            sim_broken(world, "item %u is at two places", c->item_of[slot]);
+            return count;
+        }
+        seen[slot / 64] |= UINT64_C(1) << slot % 64;
+    }
+    return count;
+}
+
+static void check_items(struct world *world) {
+    const struct coordinator_core *core = &world->coordinator.core;
+    uint64_t seen[CORE_ITEMS_MAX / 64] = {0};
+    unsigned there = chain(world, core->queue_first, seen), waiting = world->coordinator.prepared;
+    if (there != core->queued)
+        sim_broken(world, "%u items are queued, counted are %u", there, core->queued);
+    for (unsigned i = 0; i < core->flights && !world->failure[0]; i++) {
+        unsigned count = chain(world, core->flight[i].first, seen);
+        there += count;
+        if (count != core->flight[i].count)
+            sim_broken(world, "microbatch %llu has %u items, counted are %u",
+                       (unsigned long long)core->flight[i].sequence.number, count, core->flight[i].count);
+    }
+    for (unsigned i = 0; i < world->items; i++)
+        waiting += world->item[i].state == SIM_ADMITTED;
+    waiting -= world->coordinator.prepared; /* those are not yet SIM_ADMITTED */
+    if (there != waiting)
+        sim_broken(world, "%u items wait for an answer, the core knows of %u", waiting, there);
+}
+
+static void check_plan(struct world *world) {
+    const struct coordinator_core *core = &world->coordinator.core;
+    bool serves = core->state == COORDINATOR_SERVING || core->state == COORDINATOR_PAUSING;
+    unsigned unit = 0;
+    for (unsigned i = 0; i < core->plan.stages; i++) {
+        const struct plan_stage *stage = &core->plan.stage[i];
+        const struct core_board *board = &core->board[stage->board];
+        if (stage->first != unit || stage->end <= stage->first)
+            sim_broken(world, "stage %u has units %u to %u, unit %u is next", i, stage->first, stage->end - 1, unit);
+        unit = stage->end;
+        if (board->stage != (int)i)
+            sim_broken(world, "stage %u is %s, which has stage %d", i, board->name, board->stage);
+        bool there = board->state == BOARD_READY || board->state == BOARD_LEAVING;
+        if (serves ? !there : !there && board->state != BOARD_LOADING)
+            sim_broken(world, "the coordinator is %s, and stage %s is %s", coordinator_state_name(core->state),
+                       board->name, board_state_name(board->state));
+        if (board->memory_bytes && sim_slice_bytes(world, stage->first, stage->end) > board->memory_bytes)
+            sim_broken(world, "units %u to %u are more than the memory of %s", stage->first, stage->end - 1,
+                       board->name);
+    }
+    if ((core->plan.stages > 0 || serves) && unit != world->units)
+        sim_broken(world, "nobody has unit %u", unit);
+}
+
+static void check_numbers(struct world *world) {
+    struct sim_coordinator *c = &world->coordinator;
+    const struct coordinator_core *core = &c->core;
+    bool serves = core->state == COORDINATOR_SERVING || core->state == COORDINATOR_PAUSING;
+    if (core->epoch.number < c->last_epoch.number || core->sequence.number < c->last_sequence.number)
+        sim_broken(world, "an epoch or a sequence number was given twice");
+    if (core->state == COORDINATOR_WAITING && core->plan.stages > 0)
+        sim_broken(world, "waiting with a plan");
+    if (core->sent > core->flights || (core->sent > 0 && !serves))
+        sim_broken(world, "%u of %u microbatches are under way, and the coordinator is %s", core->sent, core->flights,
+                   coordinator_state_name(core->state));
+    for (unsigned i = 1; i < core->sent; i++)
+        if (core->flight[i].sequence.number <= core->flight[i - 1].sequence.number)
+            sim_broken(world, "microbatches under way are out of order");
+    if (world->quiet && core->items_replayed > 0)
+        sim_broken(world, "a microbatch is sent again though nothing went wrong");
+    c->last_epoch = core->epoch;
+    c->last_sequence = core->sequence;
+}
+
+void check_coordinator(struct world *world) {
+    if (!world->failure[0])
+        check_items(world);
+    if (!world->failure[0])
+        check_plan(world);
+    if (!world->failure[0])
+        check_numbers(world);
+}
+
+void plan_remember(struct world *world) {
+    const struct coordinator_core *core = &world->coordinator.core;
+    struct sim_plan *plan = &world->plan[core->epoch.number % SIM_EPOCHS];
+    plan->cluster = world->coordinator.cluster;
+    plan->epoch = core->epoch;
+    for (unsigned i = 0; i < core->plan.stages; i++)
+        for (unsigned unit = core->plan.stage[i].first; unit < core->plan.stage[i].end && unit < SIM_UNITS; unit++)
+            plan->owner[unit] = (unsigned)strtoul(core->board[core->plan.stage[i].board].name + 1, NULL, 10);
+}
+
+/* ---- the boards ---- */
+
+static void check_memory(struct world *world, const struct sim_board *board) {
+    uint64_t bytes = 0;
+    if (board->engine)
+        bytes = sim_slice_bytes(world, board->engine_first, board->engine_end) -
+                STAGE_INPUTS * sim_payload_bytes(board->engine_first);
+    for (unsigned i = 0; i < STAGE_INPUTS; i++)
+        bytes += board->input[i].kept ? sim_payload_bytes(board->core.first) : 0;
+    if (board->memory && bytes > board->memory)
+        sim_broken(world, "%s holds %llu bytes, its memory is %llu", board->name, (unsigned long long)bytes,
+                   (unsigned long long)board->memory);
+}
+
+/* At most one board works on a unit in one epoch: that which the plan gave it to. */
+static void check_slice(struct world *world, struct sim_board *board) {
+    const struct stage_core *core = &board->core;
+    const struct sim_coordinator *c = &world->coordinator;
+    if ((core->state != STAGE_READY && core->state != STAGE_SERVING) || core->cluster != c->cluster || !c->alive ||
+        core->epoch.number == board->checked.number)
+        return;
+    board->checked = core->epoch;
+    const struct sim_plan *plan = &world->plan[core->epoch.number % SIM_EPOCHS];
+    if (core->epoch.number > c->core.epoch.number)
+        sim_broken(world, "%s serves epoch %llu, which is not yet", board->name,
+                   (unsigned long long)core->epoch.number);
+    if (plan->cluster != c->cluster || plan->epoch.number != core->epoch.number)
+        return; /* too long ago */
+    bool same = board->engine && core->first == board->engine_first && core->end == board->engine_end;
+    for (unsigned unit = core->first; unit < core->end; unit++)
+        same = same && plan->owner[unit] == (unsigned)(board - world->board);
+    if (!same)
+        sim_broken(world, "%s serves units %u to %u, which its epoch did not give it", board->name, core->first,
+                   core->end - 1);
+}
+
+void check_board(struct world *world, unsigned number) {
+    struct sim_board *board = &world->board[number];
+    const char *broken = stage_core_broken(&board->core);
+    if (broken)
+        sim_broken(world, "%s, %s: %s", board->name, stage_state_name(board->core.state), broken);
+    check_memory(world, board);
+    check_slice(world, board);
+}
+
+/* ---- the end ---- */
+
+void check_end(struct world *world) {
+    struct sim_coordinator *c = &world->coordinator;
+    world->counts.replayed += c->core.items_replayed;
+    world->counts.stale += c->core.stale;
+    world->counts.epochs += c->core.epoch.number;
+    if (world->open_items > 0)
+        sim_broken(world, "all has been well for long, and %u items are not answered; the coordinator is %s: %s",
+                   world->open_items, coordinator_state_name(c->core.state), c->core.reason);
+    c->shutdown = true;
+    coordinator_turn(world);
+    if (!c->exited)
+        sim_broken(world, "the coordinator does not end, though it has nothing to do");
+}

@@ -1,0 +1,115 @@
+/* The loader of a board: takes the units of a slice one after another, from the board's cache or, a few at a time, from
+ * the coordinator, and reports through a queue that the loop reads on its next turn. It ends with one report: loaded,
+ * failed (too little memory, or a disk that fails while there are troubles) or ended because it was told to; a load
+ * that is done when it is told to stop may still say that it has loaded. */
+#include "test/sim/sim.h"
+
+#include <string.h>
+
+#define WINDOW 3 /* units asked for at once; STAGE_CHUNKS at most */
+
+static void report(struct world *world, unsigned number, enum stage_event_type type, uint32_t unit) {
+    struct sim_loader *loader = &world->board[number].loader;
+    if (loader->reports == sizeof loader->report / sizeof loader->report[0]) {
+        sim_broken(world, "the loader of %s reports without end", world->board[number].name);
+        return;
+    }
+    loader->report[loader->reports++] = (struct sim_report){type, unit};
+    sim_wake(world, number);
+}
+
+/* Takes the assignment and the engine, whose memory goes first. */
+void loader_begin(struct world *world, unsigned number) {
+    struct sim_board *board = &world->board[number];
+    struct sim_loader *loader = &board->loader;
+    if (loader->busy || loader->reports > 0 || board->jobs > 0)
+        sim_broken(world, "%s loads while its loader or its worker is busy", board->name);
+    for (unsigned output = 0; output < STAGE_OUTPUTS; output++)
+        if (board->held[output])
+            sim_broken(world, "%s loads while the network reads output slot %u", board->name, output);
+    board->engine = false;
+    board->loads++;
+    *loader = (struct sim_loader){.busy = true,
+                                  .first = board->assigned_first,
+                                  .end = board->assigned_end,
+                                  .next = board->assigned_first,
+                                  .fails = world->rough && sim_roll(world, 100) == 0};
+    sim_in(world, sim_between(world, MONO_MS / 10, 20 * MONO_MS), SIM_LOADER, number, board->life);
+}
+
+void loader_stop(struct world *world, unsigned number) {
+    struct sim_board *board = &world->board[number];
+    board->loader.cancelled = true;
+    sim_in(world, sim_between(world, 0, 100 * MONO_MS), SIM_LOADER, number, board->life);
+}
+
+static void end(struct world *world, unsigned number, enum stage_event_type type) {
+    world->board[number].loader.busy = false;
+    report(world, number, type, 0);
+}
+
+/* Looks at the next units; true when all are there. */
+static bool gather(struct world *world, unsigned number) {
+    struct sim_board *board = &world->board[number];
+    struct sim_loader *loader = &board->loader;
+    for (; loader->next < loader->end && loader->outstanding < WINDOW; loader->next++) {
+        if (board->cached[loader->next])
+            continue;
+        loader->outstanding++;
+        report(world, number, STAGE_WANTED, loader->next);
+    }
+    return loader->next == loader->end && loader->outstanding == 0;
+}
+
+void loader_go_on(struct world *world, unsigned number) {
+    struct sim_board *board = &world->board[number];
+    struct sim_loader *loader = &board->loader;
+    if (!loader->busy)
+        return;
+    bool small = board->memory && sim_slice_bytes(world, loader->first, loader->end) > board->memory;
+    if (loader->cancelled)
+        end(world, number, sim_roll(world, 4) || !gather(world, number) ? STAGE_LOAD_ENDED : STAGE_LOADED);
+    else if (loader->fails || small)
+        end(world, number, STAGE_LOAD_FAILED);
+    else if (gather(world, number))
+        end(world, number, STAGE_LOADED);
+}
+
+void loader_stored(struct world *world, unsigned number, uint32_t unit) {
+    struct sim_board *board = &world->board[number];
+    if (!board->loader.busy || board->loader.outstanding == 0)
+        sim_broken(world, "%s stores unit %u, which its loader does not want", board->name, unit);
+    else
+        board->loader.outstanding--;
+    board->cached[unit] = true;
+    sim_in(world, sim_between(world, 0, 5 * MONO_MS), SIM_LOADER, number, board->life);
+}
+
+static void tell(struct world *world, unsigned number, struct sim_report said) {
+    struct sim_board *board = &world->board[number];
+    struct sim_loader *loader = &board->loader;
+    struct stage_cut in = sim_cut(loader->first), out = sim_cut(loader->end);
+    struct stage_event event = {.type = said.type, .chunk = {.offset = said.unit, .bytes = 1}, .in = &in, .out = &out};
+    if (said.type == STAGE_LOADED) {
+        board->engine = true;
+        board->engine_first = loader->first;
+        board->engine_end = loader->end;
+    }
+    if (said.type == STAGE_LOAD_FAILED)
+        event.text = loader->fails ? "the disk fails" : "too little memory";
+    if (said.type != STAGE_WANTED)
+        board_feed(world, number, &(struct stage_event){.type = STAGE_PROGRESSED, .done = 1, .total = 1});
+    board_feed(world, number, &event);
+}
+
+void loader_reports(struct world *world, unsigned number) {
+    struct sim_loader *loader = &world->board[number].loader;
+    struct sim_report said[sizeof loader->report / sizeof loader->report[0]];
+    while (loader->reports > 0) { /* the last one may begin another load */
+        unsigned count = loader->reports;
+        memcpy(said, loader->report, count * sizeof said[0]);
+        loader->reports = 0;
+        for (unsigned i = 0; i < count; i++)
+            tell(world, number, said[i]);
+    }
+}
