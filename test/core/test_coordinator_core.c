@@ -289,6 +289,18 @@ static void test_leaving_drains_first(void **state) {
     assert_int_equal(f->core.queued, 4);
 }
 
+/* Found by test/sim: "the pipeline is not serving: " and no word why. */
+static void test_pausing_says_why(void **state) {
+    struct fixture *f = *state;
+    serve(f, 2);
+    writable(f);
+    for (unsigned i = 0; i < 5; i++)
+        admit(f, i);
+    step(f, (struct coordinator_event){.type = CORE_BOARD_LEAVING, .board = 0});
+    assert_int_equal(f->core.state, COORDINATOR_PAUSING);
+    assert_string_equal(f->core.reason, "stage b0 left; a new plan waits for the microbatches in flight");
+}
+
 static void test_unfit_board_says_why(void **state) {
     struct fixture *f = *state;
     start(f, 1, 4);
@@ -636,6 +648,7 @@ int main(void) {
         TEST(test_spare_board_takes_over),
         TEST(test_silent_board_is_lost),
         TEST(test_leaving_drains_first),
+        TEST(test_pausing_says_why),
         TEST(test_unfit_board_says_why),
         TEST(test_results_out_of_place),
         TEST(test_stalled_flights_are_replayed),
