@@ -472,8 +472,11 @@ static void fail_impatient(struct coordinator_core *core, mono_t now, struct coo
 
 /* Draws the consequences of whatever has changed. */
 static void advance(struct coordinator_core *core, mono_t now, struct coordinator_effects *effects) {
-    if (core->replan && core->state == COORDINATOR_SERVING)
+    if (core->replan && core->state == COORDINATOR_SERVING) {
         enter(core, COORDINATOR_PAUSING, now);
+        snprintf(core->reason, sizeof core->reason, "%.200s%sa new plan waits for the microbatches in flight",
+                 core->cause, core->cause[0] ? "; " : "");
+    }
     if (core->replan && core->sent == 0)
         enter(core, COORDINATOR_WAITING, now);
     if (core->state == COORDINATOR_PREPARING && all_ready(core)) {

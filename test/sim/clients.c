@@ -139,6 +139,8 @@ void clients_refused(struct world *world, unsigned slot, const char *text) {
     world->counts.failed++;
     if (!tired && !given_up)
         sim_broken(world, "item %u fails for no good reason: %s", number, text);
+    if (strlen(text) < 20 || text[strlen(text) - 1] == ' ')
+        sim_broken(world, "item %u fails without a reason: '%s'", number, text);
     if (given_up && !world->chaos && mono_since(world->now, world->calm_at) > 150 * MONO_SECOND)
         sim_broken(world, "item %u is given up though all is well: %s", number, text);
     if (world->quiet)
