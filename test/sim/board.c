@@ -10,6 +10,7 @@
 #define RECONNECT_PAUSE    (500 * MONO_MS)
 #define CONTROLS_PER_TURN  64
 #define MESSAGES_PER_TURN  16
+#define JOB_MAX            (40 * MONO_SECOND) /* longer than the coordinator waits for a microbatch that nobody computes */
 #define VALUE_BYTES        8
 #define WORKSPACE_BYTES    500
 #define FIRST_MEMORY_SHARE 3 /* thirds of the model */
@@ -42,7 +43,7 @@ void board_init(struct world *world, unsigned number) {
     struct sim_board *board = &world->board[number];
     snprintf(board->name, sizeof board->name, "b%u", number);
     board->fixed_port = sim_roll(world, 3) == 0;
-    board->unit_ns = sim_between(world, MONO_MS / 10, 5 * MONO_MS);
+    board->unit_ns = sim_between(world, MONO_MS / 10, (sim_mix(world->seed + 8) % 2 ? 5 : 100) * MONO_MS);
     board->sluggish_ns = sim_roll(world, 5) ? MONO_MS / 5 : 50 * MONO_MS;
     board->slowness = 1;
     uint64_t all = sim_slice_bytes(world, 0, world->units);
@@ -230,9 +231,11 @@ static void begin_job(struct world *world, unsigned number, unsigned input, unsi
                    board->engine ? "an" : "no");
         return;
     }
+    check_job(world, number, input);
     board->job[board->jobs].input = input;
     board->job[board->jobs++].output = output;
     int64_t duration = board->unit_ns * board->slowness * (board->engine_end - board->engine_first);
+    duration = duration < JOB_MAX ? duration : JOB_MAX;
     mono_t start = board->worker_free.ns > world->now.ns ? board->worker_free : world->now;
     board->worker_free = mono_after(start, duration + sim_between(world, 0, MONO_MS));
     sim_at(world, board->worker_free, SIM_COMPUTED, number, board->life);
@@ -274,10 +277,15 @@ static void tell_computed(struct world *world, unsigned number) {
     }
 }
 
+/* The network's thread does it, in its own time. */
 void board_let_go(struct world *world, unsigned number, unsigned output, bool refused) {
+    if (refused || world->sabotage != SIM_EARLY_LET_GO) /* else it was given back when it was sent */
+        sim_in(world, sim_between(world, 0, MONO_MS), SIM_LET_GO, number,
+               (uint64_t)world->board[number].life << 8 | output << 1 | refused);
+}
+
+void board_gave_back(struct world *world, unsigned number, unsigned output, bool refused) {
     struct sim_board *board = &world->board[number];
-    if (!refused && world->sabotage == SIM_EARLY_LET_GO)
-        return; /* it was given back when it was sent */
     if (board->let_go == 2 * STAGE_OUTPUTS) {
         sim_broken(world, "%s gets output slots back that it never gave", board->name);
         return;
@@ -307,6 +315,7 @@ static void hand_over(struct world *world, unsigned number, unsigned output) {
     memcpy(packet->value, board->output[output], sizeof packet->value);
     packet->output = (int)output;
     board->held[output] = true;
+    check_sent(world, number, &packet->header);
     socket_send(world, SIM_NEXT_OF(number), packet);
     board_feed(world, number, &(struct stage_event){.type = STAGE_SENT, .output = output});
     if (world->sabotage == SIM_EARLY_LET_GO)

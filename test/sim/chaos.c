@@ -36,7 +36,7 @@ static void board_dies(struct world *world) {
 
 static void board_leaves(struct world *world) {
     unsigned number = any_board(world);
-    if (!world->board[number].alive)
+    if (!world->board[number].alive || (world->quiet && world->board[number].core.leaving))
         return;
     world->counts.leaves++;
     sim_trace(world, number, "is told to stop");
@@ -103,7 +103,7 @@ static void link_lags(struct world *world) {
 }
 
 static void board_slows(struct world *world) {
-    static const unsigned factors[] = {1, 3, 30, 1000};
+    static const unsigned factors[] = {1, 3, 30, 300};
     struct sim_board *board = &world->board[any_board(world)];
     board->slowness = factors[sim_roll(world, 4)];
 }
@@ -133,9 +133,12 @@ void chaos_trouble(struct world *world) {
         board_dies, board_dies,  board_leaves, node_freezes,   connection_breaks, connection_breaks, partition,
         link_lags,  board_slows, board_slows,  stranger_sends, stranger_sends,    coordinator_dies,
     };
-    if (!world->rough)
+    if (!world->chaos)
         return;
-    troubles[sim_roll(world, sizeof troubles / sizeof troubles[0])](world);
+    if (world->rough)
+        troubles[sim_roll(world, sizeof troubles / sizeof troubles[0])](world);
+    else if (world->seed % 2)
+        board_leaves(world); /* which costs nobody a replay */
     sim_in(world, sim_between(world, 0, 2 * world->trouble_ns), SIM_TROUBLE, 0, 0);
 }
 
@@ -146,6 +149,14 @@ void chaos_revive(struct world *world, unsigned node) {
         coordinator_start(world);
     else
         board_start(world, node);
+}
+
+/* Boards that the fleet can do without may stay dead. The first one has memory for all. */
+static bool dispensable(struct world *world, unsigned number, unsigned *spare) {
+    if (number == 0 || *spare == 0 || world->board[number].alive || sim_roll(world, 2))
+        return false;
+    --*spare;
+    return true;
 }
 
 /* Somebody goes there and starts it again. */
@@ -162,10 +173,14 @@ void chaos_end(struct world *world) {
     memset(world->blocked_until, 0, sizeof world->blocked_until);
     memset(world->laggy_until, 0, sizeof world->laggy_until);
     world->coordinator.frozen_until.ns = 0;
+    unsigned wanted = world->coordinator.core.settings.stages;
+    unsigned spare = world->boards - (wanted ? wanted : 1);
     for (unsigned i = 0; i < world->boards; i++) {
         struct sim_board *board = &world->board[i];
         board->frozen_until.ns = 0;
         board->slowness = 1;
+        if (dispensable(world, i, &spare))
+            continue;
         if (board->alive)
             restart_unfit(world, i);
         sim_wake(world, i);

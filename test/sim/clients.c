@@ -29,15 +29,16 @@ unsigned clients_unanswered(const struct world *world) {
     return world->open_items;
 }
 
-/* Bursts and trickles, until the world is mended. */
+/* Bursts and trickles, or an even stream, until the world is mended. */
 void clients_start(struct world *world) {
     bool large = world->boards == SIM_BOARDS;
     world->open_items = world->items = (large ? 60 : 10) + sim_roll(world, large ? 200 : 80);
     int64_t span = mono_since(world->calm_at, world->now), at = 0;
+    bool stream = sim_roll(world, 2);
     for (unsigned item = 0; item < world->items; item++) {
-        if (sim_roll(world, 10) == 0)
+        if (!stream && sim_roll(world, 10) == 0)
             at = sim_between(world, 0, span);
-        at += sim_between(world, 0, 20 * MONO_MS);
+        at += stream ? sim_between(world, 0, 2 * span / world->items) : sim_between(world, 0, 20 * MONO_MS);
         sim_in(world, at, SIM_SUBMIT, item, 0);
     }
 }

@@ -54,8 +54,10 @@ static void send_to_board(struct world *world, unsigned board, struct packet *pa
 static void assign(struct world *world, unsigned board, epoch_t epoch) {
     struct sim_coordinator *c = &world->coordinator;
     int number = c->core.board[board].stage;
-    if (!peer_of_board(c, board) || number < 0)
+    if (!peer_of_board(c, board) || number < 0) {
+        sim_broken(world, "%s is given a slice, but it is not here", c->core.board[board].name);
         return;
+    }
     const struct plan_stage *stage = &c->core.plan.stage[number];
     struct packet *packet = message(world, MESSAGE_ASSIGN);
     packet->epoch = epoch;
@@ -70,6 +72,7 @@ static void assign(struct world *world, unsigned board, epoch_t epoch) {
 
 static void serve(struct world *world, epoch_t epoch) {
     struct sim_coordinator *c = &world->coordinator;
+    check_serve(world);
     const struct plan *plan = &c->core.plan;
     socket_open(world, SIM_FIRST_STAGE, c->endpoint[plan->stage[0].board]);
     for (unsigned i = 0; i < plan->stages; i++) {
@@ -366,7 +369,7 @@ static struct coordinator_settings settings_of(struct world *world) {
         .stall_ns = 20 * MONO_SECOND,
         .settle_ns = MONO_SECOND,
     };
-    if (sim_mix(world->seed + 4) % 4 == 0)
+    if (sim_mix(world->seed + 4) % 4 == 0 && !world->quiet)
         settings.patience_ns = (int64_t)(5 + sim_mix(world->seed + 5) % 56) * MONO_SECOND;
     if (sim_mix(world->seed + 6) % 2) { /* a fixed number, of boards that must all be large enough */
         settings.stages = 1 + (unsigned)(sim_mix(world->seed + 7) % world->boards);

@@ -1,10 +1,10 @@
 /* What holds after every step, and at the end of a history.
  *
  * Coordinator: every admitted item is in exactly one place; flights are under way only while an epoch serves or pauses;
- * epochs and sequence numbers only grow; in an epoch that serves each unit has one owner, which is there, and no slice
- * is larger than its board's memory. Boards: what the core promises of itself; a board that works does so on the slice
- * that its epoch gave it, in no epoch that the coordinator does not know; what it holds in memory is within its budget.
- * Answers are checked where they are given (clients.c). */
+ * epochs and sequence numbers only grow; in an epoch that serves each unit has one owner, which is there and ready, and
+ * no slice is larger than its board's memory. Boards: what the core promises of itself; a board that works does so on
+ * the slice that its epoch gave it, in no epoch that the coordinator does not know; what it holds in memory is within
+ * its budget. Answers are checked where they are given (clients.c). */
 #include "test/sim/sim.h"
 
 #include <stdlib.h>
@@ -103,6 +103,41 @@ void check_coordinator(struct world *world) {
         check_plan(world);
     if (!world->failure[0])
         check_numbers(world);
+}
+
+/* Only what belongs to its slice and epoch is computed. */
+void check_job(struct world *world, unsigned number, unsigned input) {
+    const struct stage_core *core = &world->board[number].core;
+    const struct data_header *header = &core->input[input].header;
+    if (header->cluster != core->cluster || header->epoch.number != core->epoch.number || header->cut != core->first)
+        sim_broken(world, "%s computes a microbatch of epoch %llu and cut %u in epoch %llu at cut %u",
+                   world->board[number].name, (unsigned long long)header->epoch.number, header->cut,
+                   (unsigned long long)core->epoch.number, core->first);
+}
+
+/* The pipeline keeps order: the coordinator takes a microbatch that is overtaken for lost. */
+void check_sent(struct world *world, unsigned number, const struct data_header *header) {
+    struct sim_board *board = &world->board[number];
+    if (header->cluster == board->sent_cluster && header->epoch.number == board->sent_epoch.number &&
+        header->sequence.number <= board->sent.number)
+        sim_broken(world, "%s sends microbatch %llu after %llu", board->name,
+                   (unsigned long long)header->sequence.number, (unsigned long long)board->sent.number);
+    board->sent_cluster = header->cluster;
+    board->sent_epoch = header->epoch;
+    board->sent = header->sequence;
+}
+
+/* Whoever has the slice of this epoch has it ready. (Some may be lost without the coordinator's knowing it.) */
+void check_serve(struct world *world) {
+    const struct sim_coordinator *c = &world->coordinator;
+    for (unsigned i = 0; i < c->core.plan.stages; i++) {
+        const struct sim_board *board = &world->board[c->endpoint[c->core.plan.stage[i].board].node];
+        const struct stage_core *core = &board->core;
+        if (board->alive && core->cluster == c->cluster && core->epoch.number == c->core.epoch.number &&
+            (core->state == STAGE_CLEARING || core->state == STAGE_LOADING))
+            sim_broken(world, "epoch %llu is to be served, and %s is %s", (unsigned long long)core->epoch.number,
+                       board->name, stage_state_name(core->state));
+    }
 }
 
 void plan_remember(struct world *world) {

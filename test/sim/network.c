@@ -398,12 +398,13 @@ static void connection_orphaned(struct world *world, unsigned index, unsigned no
     struct connection *c = &world->connection[index];
     int64_t other = noticed_after(world, c->from, c->to, silent);
     if (c->from == node) {
-        bool never = silent && sim_roll(world, 3) == 0;
+        bool never =
+            silent && sim_roll(world, 3) == 0; /* as good as: the coordinator's patience with silence is shorter */
         if (c->socket >= 0)
             world->socket[c->socket].connection = -1;
         c->socket = -1;
         fifo_clear(world, &c->queued[SIM_UP]); /* nobody is left to be told of output slots */
-        connection_cut(world, index, SIM_NEVER, never && !c->control ? 4 * KEEP_ALIVE : other);
+        connection_cut(world, index, SIM_NEVER, never ? (c->control ? 100 : 4) * KEEP_ALIVE : other);
     } else {
         fifo_clear(world, &c->received[SIM_UP]);
         c->to_open = false;

@@ -110,6 +110,7 @@ enum sim_agenda {
     SIM_CLOSED_TO,   /* connection, id */
     SIM_COMPUTED,    /* board, life */
     SIM_LOADER,      /* board, life */
+    SIM_LET_GO,      /* board, life and output slot */
     SIM_SUBMIT,      /* item */
     SIM_PREPARED,    /* item, coordinator's life */
     SIM_REVIVE,      /* node */
@@ -181,6 +182,9 @@ struct sim_board {
         bool refused;
     } gone[STAGE_OUTPUTS * 2];
     const struct packet *arrived;
+    uint64_t sent_cluster;
+    epoch_t sent_epoch;
+    sequence_t sent; /* last, in that epoch */
     epoch_t checked; /* the epoch whose slice was found to be as planned */
 };
 
@@ -343,6 +347,7 @@ void board_computed(struct world *world, unsigned number);
 void board_feed(struct world *world, unsigned number, const struct stage_event *event);
 void board_opened(struct world *world, unsigned number);
 void board_closed(struct world *world, unsigned number);
+void board_gave_back(struct world *world, unsigned number, unsigned output, bool refused);
 void board_let_go(struct world *world, unsigned number, unsigned output, bool refused);
 bool board_say(struct world *world, unsigned number, struct packet *packet);
 uint64_t sim_slice_bytes(const struct world *world, uint32_t first, uint32_t end);
@@ -391,6 +396,9 @@ void chaos_end(struct world *world);
 
 void check_coordinator(struct world *world);
 void check_board(struct world *world, unsigned number);
+void check_job(struct world *world, unsigned number, unsigned input);
+void check_sent(struct world *world, unsigned number, const struct data_header *header);
+void check_serve(struct world *world);
 void check_end(struct world *world);
 void plan_remember(struct world *world);
 

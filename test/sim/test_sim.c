@@ -89,7 +89,7 @@ static void test_sabotage_is_noticed(void **state) {
     } cases[] = {
         {SIM_NO_REPLAY, "the core knows of"},
         {SIM_REPLAY_UNSENT, "for no good reason: given up"},
-        {SIM_REPLAY_ANSWERED, "answered twice"},
+        {SIM_REPLAY_ANSWERED, "is answered"},
         {SIM_RESULT_BLIND, "wrong answer"},
         {SIM_SKIP_UNIT, "wrong answer"},
         {SIM_EARLY_LET_GO, "held"},

@@ -157,10 +157,13 @@ static void keep_connection_appointment(struct world *world, const struct appoin
 
 static void keep_board_appointment(struct world *world, const struct appointment *due) {
     struct sim_board *board = &world->board[due->who];
-    if (!board->alive || board->life != due->mark)
+    uint64_t life = due->what == SIM_LET_GO ? due->mark >> 8 : due->mark;
+    if (!board->alive || board->life != life)
         return;
     if (board->frozen_until.ns > world->now.ns)
         sim_at(world, board->frozen_until, due->what, due->who, due->mark);
+    else if (due->what == SIM_LET_GO)
+        board_gave_back(world, due->who, due->mark >> 1 & 0x7F, due->mark & 1);
     else if (due->what == SIM_COMPUTED)
         board_computed(world, due->who);
     else
@@ -183,6 +186,7 @@ static void keep_appointment(struct world *world, const struct appointment *due)
         break;
     case SIM_COMPUTED:
     case SIM_LOADER:
+    case SIM_LET_GO:
         keep_board_appointment(world, due);
         break;
     case SIM_SUBMIT:
