@@ -1,6 +1,7 @@
 /* The coordinator: its core and an interpreter of its effects, in the order of daemon/coordinator.c's loop. Peers are
  * known by their connection; the end of one is told by a monitor, apart from the messages that came through it, which
- * may be read later. Plans are made in the same turn, or once the tensors are hashed. A crash forgets everything; the
+ * may be read later. A plan is asked for when the tensors are hashed
+ * and the boards profiled, and comes later. A crash forgets everything; the
  * next life is another cluster. */
 #include "test/sim/sim.h"
 
@@ -65,7 +66,7 @@ static void assign(struct world *world, unsigned board, epoch_t epoch) {
     packet->end = stage->end;
     packet->microbatch = c->core.settings.microbatch;
     packet->endpoint = (unsigned)number + 1 < c->core.plan.stages
-                           ? c->endpoint[stage[1].board]
+                           ? c->place[stage[1].board].endpoint
                            : (struct sim_endpoint){SIM_COORDINATOR, c->results_port};
     send_to_board(world, board, packet);
 }
@@ -74,7 +75,7 @@ static void serve(struct world *world, epoch_t epoch) {
     struct sim_coordinator *c = &world->coordinator;
     check_serve(world);
     const struct plan *plan = &c->core.plan;
-    socket_open(world, SIM_FIRST_STAGE, c->endpoint[plan->stage[0].board]);
+    socket_open(world, SIM_FIRST_STAGE, c->place[plan->stage[0].board].endpoint);
     for (unsigned i = 0; i < plan->stages; i++) {
         struct packet *packet = message(world, MESSAGE_SERVE);
         packet->epoch = epoch;
@@ -121,9 +122,7 @@ static void carry_out(struct world *world, const struct coordinator_effect *effe
     struct sim_coordinator *c = &world->coordinator;
     switch (effect->type) {
     case CORE_PLAN:
-        c->plan_wanted = true;
-        c->plan_board_count = c->effects.board_count;
-        memcpy(c->plan_boards, c->effects.boards, sizeof c->plan_boards);
+        plan_asked(world);
         break;
     case CORE_ASSIGN:
         assign(world, effect->board, effect->epoch);
@@ -241,7 +240,11 @@ static void on_hello(struct world *world, unsigned connection, const struct pack
     if (old)
         peer_remove(c, old);
     peer_add(c, connection)->board = board;
-    c->endpoint[board] = hello->endpoint;
+    c->place[board].endpoint = hello->endpoint;
+    c->place[board].joined = ++c->joins;
+    c->place[board].measured = false;
+    c->place[board].profiled_at =
+        mono_after(world->now, sim_roll(world, 2) ? 0 : sim_between(world, 0, 3 * MONO_SECOND));
     router_send(world, connection, message(world, MESSAGE_WELCOME));
     sim_trace(world, SIM_COORDINATOR, "welcomes %s through connection %u", hello->text, connection);
     coordinator_feed(world, &(struct coordinator_event){.type = CORE_BOARD_HEARD, .board = board});
@@ -335,6 +338,18 @@ static void read_results(struct world *world) {
 
 /* ---- the loop ---- */
 
+/* A board that has no part in what serves is profiled, then taken in. */
+static void measure_newcomers(struct world *world) {
+    struct sim_coordinator *c = &world->coordinator;
+    for (unsigned board = 0; board < c->core.boards && c->core.state == COORDINATOR_SERVING; board++) {
+        if (c->place[board].measured || c->core.board[board].state != BOARD_IDLE ||
+            mono_since(world->now, c->place[board].profiled_at) < 0)
+            continue;
+        c->place[board].measured = true;
+        coordinator_feed(world, &(struct coordinator_event){.type = CORE_BOARD_MEASURED, .board = board});
+    }
+}
+
 static void sleep_until_deadline(struct world *world) {
     mono_t deadline = coordinator_core_deadline(&world->coordinator.core, world->now);
     int64_t whole = (mono_since(deadline, world->now) + MONO_MS - 1) / MONO_MS;
@@ -349,8 +364,9 @@ void coordinator_turn(struct world *world) {
     read_control(world);
     if (c->core.state == COORDINATOR_SERVING && !c->core.writable && socket_writable(world, SIM_FIRST_STAGE))
         coordinator_feed(world, &(struct coordinator_event){.type = CORE_WRITABLE});
-    if (c->plan_wanted && mono_since(world->now, c->hashed_at) >= 0)
-        coordinator_planned(world);
+    if (c->core.settings.measured_first)
+        measure_newcomers(world);
+    plan_turn(world);
     if (c->shutdown && !c->core.ending)
         coordinator_feed(world, &(struct coordinator_event){.type = CORE_SHUTDOWN});
     coordinator_feed(world, &(struct coordinator_event){.type = CORE_TICK});
@@ -367,6 +383,7 @@ static struct coordinator_settings settings_of(struct world *world) {
         .board_silence_ns = 3 * MONO_SECOND,
         .patience_ns = 1000000 * MONO_SECOND,
         .stall_ns = 20 * MONO_SECOND,
+        .measured_first = sim_mix(world->seed + 9) % 2,
         .settle_ns = MONO_SECOND,
     };
     if (sim_mix(world->seed + 4) % 4 == 0 && !world->quiet)

@@ -131,7 +131,7 @@ void check_sent(struct world *world, unsigned number, const struct data_header *
 void check_serve(struct world *world) {
     const struct sim_coordinator *c = &world->coordinator;
     for (unsigned i = 0; i < c->core.plan.stages; i++) {
-        const struct sim_board *board = &world->board[c->endpoint[c->core.plan.stage[i].board].node];
+        const struct sim_board *board = &world->board[c->place[c->core.plan.stage[i].board].endpoint.node];
         const struct stage_core *core = &board->core;
         if (board->alive && core->cluster == c->cluster && core->epoch.number == c->core.epoch.number &&
             (core->state == STAGE_CLEARING || core->state == STAGE_LOADING))

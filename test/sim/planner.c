@@ -1,5 +1,7 @@
-/* Plans, as daemon/coordinator_boards.c makes them: by the real partitioner over boards that are taken for equally
- * fast, leaving out the smallest board while there is no plan and any number of boards will do. */
+/* Plans, as daemon/coordinator_plan.c makes them: once the tensors are hashed and the boards profiled, by the real
+ * partitioner in a thread that takes its time, leaving out the smallest board while there is no plan and any number of
+ * boards will do. Boards count as equally fast. If the fleet changes meanwhile, the core is told that the plan is
+ * stale, and asks for another. */
 #include "test/sim/sim.h"
 
 #include <math.h>
@@ -21,15 +23,15 @@ static void fill(struct world *world, struct costs *costs) {
         costs->workspace_bytes[unit] = 500;
     for (unsigned cut = 0; cut <= world->units; cut++)
         costs->payload_bytes[cut] = sim_payload_bytes(cut);
-    for (unsigned i = 0; i < c->plan_board_count; i++) {
-        uint64_t memory = c->core.board[c->plan_boards[i]].memory_bytes;
+    for (unsigned i = 0; i < c->plan_work.board_count; i++) {
+        uint64_t memory = c->plan_work.memory[i];
         costs->memory_bytes[i] = memory ? memory : UINT64_MAX;
     }
 }
 
 static bool solve(struct world *world, struct plan *plan) {
     struct costs costs;
-    unsigned boards = world->coordinator.plan_board_count;
+    unsigned boards = world->coordinator.plan_work.board_count;
     fill(world, &costs);
     const struct problem problem = {.boards = boards,
                                     .units = world->units,
@@ -51,31 +53,101 @@ static bool solve(struct world *world, struct plan *plan) {
 static void leave_out_smallest(struct sim_coordinator *c) {
     unsigned smallest = 0;
     uint64_t least = UINT64_MAX;
-    for (unsigned i = 0; i < c->plan_board_count; i++) {
-        uint64_t memory = c->core.board[c->plan_boards[i]].memory_bytes;
+    for (unsigned i = 0; i < c->plan_work.board_count; i++) {
+        uint64_t memory = c->plan_work.memory[i];
         if (memory > 0 && memory < least) {
             least = memory;
             smallest = i;
         }
     }
-    c->plan_board_count--;
-    memmove(&c->plan_boards[smallest], &c->plan_boards[smallest + 1],
-            (c->plan_board_count - smallest) * sizeof c->plan_boards[0]);
+    c->plan_work.board_count--;
+    for (unsigned i = smallest; i < c->plan_work.board_count; i++) {
+        c->plan_work.boards[i] = c->plan_work.boards[i + 1];
+        c->plan_work.memory[i] = c->plan_work.memory[i + 1];
+    }
 }
 
-void coordinator_planned(struct world *world) {
+void plan_asked(struct world *world) {
+    struct sim_coordinator *c = &world->coordinator;
+    c->plan_work.wanted = true;
+    c->plan_work.board_count = c->effects.board_count;
+    for (unsigned i = 0; i < c->effects.board_count; i++) {
+        c->plan_work.boards[i] = c->effects.boards[i];
+        c->plan_work.joined[i] = c->place[c->effects.boards[i]].joined;
+    }
+}
+
+/* Has the fleet changed since the plan was asked for? */
+static bool stale(const struct sim_coordinator *c) {
+    if (c->core.settings.stages == 0 && c->core.changed)
+        return true;
+    for (unsigned i = 0; i < c->plan_work.board_count; i++) {
+        enum board_state state = c->core.board[c->plan_work.boards[i]].state;
+        if (state == BOARD_ABSENT || state == BOARD_UNFIT || state == BOARD_LEAVING ||
+            c->place[c->plan_work.boards[i]].joined != c->plan_work.joined[i])
+            return true;
+    }
+    return false;
+}
+
+static void tell_stale(struct world *world) {
+    coordinator_feed(world, &(struct coordinator_event){.type = CORE_PLANNED, .stale = true});
+}
+
+static bool may_begin(struct world *world) {
+    const struct sim_coordinator *c = &world->coordinator;
+    mono_t at = c->hashed_at;
+    for (unsigned i = 0; i < c->plan_work.board_count && c->core.settings.measured_first; i++)
+        if (at.ns < c->place[c->plan_work.boards[i]].profiled_at.ns)
+            at = c->place[c->plan_work.boards[i]].profiled_at;
+    return at.ns <= world->now.ns;
+}
+
+/* The planner sees the fleet as it is now. */
+static void begin(struct world *world) {
+    struct sim_coordinator *c = &world->coordinator;
+    int64_t most = sim_roll(world, 4) ? 5 * MONO_MS : 2 * MONO_SECOND;
+    c->plan_work.wanted = false;
+    c->plan_work.solving = true;
+    c->plan_work.solved_at = mono_after(world->now, sim_between(world, 0, most));
+    for (unsigned i = 0; i < c->plan_work.board_count; i++) {
+        c->place[c->plan_work.boards[i]].measured = true;
+        c->plan_work.memory[i] = c->core.board[c->plan_work.boards[i]].memory_bytes;
+    }
+    sim_wake_at(world, SIM_COORDINATOR, c->plan_work.solved_at);
+}
+
+static void tell(struct world *world) {
     struct sim_coordinator *c = &world->coordinator;
     struct plan plan;
-    c->plan_wanted = false;
     bool ok = solve(world, &plan), any = c->core.settings.stages == 0 && !world->optimal;
-    while (!ok && any && c->plan_board_count > 1) {
+    while (!ok && any && c->plan_work.board_count > 1) {
         leave_out_smallest(c);
         ok = solve(world, &plan);
     }
     struct coordinator_event event = {.type = CORE_PLANNED, .text = "too little memory"};
     for (unsigned i = 0; ok && i < plan.stages; i++)
-        plan.stage[i].board = c->plan_boards[plan.stage[i].board];
+        plan.stage[i].board = c->plan_work.boards[plan.stage[i].board];
     if (ok)
         event.plan = &plan;
     coordinator_feed(world, &event);
+}
+
+void plan_turn(struct world *world) {
+    struct sim_coordinator *c = &world->coordinator;
+    if (c->plan_work.solving && c->plan_work.solved_at.ns <= world->now.ns) {
+        c->plan_work.solving = false; /* before the core is told: it may ask for the next one */
+        if (stale(c))
+            tell_stale(world);
+        else
+            tell(world);
+    }
+    if (!c->plan_work.wanted || c->plan_work.solving)
+        return;
+    if (stale(c)) {
+        c->plan_work.wanted = false;
+        tell_stale(world);
+    } else if (may_begin(world)) {
+        begin(world);
+    }
 }

@@ -3,7 +3,8 @@
  *
  *   world.c        clock, agenda, dice, one history from beginning to end
  *   network.c      sockets as ZeroMQ's: connections, queues with high-water marks, delays, partitions, losses
- *   coordinator.c  daemon/coordinator*.c without sockets: the loop's order, peers, plans by the real partitioner
+ *   coordinator.c  daemon/coordinator*.c without sockets: the loop's order, peers, measurements
+ *   planner.c      daemon/coordinator_plan.c: plans by the real partitioner, in a thread
  *   board.c        daemon/stage*.c likewise: the loop's order, input and output slots, the compute worker
  *   loader.c       the loader: units fetched from the coordinator and cached, memory, failures
  *   clients.c      items from submission to answer, and what their answers must be
@@ -207,11 +208,22 @@ struct sim_coordinator {
     mono_t turn_at, frozen_until, hashed_at; /* no plan before the tensors are hashed */
     struct coordinator_core core;
     struct coordinator_effects effects;
-    bool plan_wanted, exited, shutdown;
-    unsigned plan_boards[CORE_BOARDS_MAX], plan_board_count;
+    bool exited, shutdown;
+    struct {
+        bool wanted, solving;
+        mono_t solved_at;
+        unsigned boards[CORE_BOARDS_MAX], board_count;
+        uint64_t joined[CORE_BOARDS_MAX], memory[CORE_BOARDS_MAX];
+    } plan_work;
     unsigned peers;
     struct sim_peer peer[SIM_CONNECTIONS];
-    struct sim_endpoint endpoint[CORE_BOARDS_MAX];
+    uint64_t joins;
+    struct {
+        struct sim_endpoint endpoint;
+        uint64_t joined; /* the how manieth to say hello it was */
+        bool measured;
+        mono_t profiled_at;
+    } place[CORE_BOARDS_MAX]; /* beside core.board */
     unsigned closed;
     unsigned closed_id[SIM_CONNECTIONS];
     unsigned prepared;
@@ -369,7 +381,11 @@ void coordinator_crash(struct world *world);
 void coordinator_turn(struct world *world);
 void coordinator_feed(struct world *world, const struct coordinator_event *event);
 void coordinator_told_closed(struct world *world, unsigned id);
-void coordinator_planned(struct world *world); /* planner.c */
+
+/* ---- planner.c ---- */
+
+void plan_asked(struct world *world);
+void plan_turn(struct world *world);
 
 /* ---- clients.c ---- */
 

@@ -22,7 +22,7 @@
 
 #include <cmocka.h>
 
-#define HISTORIES 4000
+#define HISTORIES 10000
 #define SECONDS   60 /* enough for all where nothing slows the processor down twentyfold; the rest is left out */
 
 static volatile uint64_t running; /* for the report of a failed assertion */
