@@ -143,7 +143,7 @@ void chaos_trouble(struct world *world) {
 }
 
 void chaos_revive(struct world *world, unsigned node) {
-    if (sim_alive(world, node))
+    if (sim_alive(world, node) || (node != SIM_COORDINATOR && world->board[node].buried))
         return;
     if (node == SIM_COORDINATOR)
         coordinator_start(world);
@@ -156,7 +156,7 @@ static bool dispensable(struct world *world, unsigned number, unsigned *spare) {
     if (number == 0 || *spare == 0 || world->board[number].alive || sim_roll(world, 2))
         return false;
     --*spare;
-    return true;
+    return world->board[number].buried = true;
 }
 
 /* Somebody goes there and starts it again. */

@@ -150,6 +150,7 @@ struct sim_loader {
 struct sim_board {
     char name[16];
     bool alive, stopping, signalled;
+    bool buried; /* nobody starts it again */
     unsigned life;
     bool fixed_port;
     unsigned port;
@@ -267,6 +268,7 @@ struct world {
     uint64_t unit_bytes[SIM_UNITS];
 
     unsigned agenda_count, spins;
+    mono_t spins_since;
     uint64_t order;
     struct appointment agenda[SIM_AGENDA];
 
