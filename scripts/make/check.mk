@@ -12,9 +12,9 @@ VARIANT = $(MAKE) --no-print-directory WERROR= OPTIMISE=-O1 OPTIMISE_VECTOR=-O1
 test-asan: ## every test under AddressSanitizer and UndefinedBehaviorSanitizer
 	+@ASAN_OPTIONS=detect_stack_use_after_return=1:strict_string_checks=1 UBSAN_OPTIONS=print_stacktrace=1 \
 	  $(VARIANT) test BUILD=build-asan CFLAGS='-fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer'
-# Where the kernel spreads addresses wider than the sanitizer's shadow allows, setarch -R holds them still.
+# It is some fifty times slower, so that everything may take longer; where the kernel spreads addresses wider than the sanitizer's shadow allows, setarch -R holds them still.
 test-tsan: ## every test under ThreadSanitizer
-	+@TSAN_OPTIONS=suppressions=$(CURDIR)/scripts/tsan.txt:halt_on_error=1 \
+	+@E2E_PATIENCE=300 TEST_TIMEOUT=1500 TSAN_OPTIONS=suppressions=$(CURDIR)/scripts/tsan.txt:halt_on_error=1 \
 	  $$(setarch -R true 2>/dev/null && echo setarch -R) $(VARIANT) test BUILD=build-tsan CFLAGS='-fsanitize=thread'
 
 FUZZ_SECONDS ?= 30
