@@ -20,6 +20,7 @@ enum error_code {
     ERROR_UNSUPPORTED, /* well formed, but something this version does not do */
     ERROR_INFEASIBLE,  /* no plan exists */
     ERROR_TIMEOUT,     /* a peer did not answer in time */
+    ERROR_DENIED,      /* a peer does not let us in */
 };
 
 struct error {

@@ -112,9 +112,10 @@ static enum net_result peer_receive(struct net_socket *socket, struct net_peer *
     return result;
 }
 
-/* Receives the frames of a message. Only the first may be missing. */
+/* Receives the frames of a message. Only the first may be missing. Where it came from hangs on the memory that libzmq
+ * received it into, so that is asked before anything is moved. */
 static enum net_result frames_receive(struct net_socket *socket, struct net_message *message) {
-    bool more = true, usable = true;
+    bool more = true, usable = true, admitted = true;
     while (more && usable && message->count < NET_FRAMES_MAX) {
         zmq_msg_t *frame = inside(&message->frame[message->count]);
         if (!frame_receive(socket, frame)) {
@@ -123,17 +124,21 @@ static enum net_result frames_receive(struct net_socket *socket, struct net_mess
         }
         message->count++;
         message->connection = zmq_msg_get(frame, ZMQ_SRCFD);
+        if (message->keyed && message->count == 1)
+            admitted = net_key_of(socket, frame, &message->key);
         more = zmq_msg_more(frame);
-        usable = frame_align(frame);
+        usable = admitted && frame_align(frame);
     }
     drain(socket, more);
-    return usable && !more ? NET_OK : NET_BAD;
+    return !admitted ? NET_DENIED : usable && !more ? NET_OK : NET_BAD;
 }
 
 enum net_result net_receive(struct net_socket *socket, struct net_message *message) {
     message->count = 0;
     message->connection = -1;
     message->peer.size = 0;
+    message->keyed = socket->keyed;
+    message->key = (struct public_key){0};
     enum net_result result = socket->kind == NET_ROUTER ? peer_receive(socket, &message->peer) : NET_OK;
     if (result == NET_OK)
         result = frames_receive(socket, message);

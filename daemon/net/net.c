@@ -6,9 +6,9 @@
  * them.
  *
  * Old ZMTP (1.0 and 2.0) has no real handshake: bytes of a stranger, an HTTP request for example, would come out of
- * net_receive as frames. libzmq turns such peers away from sockets that have a ZAP domain, so every socket gets one; as
- * long as nobody answers for the domain, peers that speak ZMTP 3 pass without questions. When CURVE comes, its ZAP
- * handler answers.
+ * net_receive as frames. libzmq turns such peers away from sockets that have a ZAP domain, so every socket gets one. As
+ * long as nobody answers for the domain, peers that speak ZMTP 3 pass without questions; for sockets with keys zap.c
+ * answers. Keys are a matter of a whole process: either all of its sockets have them or none.
  *
  * One thread owns a net and its sockets. A net remembers its sockets and closes those that are left when it goes. */
 #include "daemon/net/socket.h"
@@ -20,8 +20,9 @@
 #include <stdio.h>
 #include <string.h>
 
-#define ZAP_DOMAIN             "stagecoach"
-#define HANDSHAKE_MS           5000 /* then a silent connection is closed */
+#define ZAP_DOMAIN             "stagecoach" /* of sockets without keys */
+#define KEYED_FRAME_EXTRA      64           /* bytes that CURVE adds to a frame, generously */
+#define HANDSHAKE_MS           5000         /* then a silent connection is closed */
 #define CONNECT_MS             5000 /* a board that was unplugged is tried anew, not waited for until TCP gives up */
 #define RECONNECT_FIRST_MS     100
 #define RECONNECT_LAST_MS      2000
@@ -50,6 +51,7 @@ void net_destroy(struct net **pointer, int linger_ms) {
         struct net_socket *left = net->first;
         net_close(&left, linger_ms);
     }
+    net_zap_close(net);
     while (zmq_ctx_term(net->context) != 0 && errno == EINTR)
         ; /* a signal while flushing: go on */
     release(net);
@@ -99,26 +101,35 @@ static bool tune_kind(struct net_socket *socket) {
     return true;
 }
 
+/* libzmq 4.3 passes the name of a peer that ZAP has judged through the queue before its first message, counts it as
+ * written and never as read: a queue of one would stay full for ever. */
+static int receive_queue(const struct net_socket *socket, const struct net_options *options) {
+    return options->queue + (options->keys && !socket->connects ? 1 : 0);
+}
+
 static bool tune(struct net_socket *socket, const struct net_options *options, bool ipv6) {
-    int64_t frame_max = options->frame_max > INT64_MAX ? INT64_MAX : (int64_t)options->frame_max;
+    int64_t most = INT64_MAX - KEYED_FRAME_EXTRA;
+    int64_t frame_max = options->frame_max > (uint64_t)most ? most : (int64_t)options->frame_max;
+    frame_max += options->keys ? KEYED_FRAME_EXTRA : 0;
     int buffer = options->kernel_buffer > 0 ? options->kernel_buffer : -1;
     return zmq_setsockopt(socket->socket, ZMQ_MAXMSGSIZE, &frame_max, sizeof frame_max) == 0 &&
-           set_integer(socket, ZMQ_SNDHWM, options->queue) && set_integer(socket, ZMQ_RCVHWM, options->queue) &&
-           set_integer(socket, ZMQ_SNDBUF, buffer) && set_integer(socket, ZMQ_RCVBUF, buffer) &&
-           set_integer(socket, ZMQ_IPV6, ipv6) && tune_connections(socket) && tune_kind(socket);
+           set_integer(socket, ZMQ_SNDHWM, options->queue) &&
+           set_integer(socket, ZMQ_RCVHWM, receive_queue(socket, options)) && set_integer(socket, ZMQ_SNDBUF, buffer) &&
+           set_integer(socket, ZMQ_RCVBUF, buffer) && set_integer(socket, ZMQ_IPV6, ipv6) && tune_connections(socket) &&
+           tune_kind(socket);
 }
 
 static struct net_socket *socket_new(struct net *net, enum net_kind kind, const struct net_address *address,
-                                     const struct net_options *options, struct error *error) {
+                                     const struct net_options *options, bool connects, struct error *error) {
     assert(options->queue > 0);
     struct net_socket *socket = allocate(1, sizeof *socket);
-    *socket = (struct net_socket){.net = net, .next = net->first, .kind = kind};
+    *socket = (struct net_socket){.net = net, .next = net->first, .kind = kind, .connects = connects};
     net->first = socket;
     socket->socket = zmq_socket(net->context, type_of(kind));
     if (!socket->socket || !tune(socket, options, address->ipv6)) {
         error_set(error, ERROR_SYSTEM, "a socket cannot be made: %s", zmq_strerror(errno));
         net_close(&socket, 0);
-    } else if (!net_monitor_open(socket, error)) {
+    } else if ((options->keys && !net_keys_set(socket, options, error)) || !net_monitor_open(socket, error)) {
         net_close(&socket, 0);
     }
     return socket;
@@ -138,7 +149,7 @@ struct net_socket *net_bind(struct net *net, enum net_kind kind, const char *end
     struct net_address address;
     if (!net_address_parse(endpoint, &address, error))
         return NULL;
-    struct net_socket *socket = socket_new(net, kind, &address, options, error);
+    struct net_socket *socket = socket_new(net, kind, &address, options, false, error);
     if (!socket)
         return NULL;
     size_t size = sizeof socket->endpoint;
@@ -159,7 +170,7 @@ struct net_socket *net_connect(struct net *net, enum net_kind kind, const char *
         error_set(error, ERROR_USAGE, "\"%s\": names no host and port to connect to", endpoint);
         return NULL;
     }
-    struct net_socket *socket = socket_new(net, kind, &address, options, error);
+    struct net_socket *socket = socket_new(net, kind, &address, options, true, error);
     if (!socket)
         return NULL;
     snprintf(socket->endpoint, sizeof socket->endpoint, "%s", endpoint);
@@ -188,6 +199,7 @@ void net_close(struct net_socket **pointer, int linger_ms) {
         set_integer(socket, ZMQ_LINGER, linger_ms > 0 ? linger_ms : 0);
         zmq_close(socket->socket);
     }
+    release(socket->admitted);
     release(socket);
 }
 

@@ -9,6 +9,7 @@
 #define DAEMON_NET_NET_H
 
 #include "base/error.h"
+#include "base/key.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -17,6 +18,7 @@
 #define NET_FRAMES_MAX   4
 #define NET_ENDPOINT_MAX 128
 #define NET_PEER_MAX     16 /* bytes of a router's name for a peer */
+#define NET_ADDRESS_MAX  64 /* "192.168.1.7:40312" */
 
 struct net;        /* one per process */
 struct net_socket; /* one socket and its monitor */
@@ -33,10 +35,19 @@ enum net_kind {
     NET_PUSH,   /* microbatches out */
 };
 
+/* What a bound socket with keys says to a key that it does not let in. */
+enum net_door {
+    NET_DOOR_SHUT,  /* no: whoever asks is told so, and does not ask again by itself (NET_REFUSED) */
+    NET_DOOR_LATER, /* nothing: it may be let in soon, and tries again */
+};
+
 struct net_options {
-    uint64_t frame_max; /* bytes of the largest frame accepted */
-    int queue;          /* high-water mark in each direction, messages */
-    int kernel_buffer;  /* SO_SNDBUF/SO_RCVBUF in bytes, 0 = the system's */
+    uint64_t frame_max;              /* bytes of the largest frame accepted */
+    int queue;                       /* high-water mark in each direction, messages */
+    int kernel_buffer;               /* SO_SNDBUF/SO_RCVBUF in bytes, 0 = the system's */
+    const struct key_pair *keys;     /* ours, borrowed for the call; NULL: no CURVE */
+    const struct public_key *server; /* net_connect with keys: whom to talk to, likewise */
+    enum net_door door;              /* net_bind with keys */
 };
 
 /* Binds "tcp://ADDRESS:PORT" (port 0 or * = any free one). A port in use is an error that says so and what to do. */
@@ -50,6 +61,10 @@ struct net_socket *net_connect(struct net *net, enum net_kind kind, const char *
                                const struct net_options *options, struct error *error);
 /* Closes at once; what is unsent is dropped after linger_ms. *socket becomes NULL. NULL is fine. */
 void net_close(struct net_socket **socket, int linger_ms);
+
+/* From now on a bound socket with keys lets in these, copied, and takes messages from these alone: what a connection
+ * that is there already says with another key is dropped (NET_DENIED). Before the first call nobody is let in. */
+void net_admit(struct net_socket *socket, const struct public_key *keys, size_t count);
 
 /* The endpoint with the port that was chosen. */
 const char *net_endpoint(const struct net_socket *socket);
@@ -67,9 +82,11 @@ struct net_frame {
 };
 struct net_message {
     struct net_peer peer; /* router only */
-    int connection;       /* descriptor of the connection it came through, for NET_CLOSED; -1 unknown. A message may be
-                           * received after the NET_CLOSED of its connection was told: the two come by separate ways. */
-    unsigned count;       /* frames, without the peer's */
+    bool keyed;           /* it came through a bound socket with keys, and this is whose it is: */
+    struct public_key key;
+    int connection; /* descriptor of the connection it came through, for NET_CLOSED; -1 unknown. A message may be
+                     * received after the NET_CLOSED of its connection was told: the two come by separate ways. */
+    unsigned count; /* frames, without the peer's */
     struct net_frame frame[NET_FRAMES_MAX];
 };
 /* Aligned to 8 bytes. A small frame lies inside the struct: its address changes when it is taken. */
@@ -83,9 +100,10 @@ void net_message_close(struct net_message *message);
 
 enum net_result {
     NET_OK,
-    NET_AGAIN, /* nothing to receive, or no room to send */
-    NET_BAD,   /* received something that is not a message of ours (frame count); it was dropped */
-    NET_GONE,  /* router: that peer is not connected (any more) */
+    NET_AGAIN,  /* nothing to receive, or no room to send */
+    NET_BAD,    /* received something that is not a message of ours (frame count); it was dropped */
+    NET_GONE,   /* router: that peer is not connected (any more) */
+    NET_DENIED, /* received a message of a key that is not admitted any more; it was dropped */
 };
 
 /* Never blocks. On NET_OK the message must be closed. */
@@ -107,14 +125,32 @@ enum net_result net_send(struct net_socket *socket, const struct net_peer *peer,
 /* Could a message be sent now? */
 bool net_writable(struct net_socket *socket);
 
+/* Ends a connection at once, if it still is there; its NET_CLOSED follows. The descriptor may have been given to
+ * another connection a moment ago; honest peers connect again. */
+void net_hang_up(int connection);
+/* "ADDRESS:PORT" of the other end; "an unknown address" when the connection is gone. */
+void net_peer_address(int connection, char address[NET_ADDRESS_MAX]);
+
 /* What a monitor tells. Every NET_OPENED is followed by one NET_CLOSED with the same descriptor, which may then be used
  * anew. When the connection ends before its handshake is done (a stranger, garbage, an old protocol, silence for 5 s),
  * NET_HANDSHAKE_FAILED comes just before NET_CLOSED. A frame above frame_max ends its connection, too, and is not told
- * apart from any other end. */
-enum net_event_kind { NET_NOTHING, NET_OPENED, NET_CLOSED, NET_HANDSHAKE_FAILED };
+ * apart from any other end. A connecting socket whose key a NET_DOOR_SHUT does not let in is told NET_REFUSED before
+ * both, and is of no use any more. */
+/* Why a handshake failed, as far as it is known. */
+enum net_failure {
+    NET_FAILED_SOMEHOW,
+    NET_FAILED_MECHANISM, /* one side has keys and the other has none */
+    NET_FAILED_SERVER,    /* who connected looks for a server with another key */
+    NET_FAILED_KEY,       /* the key is not admitted */
+};
+enum net_event_kind { NET_NOTHING, NET_OPENED, NET_CLOSED, NET_HANDSHAKE_FAILED, NET_REFUSED };
 struct net_event {
     enum net_event_kind kind;
     int connection; /* descriptor, as in net_message; valid for comparison only */
+    /* NET_HANDSHAKE_FAILED: whose, as far as it is known, and why; empty otherwise */
+    char address[NET_ADDRESS_MAX];
+    char reason[96];
+    enum net_failure failure;
 };
 /* The next event of a socket's monitor, NET_NOTHING when there is none. Never blocks. */
 struct net_event net_next_event(struct net_socket *socket);
@@ -128,7 +164,8 @@ struct net_wait {
     bool has_event;           /* out: call net_next_event until NET_NOTHING */
 };
 #define NET_WAITS_MAX 16
-/* Sleeps until something of `waits` is ready, or timeout_ms passed (-1: for ever); false with an error only when
+/* Sleeps until something of `waits` is ready (and answers, meanwhile, who may come in: whoever has bound a socket with
+ * keys must call this all the time), or timeout_ms passed (-1: for ever); false with an error only when
  * waiting is impossible (a descriptor that is none). A signal ends the wait early without an error and with nothing
  * ready. */
 bool net_wait(struct net_wait *waits, unsigned count, int timeout_ms, struct error *error);

@@ -1,7 +1,9 @@
 /* Sleeping until a socket, its monitor or a descriptor has something; see net.h.
  *
  * One zmq_poll over an array on the stack: each socket is one entry for itself, when something is awaited of it, and
- * one for its monitor, always. An event that net_next_event has still in hand makes the wait return at once. */
+ * one for its monitor, always. An event that net_next_event has still in hand makes the wait return at once. Where
+ * there are keys, whoever asks to be let in is answered here, by the same thread, which therefore needs no lock for the
+ * lists of the admitted, and whose word on them counts at once. */
 #include "daemon/net/socket.h"
 
 #include <assert.h>
@@ -9,8 +11,9 @@
 
 /* The entries of zmq_poll, and whose they are. */
 struct poll_set {
-    zmq_pollitem_t item[2 * NET_WAITS_MAX];
-    struct net_wait *wait[2 * NET_WAITS_MAX];
+    zmq_pollitem_t item[2 * NET_WAITS_MAX + 1];
+    struct net_wait *wait[2 * NET_WAITS_MAX + 1]; /* NULL: who asks to be let in */
+    struct net *net;                              /* whose handler is among them, NULL: none */
     int count;
 };
 
@@ -28,6 +31,10 @@ static bool wait_add(struct poll_set *set, struct net_wait *wait) {
     if (!wait->socket)
         return false;
     poll_add(set, wait, (zmq_pollitem_t){wait->socket->monitor, 0, ZMQ_POLLIN, 0});
+    if (!set->net && wait->socket->net->zap) {
+        set->net = wait->socket->net;
+        poll_add(set, NULL, (zmq_pollitem_t){set->net->zap, 0, ZMQ_POLLIN, 0});
+    }
     wait->has_event = wait->socket->later.kind != NET_NOTHING;
     return wait->has_event;
 }
@@ -56,6 +63,9 @@ bool net_wait(struct net_wait *waits, unsigned count, int timeout_ms, struct err
         return error_set(error, ERROR_SYSTEM, "waiting for sockets: %s", zmq_strerror(errno));
     }
     for (int i = 0; i < set.count; i++)
-        wait_tell(set.wait[i], &set.item[i]);
+        if (set.wait[i])
+            wait_tell(set.wait[i], &set.item[i]);
+    if (set.net)
+        net_zap_answer(set.net);
     return true;
 }

@@ -98,7 +98,7 @@ static struct net_event event_of(struct net_socket *socket, enum net_event_kind 
             assert_true(net_wait(&wait, 1, 50, NULL));
     }
     fail_msg("no event of kind %d came", (int)kind);
-    return (struct net_event){NET_NOTHING, -1};
+    return (struct net_event){.kind = NET_NOTHING, .connection = -1};
 }
 
 static enum net_result send_text(struct net_socket *socket, const struct net_peer *peer, const char *text) {

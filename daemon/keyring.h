@@ -1,0 +1,75 @@
+/* The coordinator's list of whom it lets in: public keys of boards and clients with their names, and open tokens.
+ *
+ * It lies as text in the coordinator's state directory ("admitted", mode 0600) and is changed by two kinds of process:
+ * the coordinator, when a token is used, and `stagecoach keys`. Each change locks the directory's "lock" file, reads,
+ * changes and replaces the whole file; readers see the old or the new one. Revoked keys stay in the list, so that a
+ * name can be explained and a key can never come back.
+ */
+#ifndef DAEMON_KEYRING_H
+#define DAEMON_KEYRING_H
+
+#include "base/error.h"
+#include "base/key.h"
+#include "proto/message.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define KEYRING_FILE       "admitted"
+#define KEYRING_KEYS_MAX   1024
+#define KEYRING_TOKENS_MAX 256
+
+struct keyring_key {
+    struct public_key key;
+    enum role role;
+    bool revoked;
+    int64_t since; /* seconds since 1970 when it was admitted, or revoked */
+    char name[MESSAGE_NAME_MAX + 1];
+};
+
+struct keyring_token {
+    struct public_key key; /* of its seed */
+    enum role role;
+    uint32_t uses; /* that are left; 0: any number */
+    int64_t until; /* seconds since 1970; 0: for ever */
+};
+
+struct keyring {
+    unsigned keys, tokens;
+    struct keyring_key key[KEYRING_KEYS_MAX];
+    struct keyring_token token[KEYRING_TOKENS_MAX];
+};
+
+/* Reads the list; one that was never written is empty. A damaged one is an error that names the line. */
+bool keyring_read(const char *directory, struct keyring *keyring, struct error *error);
+
+/* Locks, reads, has `change` do its work and writes, all or nothing: when `change` returns false nothing is written.
+ * The keyring that was written is left in *keyring. Blocks while another process changes it, for moments. */
+typedef bool keyring_change(struct keyring *keyring, void *context, struct error *error);
+bool keyring_update(const char *directory, struct keyring *keyring, keyring_change *change, void *context,
+                    struct error *error);
+
+/* The key's entry, revoked or not; NULL when there is none. */
+const struct keyring_key *keyring_find(const struct keyring *keyring, const struct public_key *key);
+struct keyring_token *keyring_find_token(struct keyring *keyring, const struct public_key *key);
+/* Does a token still open the door? */
+bool keyring_token_open(const struct keyring_token *token, int64_t now);
+
+/* Adds a token; tokens that are past make room. */
+bool keyring_add_token(struct keyring *keyring, const struct keyring_token *token, int64_t now, struct error *error);
+
+/* Someone came with a token and wants this key and name in. Admits it, takes one use from the token; or says why not:
+ * the token is past, the key was revoked, or another holds the name. A key that is in already stays as it is. */
+bool keyring_admit(struct keyring *keyring, const struct public_key *token, const struct keyring_key *wanted,
+                   int64_t now, struct error *error);
+
+/* Revokes every key of that name, or that key, or closes that token; `which` is a name or the first characters (8 at
+ * least) of a key as text. *count: how many. None is an error. */
+bool keyring_revoke(struct keyring *keyring, const char *which, int64_t now, unsigned *count, struct error *error);
+
+const char *role_name(enum role role);
+/* 0 when it is none. */
+enum role role_parse(const char *text);
+
+#endif
