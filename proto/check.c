@@ -49,6 +49,15 @@ static bool hello_check(const struct message_hello *hello, struct error *error) 
     return true;
 }
 
+static bool join_check(const struct message_join *join, struct error *error) {
+    if (join->role != ROLE_STAGE && join->role != ROLE_CLIENT)
+        return error_set(error, ERROR_INPUT, "join: role: got %d, want 1 (stage) or 2 (client)", (int)join->role);
+    if (!join->name || !board_name_valid(join->name))
+        return error_set(error, ERROR_INPUT, "join: name: got \"%s\", want a name of letters, digits, '.', '_' or '-'",
+                         join->name ? join->name : "");
+    return join->key || error_set(error, ERROR_INPUT, "join: key: missing");
+}
+
 /* bytes = product of shape * element size, without overflow. */
 static bool tensor_bytes_check(const struct tensor_entry *tensor, size_t index, struct error *error) {
     static const uint64_t element_bytes[] = {4, 2, 2};
@@ -186,6 +195,8 @@ bool message_check(const struct message *message, struct error *error) {
         return within("profile: bytes", message->profile.json_bytes, 0, MESSAGE_PROFILE_MAX, error);
     case MESSAGE_PROBE:
         return probe_check(&message->probe, error);
+    case MESSAGE_JOIN:
+        return join_check(&message->join, error);
     case MESSAGE_PROBED:
         return probed_check(&message->probed, error);
     default:

@@ -22,7 +22,7 @@ _Static_assert((int)MESSAGE_ASSIGN == (int)STAGECOACH__ENVELOPE__BODY_ASSIGN, "m
 _Static_assert((int)MESSAGE_LEAVE == (int)STAGECOACH__ENVELOPE__BODY_LEAVE, "message.h and stagecoach.proto differ");
 _Static_assert((int)MESSAGE_SUBMIT == (int)STAGECOACH__ENVELOPE__BODY_SUBMIT, "message.h and stagecoach.proto differ");
 _Static_assert((int)MESSAGE_STATUS == (int)STAGECOACH__ENVELOPE__BODY_STATUS, "message.h and stagecoach.proto differ");
-_Static_assert((int)MESSAGE_PROBED == (int)STAGECOACH__ENVELOPE__BODY_PROBED, "message.h and stagecoach.proto differ");
+_Static_assert((int)MESSAGE_JOINED == (int)STAGECOACH__ENVELOPE__BODY_JOINED, "message.h and stagecoach.proto differ");
 
 static bool no_memory(const struct arena *arena, const char *name, struct error *error) {
     return error_set(error, ERROR_SYSTEM, "%s: needs more memory than the %zu bytes set aside for messages", name,
@@ -36,6 +36,13 @@ static bool hash_get(const ProtobufCBinaryData *from, struct hash *to, struct er
     return true;
 }
 
+/* A key where there is one; it lies where protobuf-c put it. */
+static bool key_get(const ProtobufCBinaryData *from, const struct public_key **to, struct error *error) {
+    *to = from->len > 0 ? (const struct public_key *)(const void *)from->data : NULL;
+    return from->len == 0 || from->len == KEY_BYTES ||
+           error_set(error, ERROR_INPUT, "got %zu bytes, want %d", from->len, KEY_BYTES);
+}
+
 static struct rejected rejected_get(const Stagecoach__Rejected *from) {
     if (!from)
         return (struct rejected){0};
@@ -44,6 +51,7 @@ static struct rejected rejected_get(const Stagecoach__Rejected *from) {
         .malformed = from->malformed,
         .oversized = from->oversized,
         .stale = from->stale,
+        .denied = from->denied,
     };
 }
 
@@ -107,7 +115,8 @@ static bool assign_get(struct arena *arena, const Stagecoach__Assign *from, stru
         .tensors = tensors,
         .tensor_count = from->n_tensors,
     };
-    return true;
+    return (key_get(&from->next_key, &to->next_key, error) || error_wrap(error, "assign: next_key")) &&
+           (key_get(&from->previous_key, &to->previous_key, error) || error_wrap(error, "assign: previous_key"));
 }
 
 static bool tensor_get_get(const Stagecoach__TensorGet *from, struct message_tensor_get *to, struct error *error) {
@@ -211,6 +220,22 @@ static bool status_get(struct arena *arena, const Stagecoach__Status *from, stru
     return true;
 }
 
+static bool join_get(const Stagecoach__Join *from, struct message_join *to, struct error *error) {
+    *to = (struct message_join){
+        .protocol = from->protocol, .version = from->version, .role = (enum role)from->role, .name = from->name};
+    return key_get(&from->key, &to->key, error) || error_wrap(error, "join: key");
+}
+
+static bool probe_get(const Stagecoach__Probe *from, struct message_probe *to, struct error *error) {
+    *to = (struct message_probe){.probe = from->probe,
+                                 .peer_endpoint = from->peer_endpoint,
+                                 .starts = from->starts,
+                                 .limit_ms = from->limit_ms,
+                                 .burst_ms = from->burst_ms,
+                                 .burst_bytes = from->burst_bytes};
+    return key_get(&from->peer_key, &to->peer_key, error) || error_wrap(error, "probe: peer_key");
+}
+
 static struct message_profile_get profile_get_get(const Stagecoach__ProfileGet *from) {
     return (struct message_profile_get){
         .survey = from->survey,
@@ -235,9 +260,7 @@ static bool measuring_get(const Stagecoach__Envelope *from, struct message *to, 
                                                from->profile->profile.len};
         return true;
     case MESSAGE_PROBE:
-        to->probe = (struct message_probe){from->probe->probe,    from->probe->peer_endpoint, from->probe->starts,
-                                           from->probe->limit_ms, from->probe->burst_ms,      from->probe->burst_bytes};
-        return true;
+        return probe_get(from->probe, &to->probe, error);
     case MESSAGE_PROBED:
         to->probed = (struct message_probed){from->probed->probe, from->probed->error, from->probed->latency_s,
                                              from->probed->bytes_per_second};
@@ -282,6 +305,7 @@ static bool simple_get(const Stagecoach__Envelope *from, struct message *to, str
     case MESSAGE_LEAVE:
     case MESSAGE_RELEASED:
     case MESSAGE_STATUS_GET:
+    case MESSAGE_JOINED:
         return true; /* say all by their type */
     default:
         return measuring_get(from, to, error);
@@ -299,6 +323,8 @@ static bool body_get(struct arena *arena, const Stagecoach__Envelope *from, stru
         return tensor_part_get(from->tensor_part, &to->tensor_part, error);
     case MESSAGE_ANSWER:
         return answer_get(arena, from->answer, &to->answer, error);
+    case MESSAGE_JOIN:
+        return join_get(from->join, &to->join, error);
     case MESSAGE_STATUS:
         return status_get(arena, from->status, &to->status, error);
     default:

@@ -37,6 +37,8 @@ union body {
     Stagecoach__Profile profile;
     Stagecoach__Probe probe;
     Stagecoach__Probed probed;
+    Stagecoach__Join join;
+    Stagecoach__Joined joined;
 };
 
 /* A copy of at most MESSAGE_TEXT_MAX bytes, cut between characters, with '?' for every byte that is not UTF-8. */
@@ -70,6 +72,11 @@ static ProtobufCBinaryData hash_put(const struct hash *hash) {
     return bytes_put(hash->bytes, HASH_BYTES);
 }
 
+/* Nothing where there is no key. */
+static ProtobufCBinaryData key_put(const struct public_key *key) {
+    return bytes_put(key ? key->bytes : NULL, key ? KEY_BYTES : 0);
+}
+
 static void hello_put(struct arena *arena, const struct message_hello *from, Stagecoach__Hello *to) {
     stagecoach__hello__init(to);
     to->protocol = from->protocol;
@@ -96,6 +103,15 @@ static void refuse_put(struct arena *arena, const struct message_refuse *from, S
     to->again = from->again;
 }
 
+static void join_put(struct arena *arena, const struct message_join *from, Stagecoach__Join *to) {
+    stagecoach__join__init(to);
+    to->protocol = from->protocol;
+    to->version = text_put(arena, from->version);
+    to->role = (Stagecoach__Role)from->role;
+    to->name = text_put(arena, from->name);
+    to->key = key_put(from->key);
+}
+
 static void tensor_entry_put(struct arena *arena, const struct tensor_entry *from, Stagecoach__TensorEntry *to) {
     stagecoach__tensor_entry__init(to);
     to->name = text_put(arena, from->name);
@@ -116,6 +132,8 @@ static void assign_put(struct arena *arena, const struct message_assign *from, S
     to->next_endpoint = text_put(arena, from->next_endpoint);
     to->config = bytes_put(from->config, from->config_bytes);
     to->preprocessor = bytes_put(from->preprocessor, from->preprocessor_bytes);
+    to->next_key = key_put(from->next_key);
+    to->previous_key = key_put(from->previous_key);
     Stagecoach__TensorEntry *tensors = arena_take(arena, from->tensor_count, sizeof *tensors);
     to->tensors = arena_take(arena, from->tensor_count, sizeof *to->tensors);
     to->n_tensors = tensors && to->tensors ? from->tensor_count : 0;
@@ -177,6 +195,7 @@ static Stagecoach__Rejected *rejected_put(struct arena *arena, const struct reje
     to->malformed = from->malformed;
     to->oversized = from->oversized;
     to->stale = from->stale;
+    to->denied = from->denied;
     return to;
 }
 
@@ -305,6 +324,7 @@ static void probe_put(struct arena *arena, const struct message_probe *from, Sta
     to->limit_ms = from->limit_ms;
     to->burst_ms = from->burst_ms;
     to->burst_bytes = from->burst_bytes;
+    to->peer_key = key_put(from->peer_key);
 }
 
 static void probed_put(struct arena *arena, const struct message_probed *from, Stagecoach__Probed *to) {
@@ -350,6 +370,8 @@ static bool body_put(struct arena *arena, const struct message *message, union b
         BODY(MESSAGE_PROFILE, profile);
         BODY(MESSAGE_PROBE, probe);
         BODY(MESSAGE_PROBED, probed);
+        BODY(MESSAGE_JOIN, join);
+        EMPTY_BODY(MESSAGE_JOINED, joined);
     }
 #undef BODY
 #undef EMPTY_BODY

@@ -9,6 +9,7 @@
 #define PROTO_MESSAGE_H
 
 #include "base/hash.h"
+#include "base/key.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -66,6 +67,14 @@ struct message_refuse {
     bool again; /* the coordinator does not know this peer (any more): say hello once more */
 };
 
+struct message_join { /* said over a connection whose key is that of a token */
+    uint32_t protocol;
+    const char *version;
+    enum role role;
+    const char *name;             /* a valid board name, of clients too */
+    const struct public_key *key; /* to be let in from now on; never NULL */
+};
+
 struct tensor_entry {
     const char *name;
     uint32_t element; /* enum element of kernels.h: 0 F32, 1 F16, 2 BF16 */
@@ -86,6 +95,7 @@ struct message_assign {
     size_t preprocessor_bytes;
     const struct tensor_entry *tensors;
     size_t tensor_count;
+    const struct public_key *next_key, *previous_key; /* NULL: there are no keys */
 };
 
 struct message_tensor_get {
@@ -141,9 +151,10 @@ struct message_probe {
     uint64_t probe; /* not 0 */
     const char *peer_endpoint;
     bool starts;
-    uint32_t limit_ms;    /* 1 to 600000 */
-    uint32_t burst_ms;    /* 1 to 60000 */
-    uint64_t burst_bytes; /* 1 to 2^32 */
+    uint32_t limit_ms;                 /* 1 to 600000 */
+    uint32_t burst_ms;                 /* 1 to 60000 */
+    uint64_t burst_bytes;              /* 1 to 2^32 */
+    const struct public_key *peer_key; /* NULL: there are no keys */
 };
 
 struct message_probed {
@@ -155,6 +166,7 @@ struct message_probed {
 
 struct rejected { /* frames and connections turned away, counted since start */
     uint64_t handshake, malformed, oversized, stale;
+    uint64_t denied; /* of a key that may not say so, or may say nothing any more */
 };
 
 struct message_heartbeat {
@@ -236,6 +248,8 @@ enum message_type {
     MESSAGE_PROFILE,
     MESSAGE_PROBE,
     MESSAGE_PROBED,
+    MESSAGE_JOIN,
+    MESSAGE_JOINED,
 };
 
 struct message {
@@ -259,6 +273,7 @@ struct message {
         struct message_profile profile;
         struct message_probe probe;
         struct message_probed probed;
+        struct message_join join;
     };
 };
 

@@ -141,7 +141,7 @@ static int do_flood(char **arguments) {
 static struct client open_client(const char *endpoint) {
     struct client client;
     struct error error;
-    if (!client_open(&client, endpoint, &error))
+    if (!client_open(&client, endpoint, NULL, &error))
         die(error.text);
     return client;
 }
@@ -210,7 +210,7 @@ static const struct message_hello as_board = {.protocol = PROTOCOL_VERSION,
 /* One of every kind, with numbers as large as they may be. */
 static unsigned every_message(struct message *messages) {
     const struct tensor_entry *none = NULL;
-    const struct rejected many = {UINT64_MAX, UINT64_MAX, UINT64_MAX, UINT64_MAX};
+    const struct rejected many = {UINT64_MAX, UINT64_MAX, UINT64_MAX, UINT64_MAX, UINT64_MAX};
     const struct message all[] = {
         {.type = MESSAGE_WELCOME, .welcome = {.cluster = 1, .architecture = "none"}},
         {.type = MESSAGE_REFUSE, .refuse = {"go away", false}},

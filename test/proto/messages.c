@@ -51,7 +51,7 @@ static struct hash hash(void) {
 }
 
 static struct rejected rejected(void) {
-    return (struct rejected){number(), number(), number(), number()};
+    return (struct rejected){number(), number(), number(), number(), number()};
 }
 
 static struct tensor_entry tensor(void) {
@@ -198,7 +198,23 @@ static void fill_profile_get(struct message_profile_get *get) {
     get->preprocessor_bytes = get->preprocessor ? 1 + random_below(sizeof config - 1) : 0;
 }
 
+/* A key, or none. */
+static const struct public_key *key_or_none(struct public_key *key) {
+    for (size_t i = 0; i < KEY_BYTES; i++)
+        key->bytes[i] = (uint8_t)random_below(256);
+    return random_below(2) ? key : NULL;
+}
+
+static void fill_join(struct message_join *join) {
+    static struct public_key key;
+    (void)key_or_none(&key);
+    *join = (struct message_join){number32(), text(), random_below(2) ? ROLE_STAGE : ROLE_CLIENT,
+                                  random_below(2) ? "pi-3" : "x", &key};
+}
+
 static void fill_measured(struct message *made) {
+    static struct public_key peer;
+
     switch (made->type) {
     case MESSAGE_PROFILE_GET:
         fill_profile_get(&made->profile_get);
@@ -212,7 +228,8 @@ static void fill_measured(struct message *made) {
                                              random_below(2),
                                              1 + (uint32_t)random_below(600000),
                                              1 + (uint32_t)random_below(60000),
-                                             1 + random_below(UINT64_C(1) << 32)};
+                                             1 + random_below(UINT64_C(1) << 32),
+                                             key_or_none(&peer)};
         break;
     default:
         made->probed = (struct message_probed){1 + number() / 2, text(), (double)random_below(1000) / 7,
@@ -222,6 +239,7 @@ static void fill_measured(struct message *made) {
 }
 
 struct message random_message(enum message_type type) {
+    static struct public_key next_key, previous_key;
     struct message made = {.type = type};
     uint64_t total = number();
     switch (type) {
@@ -236,6 +254,8 @@ struct message random_message(enum message_type type) {
         break;
     case MESSAGE_ASSIGN:
         fill_assign(&made.assign);
+        made.assign.next_key = key_or_none(&next_key);
+        made.assign.previous_key = key_or_none(&previous_key);
         break;
     case MESSAGE_TENSOR_GET:
         made.tensor_get =
@@ -272,6 +292,10 @@ struct message random_message(enum message_type type) {
     case MESSAGE_LEAVE:
     case MESSAGE_RELEASED:
     case MESSAGE_STATUS_GET:
+    case MESSAGE_JOINED:
+        break;
+    case MESSAGE_JOIN:
+        fill_join(&made.join);
         break;
     case MESSAGE_PROFILE_GET:
     case MESSAGE_PROFILE:
@@ -320,6 +344,7 @@ struct data_header random_header(void) {
         SAME(field.malformed);                                                                                         \
         SAME(field.oversized);                                                                                         \
         SAME(field.stale);                                                                                             \
+        SAME(field.denied);                                                                                            \
     } while (0)
 
 static void same_hello(const struct message_hello *left, const struct message_hello *right) {
@@ -340,6 +365,12 @@ static void same_tensor(const struct tensor_entry *left, const struct tensor_ent
     SAME_BYTES(shape, left->rank * sizeof left->shape[0]);
     SAME(bytes);
     SAME_BYTES(hash.bytes, HASH_BYTES);
+}
+
+static void same_key(const struct public_key *left, const struct public_key *right) {
+    assert_true(!left == !right);
+    if (left)
+        SAME_BYTES(bytes, KEY_BYTES);
 }
 
 static void same_assign(const struct message_assign *left, const struct message_assign *right) {
@@ -466,6 +497,7 @@ static void same_measured(const struct message *left, const struct message *righ
         SAME(probe.limit_ms);
         SAME(probe.burst_ms);
         SAME(probe.burst_bytes);
+        same_key(left->probe.peer_key, right->probe.peer_key);
         break;
     default:
         SAME(probed.probe);
@@ -494,6 +526,8 @@ void assert_same_message(const struct message *left, const struct message *right
         break;
     case MESSAGE_ASSIGN:
         same_assign(&left->assign, &right->assign);
+        same_key(left->assign.next_key, right->assign.next_key);
+        same_key(left->assign.previous_key, right->assign.previous_key);
         break;
     case MESSAGE_TENSOR_GET:
         SAME_BYTES(tensor_get.hash.bytes, HASH_BYTES);
@@ -539,6 +573,14 @@ void assert_same_message(const struct message *left, const struct message *right
     case MESSAGE_LEAVE:
     case MESSAGE_RELEASED:
     case MESSAGE_STATUS_GET:
+    case MESSAGE_JOINED:
+        break;
+    case MESSAGE_JOIN:
+        SAME(join.protocol);
+        SAME_TEXT(join.version);
+        SAME(join.role);
+        SAME_TEXT(join.name);
+        same_key(left->join.key, right->join.key);
         break;
     case MESSAGE_PROFILE_GET:
     case MESSAGE_PROFILE:

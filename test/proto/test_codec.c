@@ -210,6 +210,8 @@ static void test_bad_bytes(void **state) {
         BAD("\x0a\x02\x10\x01", "hello: version: wrong wire type"),
         BAD("\x2a\x03\x0a\x01x", "tensor_get: hash: got 1 bytes, want 32"),
         BAD("\x32\x00", "tensor_part: hash: got 0 bytes, want 32"),
+        BAD("\xb2\x01\x07\x18\x01\x22\x01y\x2a\x00", "join: key: missing"),
+        BAD("\xb2\x01\x08\x18\x01\x22\x01y\x2a\x01y", "join: key: got 1 bytes, want 32"),
         BAD("\x22\x02\x4a\x00", "assign: tensors[0].hash: got 0 bytes, want 32"),
         BAD("\x22\x06\x4a\x04\x0a\x02\xff\xff", "assign: tensors[0].name: not UTF-8"),
         BAD("\x8a\x01\x07\x72\x05\x8a\x01\x02\x08\x80", "status: boards[0].rejected: cut short"),
@@ -326,13 +328,16 @@ static void test_limits_of_the_others(void **state) {
         {{.type = MESSAGE_PROFILE_GET, .profile_get = {.microbatches = twice, .microbatch_count = 1}},
          "profile_get: budget_ms: got 0"},
         {{.type = MESSAGE_PROFILE, .profile = {.json_bytes = MESSAGE_PROFILE_MAX + 1}}, "profile: bytes: got 1048577"},
+        {{.type = MESSAGE_JOIN, .join = {.role = ROLE_STAGE, .name = "pi-3"}}, "join: key: missing"},
+        {{.type = MESSAGE_JOIN, .join = {.role = ROLE_STAGE, .name = "a b"}}, "join: name: got \"a b\""},
+        {{.type = MESSAGE_JOIN, .join = {.name = "pi-3"}}, "join: role: got 0"},
         {{.type = MESSAGE_PROBE}, "probe: probe: got 0"},
         {{.type = MESSAGE_PROBE, .probe = {.probe = 1, .limit_ms = 1, .burst_ms = 60001}},
          "probe: burst_ms: got 60001"},
         {{.type = MESSAGE_PROBED, .probed = {.probe = 1, .latency_s = -1}}, "probed: got -1 s"},
         {{.type = MESSAGE_PROBED, .probed = {.probe = 1, .bytes_per_second = INFINITY}}, "probed: got 0 s and inf"},
         {{.type = MESSAGE_STATUS, .status = {.predicted_period_s = NAN}}, "status: a period is not"},
-        {{.type = (enum message_type)22}, "envelope: no message of type 22"},
+        {{.type = (enum message_type)24}, "envelope: no message of type 24"},
     };
     for (size_t i = 0; i < sizeof table / sizeof *table; i++)
         refused(arena, &table[i].message, table[i].says);
