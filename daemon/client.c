@@ -12,15 +12,22 @@
 #define ASK_MS      5000
 
 bool client_reopen(struct client *client, struct error *error) {
-    const struct net_options options = {.frame_max = MESSAGE_ENVELOPE_MAX, .queue = QUEUE};
+    struct net_options options = {.frame_max = MESSAGE_ENVELOPE_MAX, .queue = QUEUE};
+    if (client->keyed) {
+        options.keys = &client->identity.keys;
+        options.server = &client->identity.coordinator;
+    }
     net_close(&client->socket, 0);
-    client->gone = false;
+    client->gone = client->refused = client->mismatched = false;
     client->socket = net_connect(client->net, NET_DEALER, client->endpoint, &options, error);
     return client->socket != NULL;
 }
 
-bool client_open(struct client *client, const char *endpoint, struct error *error) {
+bool client_open(struct client *client, const char *endpoint, const struct identity *identity, struct error *error) {
     memset(client, 0, sizeof *client);
+    client->keyed = identity != NULL;
+    if (identity)
+        client->identity = *identity;
     snprintf(client->endpoint, sizeof client->endpoint, "%s", endpoint);
     if (!net_endpoint_check(endpoint, error))
         return error_wrap(error, "--coordinator"), error->code = ERROR_USAGE, false;
@@ -38,6 +45,7 @@ void client_close(struct client *client) {
     net_destroy(&client->net, 0);
     arena_destroy(&client->decoded);
     arena_destroy(&client->encoded);
+    key_forget(&client->identity, sizeof client->identity);
 }
 
 enum net_result client_send(struct client *client, const struct message *message, const struct net_piece *raw) {
@@ -54,9 +62,29 @@ enum net_result client_send(struct client *client, const struct message *message
 static bool closed(struct client *client) {
     struct net_event event;
     bool gone = false;
-    while ((event = net_next_event(client->socket)).kind != NET_NOTHING)
+    while ((event = net_next_event(client->socket)).kind != NET_NOTHING) {
         gone = gone || event.kind == NET_CLOSED;
+        client->refused = client->refused || event.kind == NET_REFUSED;
+        client->mismatched =
+            client->mismatched || (event.kind == NET_HANDSHAKE_FAILED && event.failure == NET_FAILED_MECHANISM);
+    }
     return gone;
+}
+
+static bool denied(const struct client *client, struct error *error) {
+    if (client->refused)
+        return error_set(error, ERROR_DENIED,
+                         "%s: the coordinator does not admit this key (any more); present a new token with --token",
+                         client->endpoint);
+    if (client->keyed)
+        return error_set(
+            error, ERROR_DENIED,
+            "%s: the coordinator runs without keys, but had some before; --insecure talks to it all the same",
+            client->endpoint);
+    return error_set(error, ERROR_DENIED,
+                     "%s: the coordinator demands keys; present a token once with --token (its operator makes one with "
+                     "'stagecoach keys token --role client')",
+                     client->endpoint);
 }
 
 bool client_receive(struct client *client, int timeout_ms, struct net_message *received, struct message *message,
@@ -71,6 +99,8 @@ bool client_receive(struct client *client, int timeout_ms, struct net_message *r
             net_message_close(received);
             continue;
         }
+        if (client->refused || client->mismatched)
+            return denied(client, error);
         if (client->gone) {
             client->gone = false; /* ZeroMQ connects again, and whoever asks may ask again */
             return error_set(error, ERROR_SYSTEM, "%s: the coordinator closed the connection", client->endpoint);
@@ -92,11 +122,13 @@ bool client_ask(struct client *client, const struct message *question, enum mess
     for (;;) {
         int64_t left = mono_since(deadline, mono_now()) / MONO_MS;
         if (left <= 0 || !client_receive(client, (int)left, received, answer, error)) {
+            if (left > 0 && error->code == ERROR_DENIED)
+                return false;
             if (left > 0 && error->code != ERROR_TIMEOUT)
                 continue; /* it may be restarting: ZeroMQ connects again, and the question waits in its queue */
             return error_set(error, ERROR_TIMEOUT,
-                             "%s: no coordinator answers; is it running, and is this its address (--coordinator)?",
-                             client->endpoint);
+                             "%s: no coordinator answers; is it running, and is this its address (--coordinator)?%s",
+                             client->endpoint, client->keyed ? " Or is it another one, with another key?" : "");
         }
         if (answer->type == want)
             return true;

@@ -2,6 +2,7 @@
 #ifndef DAEMON_CLIENT_H
 #define DAEMON_CLIENT_H
 
+#include "daemon/identity.h"
 #include "daemon/net/net.h"
 #include "proto/codec.h"
 
@@ -10,11 +11,15 @@ struct client {
     struct net_socket *socket;
     struct arena *decoded, *encoded;
     char endpoint[NET_ENDPOINT_MAX];
-    bool gone; /* the connection was closed; to be told once what came before its end is read */
+    bool keyed;
+    struct identity identity; /* if keyed */
+    bool gone;                /* the connection was closed; to be told once what came before its end is read */
+    bool refused;             /* the coordinator does not admit our key: nothing more will come */
+    bool mismatched;          /* one side has keys and the other has none: likewise */
 };
 
-/* Starts connecting; on false nothing is left open. */
-bool client_open(struct client *client, const char *endpoint, struct error *error);
+/* Starts connecting; on false nothing is left open. The identity is copied; NULL: without keys. */
+bool client_open(struct client *client, const char *endpoint, const struct identity *identity, struct error *error);
 void client_close(struct client *client);
 
 /* Gives up the connection with whatever was still to be sent or read on it, and starts connecting afresh. */
@@ -24,8 +29,8 @@ bool client_reopen(struct client *client, struct error *error);
 enum net_result client_send(struct client *client, const struct message *message, const struct net_piece *raw);
 
 /* Waits at most timeout_ms for the next message. On true the message borrows from the client until the next call and
- * `received` must be closed. False: *error has ERROR_TIMEOUT, or ERROR_SYSTEM when the coordinator closed the
- * connection. */
+ * `received` must be closed. False: *error has ERROR_TIMEOUT, ERROR_SYSTEM when the coordinator closed the connection,
+ * or ERROR_DENIED when it does not admit our key, or one of us has keys and the other has none. */
 bool client_receive(struct client *client, int timeout_ms, struct net_message *received, struct message *message,
                     struct error *error);
 

@@ -6,7 +6,6 @@
 #include "proto/message.h"
 
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -14,7 +13,7 @@ struct values {
     const char *model, *config, *listen, *endpoint_file, *policy, *survey, *state, *write_fleet;
     unsigned stages, microbatch, microbatch_wait_ms, in_flight, patience_s, plan_s, decoders;
     struct option_list cuts;
-    bool insecure, verbose;
+    bool insecure, secure, verbose;
 };
 
 static bool policy_known(const char *name, struct error *error) {
@@ -49,21 +48,9 @@ static bool check(const struct values *values, struct error *error) {
         return error_set(error, ERROR_USAGE, "--survey: got '%.40s', want auto, always or never", values->survey);
     if (values->write_fleet && survey_of(values->survey) == SURVEY_NEVER)
         return error_set(error, ERROR_USAGE, "--write-fleet: there is nothing to write with --survey never");
+    if (values->secure && values->insecure)
+        return error_set(error, ERROR_USAGE, "--secure and --insecure: choose one");
     return policy_known(values->policy, error);
-}
-
-/* --state, else $XDG_STATE_HOME/stagecoach, else ~/.local/state/stagecoach, else nowhere; "none": nowhere. */
-static const char *state_directory(const char *option, char *buffer, size_t size) {
-    const char *base = getenv("XDG_STATE_HOME"), *home = getenv("HOME");
-    if (option)
-        return strcmp(option, "none") == 0 ? NULL : option;
-    if (base && base[0] == '/')
-        snprintf(buffer, size, "%s/stagecoach", base);
-    else if (home && home[0] == '/')
-        snprintf(buffer, size, "%s/.local/state/stagecoach", home);
-    else
-        return NULL;
-    return buffer;
 }
 
 static int run(const void *parsed, char **operands, unsigned count) {
@@ -95,6 +82,7 @@ static int run(const void *parsed, char **operands, unsigned count) {
                     : cores > 1      ? (unsigned)cores
                                      : 1,
         .insecure = values->insecure,
+        .secure = values->secure,
     };
     memcpy(options.cuts, values->cuts.value, sizeof options.cuts);
     log_set_name("coordinator");
@@ -109,7 +97,8 @@ static const struct option options[] = {
     {"listen", OPTION_TEXT, FIELD(listen), "tcp://ADDR:PORT", "tcp://127.0.0.1:7600", 0, 0,
      "where boards and clients connect"},
     {"insecure", OPTION_FLAG, FIELD(insecure), NULL, NULL, 0, 0,
-     "allow --listen beyond loopback; there are no keys yet"},
+     "do without keys beyond loopback, on a network you trust"},
+    {"secure", OPTION_FLAG, FIELD(secure), NULL, NULL, 0, 0, "demand keys on loopback, too"},
     {"stages", OPTION_NUMBER, FIELD(stages), "N", "0", 0, MESSAGE_BOARDS_MAX,
      "boards to wait for; 0: serve with what is there, replan when more join"},
     {"policy", OPTION_TEXT, FIELD(policy), "P", "optimal", 0, 0,
@@ -117,7 +106,7 @@ static const struct option options[] = {
     {"survey", OPTION_TEXT, FIELD(survey), "WHEN", "auto", 0, 0,
      "measure boards and links: auto (when the policy needs it), always or never"},
     {"state", OPTION_TEXT, FIELD(state), "DIR", NULL, 0, 0,
-     "where profiles of boards are kept, or none (default ~/.local/state/stagecoach)"},
+     "where keys and profiles of boards are kept, or none (default ~/.local/state/stagecoach)"},
     {"plan-time", OPTION_NUMBER, FIELD(plan_s), "S", "5", 1, 3600, "how long policy optimal may search"},
     {"write-fleet", OPTION_TEXT, FIELD(write_fleet), "FILE", NULL, 0, 0,
      "write what was measured as a fleet file for 'plan', whenever a plan is made"},

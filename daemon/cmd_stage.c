@@ -2,6 +2,7 @@
 #include "base/log.h"
 #include "daemon/board.h"
 #include "daemon/commands.h"
+#include "daemon/net/net.h"
 #include "daemon/stage.h"
 #include "proto/codec.h"
 
@@ -12,7 +13,8 @@ struct values {
     const char *coordinator, *config, *name, *kernels, *cache, *listen;
     uint64_t memory, reserve, cache_limit;
     unsigned threads;
-    bool insecure, verbose;
+    struct key_values key;
+    bool verbose;
 };
 
 /* --cache, else $XDG_CACHE_HOME/stagecoach, else ~/.cache/stagecoach, else a folder in /var/tmp. */
@@ -33,13 +35,15 @@ static int run(const void *parsed, char **operands, unsigned count) {
     const struct values *values = parsed;
     char host[MESSAGE_NAME_MAX + 1], cache[4096], speaker[MESSAGE_NAME_MAX + 8];
     uint64_t memory;
+    struct identity identity;
+    bool keyed;
     struct error error;
     (void)operands;
     (void)count;
     if (!board_memory_offered(values->memory, values->reserve, &memory, &error))
         return command_fail(&error);
     board_default_name(host, sizeof host);
-    const struct stage_options options = {
+    struct stage_options options = {
         .coordinator = coordinator_endpoint(values->coordinator),
         .name = values->name ? values->name : host,
         .memory_bytes = memory,
@@ -47,7 +51,7 @@ static int run(const void *parsed, char **operands, unsigned count) {
         .kernels = values->kernels,
         .cache_directory = cache_directory(values->cache, cache, sizeof cache),
         .cache_limit_bytes = values->cache_limit,
-        .insecure = values->insecure,
+        .insecure = values->key.insecure,
         .listen = values->listen,
     };
     if (!board_name_valid(options.name)) {
@@ -59,6 +63,11 @@ static int run(const void *parsed, char **operands, unsigned count) {
     snprintf(speaker, sizeof speaker, "stage %s", options.name);
     log_set_name(speaker);
     log_set_level(values->verbose ? LOG_DEBUG : LOG_INFO);
+    if (options.insecure && !net_is_loopback(options.coordinator))
+        log_warn("--insecure: without keys; whoever reaches this board can read and send microbatches");
+    if (!command_join(&values->key, options.coordinator, options.name, &identity, &keyed, &error))
+        return command_fail(&error);
+    options.identity = keyed ? &identity : NULL;
     return stage_run(&options, &error) ? 0 : command_fail(&error);
 }
 
@@ -78,8 +87,7 @@ static const struct option options[] = {
     {"cache-limit", OPTION_SIZE, FIELD(cache_limit), "SIZE", "16GiB", 0, 0, "most bytes kept there"},
     {"listen", OPTION_TEXT, FIELD(listen), "tcp://ADDR:PORT", NULL, 0, 0,
      "where microbatches arrive (default: the address that reaches the coordinator, any port)"},
-    {"insecure", OPTION_FLAG, FIELD(insecure), NULL, NULL, 0, 0,
-     "allow listening beyond loopback; there are no keys yet"},
+    KEY_OPTIONS,
     {"verbose", OPTION_FLAG, FIELD(verbose), NULL, NULL, 0, 0, "log more"},
 };
 

@@ -11,6 +11,7 @@
 
 struct values {
     const char *coordinator;
+    struct key_values key;
     bool json, watch;
 };
 
@@ -21,9 +22,11 @@ static void json_text(const char *name, const char *text) {
 }
 
 static void json_rejected(const struct rejected *rejected) {
-    printf("\"rejected\": {\"handshake\": %llu, \"malformed\": %llu, \"oversized\": %llu, \"stale\": %llu}",
+    printf("\"rejected\": {\"handshake\": %llu, \"malformed\": %llu, \"oversized\": %llu, \"stale\": %llu, \"denied\": "
+           "%llu}",
            (unsigned long long)rejected->handshake, (unsigned long long)rejected->malformed,
-           (unsigned long long)rejected->oversized, (unsigned long long)rejected->stale);
+           (unsigned long long)rejected->oversized, (unsigned long long)rejected->stale,
+           (unsigned long long)rejected->denied);
 }
 
 /* What the slowest of its three resources takes for a microbatch. */
@@ -121,7 +124,7 @@ static void print_json(const struct message_status *status) {
 }
 
 static uint64_t turned_away(const struct rejected *rejected) {
-    return rejected->handshake + rejected->malformed + rejected->oversized + rejected->stale;
+    return rejected->handshake + rejected->malformed + rejected->oversized + rejected->stale + rejected->denied;
 }
 
 static void print_loading(const struct board_status *board) {
@@ -211,10 +214,14 @@ static bool show(struct client *client, const struct values *values, struct erro
 static int run(const void *options, char **operands, unsigned count) {
     const struct values *values = options;
     struct client client;
+    struct identity identity;
+    bool keyed;
     struct error error = {0};
     (void)operands;
     (void)count;
-    if (!client_open(&client, coordinator_endpoint(values->coordinator), &error))
+    const char *coordinator = coordinator_endpoint(values->coordinator);
+    if (!command_join(&values->key, coordinator, NULL, &identity, &keyed, &error) ||
+        !client_open(&client, coordinator, keyed ? &identity : NULL, &error))
         return command_fail(&error);
     bool ok = show(&client, values, &error);
     while (ok && values->watch) {
@@ -230,6 +237,7 @@ static const struct option options[] = {
     {"coordinator", OPTION_TEXT, FIELD(coordinator), "tcp://HOST:PORT", NULL, 0, 0,
      "where the coordinator listens (default $STAGECOACH_COORDINATOR, then tcp://127.0.0.1:7600)"},
     {"json", OPTION_FLAG, FIELD(json), NULL, NULL, 0, 0, "one JSON object"},
+    KEY_OPTIONS,
     {"watch", OPTION_FLAG, FIELD(watch), NULL, NULL, 0, 0, "again every second"},
 };
 

@@ -21,6 +21,7 @@ struct values {
     const char *coordinator;
     bool json, logits, quiet, unordered;
     unsigned top, repeat, patience_s;
+    struct key_values key;
 };
 
 /* One submission of one file. */
@@ -227,9 +228,13 @@ static void report(const struct session *session) {
 
 static int run(const void *options, char **files, unsigned count) {
     struct session session = {.values = options, .files = files, .file_count = count};
+    struct identity identity;
+    bool keyed;
     struct error error;
     session.total = (size_t)count * session.values->repeat;
-    if (!client_open(&session.client, coordinator_endpoint(session.values->coordinator), &error))
+    const char *coordinator = coordinator_endpoint(session.values->coordinator);
+    if (!command_join(&session.values->key, coordinator, NULL, &identity, &keyed, &error) ||
+        !client_open(&session.client, coordinator, keyed ? &identity : NULL, &error))
         return command_fail(&error);
     bool numbered = getrandom(&session.request, sizeof session.request, 0) == (ssize_t)sizeof session.request ||
                     error_set_errno(&error, "getrandom");
@@ -257,6 +262,7 @@ static const struct option options[] = {
     {"repeat", OPTION_NUMBER, FIELD(repeat), "N", "1", 1, 1000000, "send the list of files N times"},
     {"patience", OPTION_NUMBER, FIELD(patience_s), "SECONDS", "60", 0, 86400,
      "how long to wait for a coordinator that went away"},
+    KEY_OPTIONS,
     {"unordered", OPTION_FLAG, FIELD(unordered), NULL, NULL, 0, 0,
      "print answers as they come, not in the order of files"},
     {"quiet", OPTION_FLAG, FIELD(quiet), NULL, NULL, 0, 0, "no summary on stderr"},

@@ -2,7 +2,9 @@
 #include "daemon/commands.h"
 
 #include "base/file.h"
-#include "proto/message.h"
+#include "daemon/board.h"
+#include "daemon/join.h"
+#include "proto/codec.h"
 
 #include <sched.h>
 #include <stdio.h>
@@ -17,6 +19,46 @@ int command_fail(const struct error *error) {
 const char *coordinator_endpoint(const char *option) {
     const char *environment = getenv("STAGECOACH_COORDINATOR");
     return option ? option : environment && environment[0] ? environment : "tcp://127.0.0.1:7600";
+}
+
+const char *state_directory(const char *option, char *buffer, size_t size) {
+    const char *base = getenv("XDG_STATE_HOME"), *home = getenv("HOME");
+    if (option)
+        return strcmp(option, "none") == 0 ? NULL : option;
+    if (base && base[0] == '/')
+        snprintf(buffer, size, "%s/stagecoach", base);
+    else if (home && home[0] == '/')
+        snprintf(buffer, size, "%s/.local/state/stagecoach", home);
+    else
+        return NULL;
+    return buffer;
+}
+
+static void client_name(char name[MESSAGE_NAME_MAX + 1]) {
+    char host[MESSAGE_NAME_MAX + 1];
+    const char *user = getenv("USER");
+    board_default_name(host, sizeof host);
+    snprintf(name, MESSAGE_NAME_MAX + 1, "%.40s.%.20s", host, user ? user : "");
+    if (!user || !user[0] || !board_name_valid(name))
+        snprintf(name, MESSAGE_NAME_MAX + 1, "%s", host);
+}
+
+bool command_join(const struct key_values *values, const char *coordinator, const char *name, struct identity *identity,
+                  bool *keyed, struct error *error) {
+    char state[4096], client[MESSAGE_NAME_MAX + 1];
+    client_name(client);
+    const struct join_options options = {.role = name ? ROLE_STAGE : ROLE_CLIENT,
+                                         .name = name ? name : client,
+                                         .coordinator = coordinator,
+                                         .state_directory = state_directory(values->state, state, sizeof state),
+                                         .token = values->token,
+                                         .token_file = values->token_file,
+                                         .insecure = values->insecure,
+                                         .patient = name != NULL};
+    bool ok = join_coordinator(&options, identity, keyed, error);
+    if (values->token) /* argv, which every user of the machine may read for as long as the process lives */
+        key_forget((char *)(uintptr_t)values->token, strlen(values->token));
+    return ok;
 }
 
 unsigned thread_count(unsigned option) {

@@ -46,6 +46,7 @@ struct peer *peer_add(struct coordinator *c, const struct net_message *received,
     if (!peer)
         peer = &c->peer[c->peers++];
     *peer = (struct peer){.name = received->peer, .connection = received->connection, .role = role};
+    peer->key = received->key;
     return peer;
 }
 
@@ -139,8 +140,8 @@ static void on_closed(struct coordinator *c, int connection) {
 static void read_events(struct coordinator *c, struct net_socket *socket) {
     struct net_event event;
     while ((event = net_next_event(socket)).kind != NET_NOTHING) {
-        if (event.kind == NET_HANDSHAKE_FAILED)
-            c->rejected.handshake++;
+        if (event.kind == NET_HANDSHAKE_FAILED && socket != c->first_stage)
+            gate_turned_away(c, &event);
         if (event.kind == NET_CLOSED && socket == c->control)
             on_closed(c, event.connection);
     }
@@ -164,6 +165,8 @@ static void on_control_message(struct coordinator *c, struct net_message *receiv
     }
     if (message.type == MESSAGE_HELLO) /* its descriptor may have been another's, whose end must not be taken for its */
         read_events(c, c->control);
+    if (!gate_passes(c, received, &message))
+        return;
     struct peer *peer = peer_find(c, &received->peer);
     /* a board that was silent for too long, and given up, is still connected */
     bool known = peer && (peer->role == ROLE_CLIENT || c->core.board[peer->board].state != BOARD_ABSENT);
@@ -193,7 +196,9 @@ static void read_control(struct coordinator *c) {
         if (result == NET_OK) {
             on_control_message(c, &received);
             net_message_close(&received);
-        } else
+        } else if (result == NET_DENIED)
+            gate_denied(c, &received);
+        else
             c->rejected.malformed++;
     }
 }
@@ -208,7 +213,9 @@ static void read_results(struct coordinator *c) {
             if (!survey_arrived(c, &received))
                 clients_result(c, &received);
             net_message_close(&received);
-        } else
+        } else if (result == NET_DENIED)
+            gate_denied(c, &received);
+        else
             c->rejected.malformed++;
     }
 }
@@ -243,6 +250,8 @@ static unsigned fill_waits(struct coordinator *c, struct net_wait waits[NET_WAIT
     unsigned count = WAIT_OTHERS;
     if (c->plan_work.planner)
         waits[count++] = (struct net_wait){.descriptor = planner_descriptor(c->plan_work.planner), .readable = true};
+    if (c->gate.on)
+        waits[count++] = (struct net_wait){.descriptor = c->gate.watch, .readable = true};
     count += prober_wait(&c->survey.prober, &waits[count]);
     bool serving = c->core.state == COORDINATOR_SERVING; /* else nobody wants to know */
     if (c->first_stage)
@@ -264,6 +273,7 @@ static bool turn(struct coordinator *c, struct error *error) {
     read_events(c, c->results);
     if (c->first_stage) /* they tell nothing we need, but unread they would end every wait at once */
         read_events(c, c->first_stage);
+    gate_turn(c); /* before anything is read that a revoked key has said */
     if (waits[WAIT_SIGNALS].can_read)
         read_signals(c);
     if (waits[WAIT_RESULTS].can_read)
@@ -309,10 +319,8 @@ static bool open_sockets(struct coordinator *c, struct error *error) {
     const struct coordinator_options *options = c->options;
     if (!net_endpoint_check(options->listen, error))
         return error_wrap(error, "--listen");
-    if (!net_is_loopback(options->listen) && !options->insecure)
-        return error_set(error, ERROR_USAGE,
-                         "--listen %s: beyond loopback anyone could connect; give --insecure on a network you trust",
-                         options->listen);
+    if (!gate_prepare(c, error))
+        return false;
     /* some room above the largest file, so that one that is too large gets an answer and not just a closed connection
      */
     struct net_options control = {.frame_max = MESSAGE_FILE_MAX + MESSAGE_FILE_MAX / 4, .queue = CONTROL_QUEUE};
@@ -320,10 +328,12 @@ static bool open_sockets(struct coordinator *c, struct error *error) {
     struct net_options results = {.frame_max = (answers > MESSAGE_PROBE_MAX ? answers : MESSAGE_PROBE_MAX) + 4096,
                                   .queue = 16};
     char data[NET_ENDPOINT_MAX];
+    control.keys = results.keys = c->gate.on ? &c->gate.keys : NULL;
+    results.door = NET_DOOR_LATER;
     with_port(options->listen, "0", data);
     c->net = net_new(error);
     return c->net && (c->control = net_bind(c->net, NET_ROUTER, options->listen, &control, error)) &&
-           (c->results = net_bind(c->net, NET_PULL, data, &results, error)) &&
+           (c->results = net_bind(c->net, NET_PULL, data, &results, error)) && gate_open(c, error) &&
            (!options->endpoint_file || file_write_atomic(options->endpoint_file, net_endpoint(c->control),
                                                          strlen(net_endpoint(c->control)), error));
 }
@@ -354,6 +364,7 @@ static void close_all(struct coordinator *c) {
     net_close(&c->results, 0);
     net_close(&c->control, 2000);
     net_destroy(&c->net, 2000);
+    gate_close(c);
     preparation_destroy(&c->preparation);
     survey_close(c);
     clients_close(c);

@@ -31,10 +31,11 @@ struct coordinator_options {
     unsigned patience_ms;
     unsigned plan_seconds; /* that policy "optimal" may search */
     enum coordinator_survey survey;
-    const char *state_directory; /* where profiles are kept, NULL: nowhere */
+    const char *state_directory; /* where keys and profiles are kept, NULL: nowhere */
     const char *write_fleet;     /* where to write the fleet as measured, each time a plan is made; NULL: nowhere */
     unsigned decoders;           /* threads that decode and resize images */
-    bool insecure;               /* allow listening beyond loopback without keys */
+    bool insecure;               /* no keys beyond loopback */
+    bool secure;                 /* keys on loopback, too */
 };
 
 /* Runs until SIGTERM or SIGINT, finishes what was admitted, and returns true; a second signal ends it at once. False

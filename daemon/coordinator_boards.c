@@ -78,6 +78,7 @@ void boards_hello(struct coordinator *c, const struct net_message *received, con
     peer->board = board;
     memset(&c->board[board], 0, sizeof c->board[board]);
     c->board[board].joined = ++c->joins;
+    c->board[board].key = received->key;
     snprintf(c->board[board].endpoint, NET_ENDPOINT_MAX, "%s", hello->data_endpoint);
     snprintf(c->board[board].kernels, sizeof c->board[board].kernels, "%s", hello->kernels);
     c->board[board].threads = hello->threads;
@@ -188,6 +189,9 @@ void boards_assign(struct coordinator *c, unsigned board, epoch_t epoch) {
     assign->units = model_units(c->config);
     assign->microbatch = c->options->microbatch;
     assign->next_endpoint = endpoint;
+    bool first = number == 0, last = (unsigned)number + 1 == c->core.plan.stages;
+    assign->previous_key = first ? gate_own_key(c) : gate_key_of(c, stage[-1].board);
+    assign->next_key = last ? gate_own_key(c) : gate_key_of(c, stage[1].board);
     model_borrow_json(c->model, &assign->config, &assign->config_bytes, &assign->preprocessor,
                       &assign->preprocessor_bytes);
     assign->tensor_count = manifest_slice(c->manifest, (struct slice){stage->first, stage->end}, &assign->tensors);
@@ -198,7 +202,12 @@ void boards_serve(struct coordinator *c, epoch_t epoch) {
     struct error error;
     const struct plan *plan = &c->core.plan;
     net_close(&c->first_stage, 0);
-    const struct net_options options = {.frame_max = 4096, .queue = STAGE_QUEUE};
+    c->gate.last_stage =
+        c->board[plan->stage[plan->stages - 1].board].key; /* results may come after the plan is gone */
+    const struct net_options options = {.frame_max = 4096,
+                                        .queue = STAGE_QUEUE,
+                                        .keys = c->gate.on ? &c->gate.keys : NULL,
+                                        .server = gate_key_of(c, plan->stage[0].board)};
     c->first_stage = net_connect(c->net, NET_PUSH, c->board[plan->stage[0].board].endpoint, &options, &error);
     if (!c->first_stage)
         log_error("%s", error.text);

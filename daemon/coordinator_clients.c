@@ -255,6 +255,10 @@ void clients_result(struct coordinator *c, struct net_message *received) {
         c->rejected.stale++;
         return;
     }
+    if (!gate_is_of_last_stage(c, received)) {
+        gate_denied(c, received);
+        return;
+    }
     if (!result_matches(c, received, &header, &error)) {
         c->rejected.malformed++;
         coordinator_complain(c, "a result", &error);

@@ -1,5 +1,6 @@
 /* What the parts of the coordinator daemon share: coordinator.c (start, loop, effects), coordinator_boards.c (messages
- * of boards, slices, weights), coordinator_survey.c (measuring), coordinator_plan.c (plans), coordinator_clients.c
+ * of boards, slices, weights), coordinator_gate.c (who may
+ * say what), coordinator_survey.c (measuring), coordinator_plan.c (plans), coordinator_clients.c
  * (submissions, microbatches, answers), coordinator_status.c. All of it runs in the I/O thread. */
 #ifndef DAEMON_COORDINATOR_INTERNAL_H
 #define DAEMON_COORDINATOR_INTERNAL_H
@@ -7,6 +8,8 @@
 #include "daemon/coordinator.h"
 #include "daemon/core/coordinator_core.h"
 #include "daemon/core/survey_core.h"
+#include "daemon/identity.h"
+#include "daemon/keyring.h"
 #include "daemon/manifest.h"
 #include "daemon/net/net.h"
 #include "daemon/planner.h"
@@ -26,6 +29,7 @@
 struct peer {
     struct net_peer name;
     int connection;
+    struct public_key key; /* where there are keys */
     enum role role;
     unsigned board;   /* role stage */
     unsigned waiting; /* role client: items it has unanswered */
@@ -73,6 +77,17 @@ struct survey {
     bool was_busy;
 };
 
+/* Who may come in, and as what. */
+struct gate {
+    bool on; /* else there are no keys */
+    struct key_pair keys;
+    struct keyring *keyring;      /* as it was last read; owned */
+    struct public_key last_stage; /* of the epoch that serves, or did last: results come from it alone */
+    int watch;                    /* of the state directory */
+    mono_t denied_logged, turned_away_logged;
+    unsigned turned_away; /* since then */
+};
+
 struct coordinator {
     const struct coordinator_options *options;
     struct model *model;
@@ -83,6 +98,7 @@ struct coordinator {
     mono_t started;
     char policy[16];
 
+    struct gate gate;
     struct net *net;
     struct net_socket *control, *results, *first_stage;
     int signals;
@@ -100,6 +116,7 @@ struct coordinator {
     struct {
         char endpoint[NET_ENDPOINT_MAX];
         char kernels[16];
+        struct public_key key; /* where there are keys */
         uint32_t threads;
         uint64_t joined; /* the how manieth board to say hello it was */
         bool measured;   /* or planned with: nothing is to be made of it any more */
@@ -144,6 +161,26 @@ struct peer *peer_of_board(struct coordinator *c, unsigned board);
 /* The peer's place, taken if it is new; NULL when there is no room. */
 struct peer *peer_add(struct coordinator *c, const struct net_message *received, enum role role);
 void peer_remove(struct coordinator *c, struct peer *peer);
+
+/* coordinator_gate.c */
+/* Decides whether there are keys and reads or makes them; before the sockets are opened. */
+bool gate_prepare(struct coordinator *c, struct error *error);
+/* Lets in those on the list; after the sockets are opened. Prints a token when nobody ever joined. */
+bool gate_open(struct coordinator *c, struct error *error);
+void gate_close(struct coordinator *c);
+/* Has the list changed? Then it is put in force. */
+void gate_turn(struct coordinator *c);
+/* May this be said by whoever said it? If not it has been dealt with. */
+bool gate_passes(struct coordinator *c, const struct net_message *received, const struct message *message);
+/* net_receive said NET_DENIED. */
+void gate_denied(struct coordinator *c, const struct net_message *received);
+/* A handshake failed. */
+void gate_turned_away(struct coordinator *c, const struct net_event *event);
+/* Does this message of the results socket come from the last stage of the epoch, as far as keys tell? */
+bool gate_is_of_last_stage(const struct coordinator *c, const struct net_message *received);
+/* NULL where there are no keys. */
+const struct public_key *gate_key_of(const struct coordinator *c, unsigned board);
+const struct public_key *gate_own_key(const struct coordinator *c);
 
 /* coordinator_boards.c: what boards say, and what the core wants of them */
 void boards_hello(struct coordinator *c, const struct net_message *received, const struct message_hello *hello);

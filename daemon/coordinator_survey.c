@@ -53,6 +53,7 @@ void survey_init(struct coordinator *c) {
     c->survey.budget_s = budget_seconds(c);
     settings.profile_limit_ns = (int64_t)(PROFILE_PATIENCE_S + 20 * c->survey.budget_s) * MONO_SECOND;
     profile_fingerprint(c->config, c->survey.fingerprint);
+    c->survey.prober.keys = c->gate.on ? &c->gate.keys : NULL;
     survey_core_init(&c->survey.core, &settings);
 }
 
@@ -196,13 +197,15 @@ static void ask_profile(struct coordinator *c, unsigned board, uint64_t number) 
 static void begin_probe(struct coordinator *c, unsigned end, unsigned other, bool starts, uint64_t number) {
     struct error error;
     char endpoint[NET_ENDPOINT_MAX];
-    struct message message = {.type = MESSAGE_PROBE,
-                              .probe = {.probe = number,
-                                        .peer_endpoint = endpoint,
-                                        .starts = starts,
-                                        .limit_ms = PROBE_LIMIT_MS,
-                                        .burst_ms = BURST_MS,
-                                        .burst_bytes = BURST_BYTES}};
+    struct message message = {
+        .type = MESSAGE_PROBE,
+        .probe = {.probe = number,
+                  .peer_endpoint = endpoint,
+                  .starts = starts,
+                  .limit_ms = PROBE_LIMIT_MS,
+                  .burst_ms = BURST_MS,
+                  .burst_bytes = BURST_BYTES,
+                  .peer_key = other == SURVEY_COORDINATOR ? gate_own_key(c) : gate_key_of(c, other)}};
     struct peer *peer = end == SURVEY_COORDINATOR ? NULL : peer_of_board(c, end);
     if (other == SURVEY_COORDINATOR)
         boards_results_endpoint(c, end, endpoint);

@@ -10,7 +10,7 @@
 
 static const struct command *const commands[] = {
     &command_coordinator, &command_stage, &command_submit,  &command_classify, &command_status,
-    &command_synth,       &command_bench, &command_profile, &command_plan,
+    &command_synth,       &command_bench, &command_profile, &command_plan,     &command_keys,
 };
 #define COMMANDS (sizeof commands / sizeof commands[0])
 

@@ -21,18 +21,23 @@ void prober_close(struct prober *prober) {
 }
 
 bool prober_begin(struct prober *prober, struct net *net, const struct message_probe *probe, struct error *error) {
-    const struct net_options options = {.frame_max = FRAME_MAX, .queue = QUEUE};
+    const struct net_options options = {
+        .frame_max = FRAME_MAX, .queue = QUEUE, .keys = prober->keys, .server = probe->peer_key};
     const struct probe_settings settings = {.starts = probe->starts,
                                             .limit_ns = probe->limit_ms * MONO_MS,
                                             .burst_ns = probe->burst_ms * MONO_MS,
                                             .burst_bytes = probe->burst_bytes};
     prober_stop(prober);
+    if (prober->keys && !probe->peer_key)
+        return error_set(error, ERROR_INPUT, "the key of the other end is missing");
     if (!net_endpoint_check(probe->peer_endpoint, error) ||
         !(prober->socket = net_connect(net, NET_PUSH, probe->peer_endpoint, &options, error)))
         return false;
     if (!prober->chunk)
         prober->chunk = allocate(1, MESSAGE_PROBE_MAX);
     prober->probe = probe->probe;
+    if (probe->peer_key)
+        prober->peer = *probe->peer_key;
     probe_core_init(&prober->core, &settings, mono_now());
     return true;
 }
@@ -46,7 +51,7 @@ enum prober_verdict prober_arrived(struct prober *prober, struct arena *arena, c
     uint64_t bytes = header.kind == PROBE_CHUNK ? net_frame_size(&received->frame[1]) : 0;
     if (bytes > MESSAGE_PROBE_MAX)
         return PROBER_MALFORMED;
-    if (header.probe != prober->probe)
+    if (header.probe != prober->probe || (received->keyed && !key_equal(&received->key, &prober->peer)))
         return PROBER_STALE;
     struct probe_effects effects; /* if it is over now, the next turn sees it */
     const struct probe_event event = {

@@ -14,20 +14,23 @@ struct prober {
     struct net_socket *socket; /* NULL while nothing is probed */
     uint64_t probe;            /* 0: none under way */
     struct probe_core core;
-    void *chunk; /* what chunks are made of; libzmq reads from it until net_destroy */
+    const struct key_pair *keys; /* ours, borrowed for as long as it probes; NULL: there are none */
+    struct public_key peer;      /* of the other end, where there are keys */
+    void *chunk;                 /* what chunks are made of; libzmq reads from it until net_destroy */
 };
 
 /* Gives back what libzmq may read from until net_destroy: to be called after it, and after prober_stop. */
 void prober_close(struct prober *prober);
 
-/* Begins; a probe under way is given up without a word: whoever asks knows. An endpoint that is none is an error. */
+/* Begins; a probe under way is given up without a word: whoever asks knows. An endpoint that is none, or a missing key,
+ * is an error. */
 bool prober_begin(struct prober *prober, struct net *net, const struct message_probe *probe, struct error *error);
 /* Gives up what is under way. */
 void prober_stop(struct prober *prober);
 
 enum prober_verdict {
     PROBER_TAKEN,
-    PROBER_STALE,     /* of another probe */
+    PROBER_STALE,     /* of another probe, or of another end */
     PROBER_MALFORMED, /* no frame of any */
 };
 /* A message of the data socket for which probe_header_is. The arena is left as it was. */

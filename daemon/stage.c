@@ -194,6 +194,7 @@ static bool start(struct stage *stage, struct error *error) {
                                            .memory_bytes = options->memory_bytes,
                                            .threads = options->threads,
                                            .kernels = stage->kernels};
+    stage->prober.keys = options->identity ? &options->identity->keys : NULL;
     stage->decoded = arena_new(STAGE_ARENA_LIMIT);
     stage->encoded = arena_new(STAGE_ARENA_LIMIT);
     for (unsigned i = 0; i < STAGE_OUTPUTS; i++)

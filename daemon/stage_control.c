@@ -15,7 +15,11 @@
 #define MESSAGES_PER_TURN 64 /* then the data socket has its turn */
 
 bool control_open(struct stage *stage, struct error *error) {
-    const struct net_options options = {.frame_max = MESSAGE_ENVELOPE_MAX, .queue = CONTROL_QUEUE};
+    const struct identity *identity = stage->options->identity;
+    const struct net_options options = {.frame_max = MESSAGE_ENVELOPE_MAX,
+                                        .queue = CONTROL_QUEUE,
+                                        .keys = identity ? &identity->keys : NULL,
+                                        .server = identity ? &identity->coordinator : NULL};
     net_close(&stage->control, 0);
     stage->control = net_connect(stage->net, NET_DEALER, stage->options->coordinator, &options, error);
     return stage->control != NULL;
@@ -39,11 +43,35 @@ void control_log_waiting(struct stage *stage) {
     log_info("waiting for coordinator at %s", stage->options->coordinator);
 }
 
+/* The coordinator has taken our key from its list, or never had it there: asking again would change nothing. */
+static void on_denied(struct stage *stage) {
+    error_set(stage->failure, ERROR_DENIED,
+              "the coordinator at %s does not admit this board's key (any more); its operator makes a token with "
+              "'stagecoach keys token', to be given here with --token",
+              stage->options->coordinator);
+    stage_feed(stage, &(struct stage_event){.type = STAGE_REFUSED, .again = false});
+}
+
+static void on_handshake_failed(struct stage *stage, const struct net_event *event) {
+    mono_t now = mono_now();
+    if (stage->refused_logged.ns == 0 || mono_since(now, stage->refused_logged) >= LOG_PERIOD) {
+        stage->refused_logged = now;
+        log_warn("no understanding with the coordinator at %s: %s; trying again", stage->options->coordinator,
+                 event->failure == NET_FAILED_SOMEHOW ? "it hung up; is it another than the one we know?"
+                                                      : event->reason);
+    }
+    stage_feed(stage, &(struct stage_event){.type = STAGE_HANDSHAKE});
+}
+
 void control_events(struct stage *stage) {
     struct net_event event;
     while (stage->control && (event = net_next_event(stage->control)).kind != NET_NOTHING) {
+        if (event.kind == NET_REFUSED) {
+            on_denied(stage);
+            return;
+        }
         if (event.kind == NET_HANDSHAKE_FAILED)
-            stage_feed(stage, &(struct stage_event){.type = STAGE_HANDSHAKE});
+            on_handshake_failed(stage, &event);
         if (event.kind == NET_OPENED)
             stage_feed(stage, &(struct stage_event){.type = STAGE_OPENED});
         if (event.kind != NET_CLOSED)

@@ -39,20 +39,40 @@ static bool name_endpoint(struct stage *stage, struct error *error) {
 
 bool data_open(struct stage *stage, struct error *error) {
     char endpoint[NET_ENDPOINT_MAX], address[64];
-    const struct net_options options = {.frame_max = frame_max(stage->options), .queue = DATA_QUEUE};
+    const struct identity *identity = stage->options->identity;
+    const struct net_options options = {.frame_max = frame_max(stage->options),
+                                        .queue = DATA_QUEUE,
+                                        .keys = identity ? &identity->keys : NULL,
+                                        .door = NET_DOOR_LATER};
     if (stage->options->listen)
         snprintf(endpoint, sizeof endpoint, "%s", stage->options->listen);
     else if (net_local_address(stage->options->coordinator, address, error))
         snprintf(endpoint, sizeof endpoint, "tcp://%s:0", address);
     else
         return false;
-    if (!stage->options->insecure && !net_is_loopback(endpoint))
-        return error_set(error, ERROR_USAGE,
-                         "listening at %s without keys lets anyone on that network in: give --insecure to allow it",
-                         endpoint);
+    if (!identity && !stage->options->insecure && !net_is_loopback(endpoint))
+        return error_set(
+            error, ERROR_USAGE,
+            "listening at %s without keys would let anyone on that network in: join the coordinator once with "
+            "--token TOKEN ('stagecoach keys token' makes one there), or, if it does without keys too, give "
+            "--insecure",
+            endpoint);
     stage->header = arena_new(HEADER_ARENA_LIMIT);
     stage->data = net_bind(stage->net, NET_PULL, endpoint, &options, error);
     return stage->data && name_endpoint(stage, error);
+}
+
+void data_admit(struct stage *stage) {
+    static const struct public_key none;
+    struct public_key admitted[2];
+    size_t count = 0;
+    if (!stage->options->identity)
+        return;
+    if (!key_equal(&stage->previous_key, &none))
+        admitted[count++] = stage->previous_key;
+    if (!key_equal(&stage->prober.peer, &none))
+        admitted[count++] = stage->prober.peer;
+    net_admit(stage->data, admitted, count);
 }
 
 static void socket_events(struct stage *stage, struct net_socket *socket) {
@@ -79,6 +99,10 @@ static void on_message(struct stage *stage, struct net_message *received) {
         event.type = STAGE_UNREADABLE;
         event.text = "bytes that are no header of a microbatch";
     }
+    if (received->keyed && !key_equal(&received->key, &stage->previous_key)) {
+        event.type = STAGE_STRAY;
+        event.text = "a microbatch of one who is not before us";
+    }
     for (unsigned part = 0; part < event.frames && part < MESSAGE_PARTS_MAX; part++)
         event.sizes[part] = net_frame_size(&received->frame[1 + part]);
     stage->arrived = received;
@@ -92,6 +116,10 @@ void data_read(struct stage *stage) {
         enum net_result result = net_receive(stage->data, &received);
         if (result == NET_AGAIN)
             return;
+        if (result == NET_DENIED) {
+            stage_feed(stage, &(struct stage_event){.type = STAGE_STRAY, .text = "a message of a key let in no more"});
+            continue;
+        }
         if (result != NET_OK) {
             stage_feed(stage,
                        &(struct stage_event){.type = STAGE_UNREADABLE, .text = "a microbatch of too many frames"});
@@ -148,7 +176,11 @@ void data_computed(struct stage *stage) {
 
 static void open_next(struct stage *stage) {
     struct error error;
-    const struct net_options options = {.frame_max = FRAME_MAX_LEAST, .queue = DATA_QUEUE};
+    const struct identity *identity = stage->options->identity;
+    const struct net_options options = {.frame_max = FRAME_MAX_LEAST,
+                                        .queue = DATA_QUEUE,
+                                        .keys = identity ? &identity->keys : NULL,
+                                        .server = &stage->next_key};
     net_close(&stage->next, 0);
     stage->next = net_connect(stage->net, NET_PUSH, stage->next_endpoint, &options, &error);
     if (!stage->next)

@@ -51,10 +51,11 @@ struct stage {
 
     struct loader *loader;
     struct compute *compute;
-    struct queue *let_go;                 /* output slots, one entry per part, put by libzmq's thread */
-    struct assignment *assignment;        /* newest, until the loader takes it */
-    char next_endpoint[NET_ENDPOINT_MAX]; /* of the newest */
-    struct stage_engine *engine;          /* NULL: none, or with the loader */
+    struct queue *let_go;                     /* output slots, one entry per part, put by libzmq's thread */
+    struct assignment *assignment;            /* newest, until the loader takes it */
+    char next_endpoint[NET_ENDPOINT_MAX];     /* of the newest */
+    struct public_key next_key, previous_key; /* likewise, where there are keys: theirs alone are talked to */
+    struct stage_engine *engine;              /* NULL: none, or with the loader */
 
     struct stage_input_slot input[STAGE_INPUTS];
     struct stage_output_slot output[STAGE_OUTPUTS];
@@ -86,6 +87,8 @@ void weights_effect(struct stage *stage, const struct stage_effect *effect);
 
 /* stage_data.c */
 bool data_open(struct stage *stage, struct error *error);
+/* Where there are keys: lets in the stage before us, and the other end of a probe. */
+void data_admit(struct stage *stage);
 void data_events(struct stage *stage);
 void data_read(struct stage *stage);
 void data_computed(struct stage *stage);

@@ -54,8 +54,10 @@ static void turn_profiler(struct stage *stage) {
 
 void measure_probe(struct stage *stage, const struct message_probe *probe) {
     struct error error;
-    if (prober_begin(&stage->prober, stage->net, probe, &error))
+    if (prober_begin(&stage->prober, stage->net, probe, &error)) {
+        data_admit(stage);
         return;
+    }
     const struct message_probed failed = {.probe = probe->probe, .error = error.text};
     control_say(stage, &(struct message){.type = MESSAGE_PROBED, .probed = failed});
 }

@@ -17,6 +17,11 @@ void weights_assigned(struct stage *stage, const struct message_assign *assign) 
     log_info("epoch %" PRIu64 ": units %u-%u of %u, microbatches of %u, results to %s", assign->epoch.number,
              assign->first, assign->end - 1, assign->units, assign->microbatch, assign->next_endpoint);
     snprintf(stage->next_endpoint, sizeof stage->next_endpoint, "%s", assign->next_endpoint);
+    if (assign->next_key)
+        stage->next_key = *assign->next_key;
+    if (assign->previous_key)
+        stage->previous_key = *assign->previous_key;
+    data_admit(stage);
     assignment_destroy(&stage->assignment); /* an older one that was never begun */
     stage->assignment = allocate(1, sizeof *stage->assignment);
     *stage->assignment = (struct assignment){stage->decoded, *assign};

@@ -40,7 +40,7 @@ usage "want tcp://HOST:PORT" status --coordinator tcp://127.0.0.1:99999
 usage "want tcp://HOST:PORT" coordinator --model "$scratch/model" --listen 7600
 usage 'kernels "abacus"' stage --kernels abacus
 usage '1 operands, want none' status x
-usage 'give --insecure' coordinator --model "$scratch/model" --listen tcp://0.0.0.0:0
+usage 'there must be keys' coordinator --model "$scratch/model" --listen tcp://0.0.0.0:0 --state none
 usage 'give --insecure' stage --listen tcp://0.0.0.0:0 --coordinator tcp://127.0.0.1:1
 
 printf 'stages: 3\nmicrobach: 4\n' >"$scratch/unknown.yaml"

@@ -1,0 +1,150 @@
+#!/bin/bash
+# Keys and tokens: boards join with one command, strangers of every kind are turned away, counted and logged, and a board
+# that is revoked under load is out at once while the fleet goes on with the same bits.
+# shellcheck source=test/e2e/library.sh
+. test/e2e/library.sh
+
+images=(test/data/images/{rgb.jpg,cmyk.jpg,grey_16.png,rgba_8.png})
+state=$HOME/.local/state/stagecoach
+synth vit-nano "$scratch/model"
+classify expected "$scratch/model" "${images[@]}"
+
+keys() { run keys "$@"; }
+log_says() { grep -q -- "$2" "$scratch/$1.log" || { tail -n 5 "$scratch/$1.log" && false; }; } # WHO TEXT
+is_logged() { wait_until 5 log_says "$@"; }
+counted() { # COUNTER: the coordinator's
+    status_lines | head -n 1 | sed "s/.*\"$1\": \([0-9]*\).*/\1/"
+}
+answers() { submit "${images[@]}" | cmp - "$scratch/expected"; }
+ends() { # STATUS TEXT COMMAND...: it ends by itself, so, and says so
+    local want=$1 text=$2 got=0
+    shift 2
+    timeout --kill-after=5 20 "$STAGECOACH" "$@" >"$scratch/ends.out" 2>&1 || got=$?
+    if [ "$got" != "$want" ] || ! grep -q -- "$text" "$scratch/ends.out"; then
+        echo "status $got" && cat "$scratch/ends.out" && false
+    fi
+}
+stage_ends() { # STATUS TEXT NAME OPTION...
+    ends "$1" "$2" stage --name "$3" --threads 1 --cache "$scratch/cache" "${@:4}"
+}
+
+# ---- the first start, and joining ----
+
+start_coordinator --secure --stages 2 --model "$scratch/model" --microbatch 4
+address=$STAGECOACH_COORDINATOR
+check 'the first start prints a token' wait_until 5 grep -q 'sc1_' "$scratch/coordinator.log"
+token=$(grep -o 'sc1_[A-Za-z0-9_-]*' "$scratch/coordinator.log")
+echo "$token" >"$scratch/token"
+start_stage b1 --token "$token"
+start_stage b2 --token-file "$scratch/token"
+wait_serving 2 || give_up "two boards with tokens do not serve: $(status)"
+ok 'boards join with a token'
+check 'answers over CURVE are those of one process, bit for bit' answers
+check 'a token is not left on the command line' not grep -q sc1_ "/proc/${stage_pid[b1]}/cmdline"
+private() { [ "$(stat -c %a "$state") $(stat -c %a "$state/$1")" = '700 600' ]; }
+check 'keys lie where only their user reads them' private coordinator.key
+check 'so do those of boards' private stage-b1.key
+check 'no secret is logged' not grep -qF "$(sed -n 's/secret //p' "$state/coordinator.key")" "$scratch"/*.log
+
+kill_now "${stage_pid[b1]}"
+start_stage b1
+check 'a board that joined once needs no token' wait_serving 2
+
+# ---- who is turned away ----
+
+before=$(counted handshake)
+check 'a token that is used up' stage_ends 1 'does not take this token' b3 --token "$token"
+check 'is counted' [ "$(counted handshake)" -gt "$before" ]
+check 'is logged with its address' is_logged coordinator 'turned away 127.0.0.1.*is not admitted'
+last=${token: -1}
+check 'a typing error is told as one' stage_ends 2 'typing error' b3 --token "${token%?}$([ "$last" = A ] && echo B || echo A)"
+check 'a token of another kind' ends 2 'token is for a stage' status --token "$(keys token)"
+revoked=$(keys token)
+keys revoke "$(keys list --json | sed -n 's/.*"token": "\([^"]*\)".*/\1/p' | tail -n 1)" 2>/dev/null
+check 'a token that was revoked' stage_ends 1 'does not take this token' b3 --token "$revoked"
+
+keys token --state "$scratch/other" >"$scratch/foreign"
+cp "$scratch/other/coordinator.key" "$state/stage-stranger.key"
+check 'an unknown key' stage_ends 1 "does not admit this board's key" stranger
+foreign() { # waits for a coordinator that has that key
+    timeout --preserve-status 8 "$STAGECOACH" stage --name b3 --token-file "$scratch/foreign" 2>"$scratch/foreign.log"
+    log_says coordinator 'looks for a server with another key'
+}
+check 'a token of another coordinator' foreign
+
+cp "$state/client.key" "$state/stage-thief.key"
+before=$(counted denied)
+check 'a stolen client key used as a stage' stage_ends 1 "a client's key cannot act as a stage" thief
+check 'that is counted' [ "$(counted denied)" -gt "$before" ]
+check 'and logged with its address' is_logged coordinator 'denied 127.0.0.1:.*client.*local'
+cp "$state/stage-b1.key" "$state/stage-b9.key"
+sleep 1.1 # one line a second
+check 'the key of one board under the name of another' stage_ends 1 'admitted as b1, and says it is b9' b9
+
+elsewhere() { HOME=$scratch/elsewhere "$@"; }
+check 'a client without a key' elsewhere ends 1 'demands keys' status
+check 'a client with a token' elsewhere ends 0 serving status --json --token "$(keys token --role client --until 1h)"
+check 'a client that joined once' elsewhere answers
+check "a stage's token is no client's" ends 2 'this token is for a client' stage --name b3 --token "$(keys token --role client)"
+
+before=$(counted handshake)
+[ ! -x "$HELPER" ] || check 'garbage at the control port' timeout "$PATIENCE" "$HELPER" raw "$address"
+[ ! -x "$HELPER" ] || check 'garbage at the port of results' timeout "$PATIENCE" "$HELPER" raw "$(coordinator_value data_endpoint)"
+[ ! -x "$HELPER" ] || check 'garbage at the port of a board' timeout "$PATIENCE" "$HELPER" raw "$(board_value b1 endpoint)"
+[ ! -x "$HELPER" ] || check 'is counted' [ "$(counted handshake)" -gt "$before" ]
+[ ! -x "$HELPER" ] || check 'is logged with an address' is_logged coordinator 'turned away 127.0.0.1:.*not a peer\|one side has keys'
+check 'the fleet is unharmed' answers
+
+# ---- revoking under load ----
+
+start_stage b3 --token "$(keys token)"
+check 'a spare board joins' is_logged b3 'welcome by'
+total=$((1500 * ${#images[@]}))
+"$STAGECOACH" submit --json --logits --repeat 1500 "${images[@]}" >"$scratch/stream" 2>"$scratch/submit.log" &
+client=$!
+wait_until "$PATIENCE" test -s "$scratch/stream" || give_up 'nothing is answered'
+begun=$(milliseconds)
+check 'a board is revoked' keys revoke b1
+out() { [ "$(board_value b1 state)" != serving ] && [ "$(board_value b1 state)" != ready ]; }
+check 'it is out at once' wait_until 2 out
+echo "# out after $(($(milliseconds) - begun)) ms"
+revoked_ends() { wait_ended "${stage_pid[b1]}"; [ $? = 1 ] && log_says b1 "does not admit this board's key"; }
+check 'it ends and says why' revoked_ends
+check 'the fleet goes on with another' wait_serving 2
+every_line_is_right() {
+    wait_ended "$client" || return 1
+    awk 'NR == FNR { want[count++] = $0; next } $0 == want[(FNR - 1) % count] { good++ } END { print good + 0 }' \
+        "$scratch/expected" "$scratch/stream" | grep -qx "$total" || { grep -m 3 error "$scratch/stream" && false; }
+}
+check 'no answer is lost and none is wrong' every_line_is_right
+check 'it stays out' stage_ends 1 "does not admit this board's key" b1
+check 'the list tells' grep -q '"name": "b1", "state": "revoked"' <(keys list --json)
+check 'revoking what is not there' ends 2 'no admitted key' keys revoke b77
+start_stage b1 --token "$(keys token)"
+check 'with a new token it gets a new key' is_logged b1 'admitted by the coordinator'
+
+# ---- starting again, surveys, and no keys ----
+
+kill -TERM "$coordinator"
+wait_ended "$coordinator" || true
+LISTEN=$address start_coordinator --secure --stages 3 --policy optimal --model "$scratch/model" --microbatch 4
+any_serves() { [ "$(coordinator_value state)" = serving ]; }
+check 'after a restart all come back without tokens, and are measured' wait_until "$PATIENCE" any_serves
+check 'links between them, too' is_logged coordinator 'links: '
+check 'no second token is printed' not grep -q sc1_ "$scratch/coordinator.log"
+check 'answers as before' answers
+echo 'damaged' >>"$state/admitted"
+touch "$state/admitted"
+check 'a damaged list is told' is_logged coordinator 'list of admitted keys is kept as it was'
+check 'and the old one stays in force' answers
+stop_fleet
+
+check 'beyond loopback there must be keys' ends 2 'there must be keys' coordinator --model "$scratch/model" --listen tcp://0.0.0.0:0 --state none
+LISTEN=tcp://0.0.0.0:0 start_coordinator --state "$scratch/beyond" --model "$scratch/model"
+check 'beyond loopback there are, without asking' wait_until 5 grep -q 'sc1_' "$scratch/coordinator.log"
+stop_fleet
+LISTEN=tcp://0.0.0.0:0 start_coordinator --insecure --state none --model "$scratch/model"
+check '--insecure warns' grep -q 'warn .*--insecure' "$scratch/coordinator.log"
+stop_fleet
+chmod 644 "$state/coordinator.key"
+check 'a key that others can read is not used' ends 2 'others may read' coordinator --secure --model "$scratch/model" --listen tcp://127.0.0.1:0
