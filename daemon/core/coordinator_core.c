@@ -127,7 +127,7 @@ static void replay_flights(struct coordinator_core *core, struct coordinator_eff
     char text[CORE_REASON_MAX];
     for (unsigned i = 0; i < count; i++) {
         if (core->flight[0].attempts >= CORE_ATTEMPTS_MAX) {
-            snprintf(text, sizeof text, "given up after %u attempts: %.240s", CORE_ATTEMPTS_MAX, why);
+            snprintf(text, sizeof text, "given up after %d attempts: %.240s", CORE_ATTEMPTS_MAX, why);
             flight_fail(core, effects, 0, keep(effects, text));
             continue;
         }

@@ -245,7 +245,8 @@ static void test_random_histories(void **state) {
     const char *only = getenv("PROBE_SEED");
     for (uint64_t seed = 1; seed <= (only ? 1 : 150); seed++) {
         uint64_t chosen = only ? strtoull(only, NULL, 10) : seed;
-        printf(only ? "PROBE_SEED=%llu\n" : "", (unsigned long long)chosen);
+        if (only)
+            printf("PROBE_SEED=%llu\n", (unsigned long long)chosen);
         storm(chosen);
     }
 }
