@@ -93,7 +93,7 @@ static void store(struct stage *stage, const struct stage_chunk *chunk) {
 void weights_effect(struct stage *stage, const struct stage_effect *effect) {
     switch (effect->type) {
     case STAGE_LOAD:
-        loader_load_take(stage->loader, stage->assignment, stage->engine);
+        loader_load_take(stage->loader, stage->assignment, stage->engine, NULL);
         stage->assignment = NULL;
         stage->engine = NULL;
         break;
