@@ -235,13 +235,13 @@ static int least_recent_first(const void *left_pointer, const void *right_pointe
     return memcmp(&left->hash, &right->hash, sizeof left->hash);
 }
 
-/* All files of tensors, in memory for the caller to release; NULL when there are none. */
-static struct resident *residents(const struct cache *cache, size_t *count, uint64_t *bytes) {
+/* All files of tensors in the folder, in memory for the caller to release; NULL when there are none. */
+static struct resident *residents(const char *tensors, size_t *count, uint64_t *bytes) {
     void *list = NULL;
     size_t capacity = 0;
     *count = 0;
     *bytes = 0;
-    DIR *directory = opendir(cache->directory);
+    DIR *directory = opendir(tensors);
     if (!directory)
         return NULL;
     for (const struct dirent *entry; (entry = readdir(directory));) {
@@ -264,7 +264,7 @@ bool cache_make_room(struct cache *cache, uint64_t bytes, struct error *error) {
         return true;
     size_t count;
     uint64_t held;
-    struct resident *list = residents(cache, &count, &held);
+    struct resident *list = residents(cache->directory, &count, &held);
     if (count > 0)
         qsort(list, count, sizeof *list, least_recent_first);
     uint64_t room = bytes < cache->limit_bytes ? cache->limit_bytes - bytes : 0;
@@ -283,6 +283,41 @@ bool cache_make_room(struct cache *cache, uint64_t bytes, struct error *error) {
         error, ERROR_SYSTEM,
         "cache %s: %.1f MB are needed beside the %.1f MB in use, the limit is %.1f MB: raise the cache limit",
         cache->directory, (double)bytes / 1e6, (double)held / 1e6, (double)cache->limit_bytes / 1e6);
+}
+
+/* ---- what others may have of it ---- */
+
+struct hash *cache_list(const char *directory, size_t most, size_t *count) {
+    char tensors[PATH_BYTES];
+    uint64_t bytes;
+    *count = 0;
+    if (!path_join(tensors, sizeof tensors, directory, "tensors", NULL))
+        return NULL;
+    struct resident *list = residents(tensors, count, &bytes);
+    if (*count > most)
+        *count = most;
+    struct hash *hashes = list ? allocate(*count, sizeof *hashes) : NULL;
+    for (size_t i = 0; i < *count; i++)
+        hashes[i] = list[i].hash;
+    release(list);
+    return hashes;
+}
+
+bool cache_lend(const char *directory, const struct hash *hash, uint64_t least, struct cache_loan *loan) {
+    char path[PATH_BYTES], hex[HASH_HEX_BYTES];
+    hash_to_hex(hash, hex);
+    int length = snprintf(path, sizeof path, "%s/tensors/%s", directory, hex);
+    if (length < 0 || (size_t)length >= sizeof path || !file_exists(path) ||
+        !file_map(path, &loan->data, &loan->size, NULL))
+        return false;
+    if (loan->size >= least)
+        return true;
+    cache_loan_end(loan);
+    return false;
+}
+
+void cache_loan_end(const struct cache_loan *loan) {
+    file_unmap(loan->data, loan->size);
 }
 
 /* ---- writing ---- */

@@ -7,7 +7,8 @@
  * has mapped. Everything else that lies in DIRECTORY/tensors is deleted when a cache is opened, but for part files that
  * are being written.
  *
- * Threads: one at a time. Nothing here keeps tensors in memory: mappings are of clean pages that the system may drop.
+ * Threads: one at a time for a struct cache; cache_list and the loans need none and may be used beside it. Nothing here
+ * keeps tensors in memory: mappings are of clean pages that the system may drop.
  */
 #ifndef DAEMON_CACHE_H
 #define DAEMON_CACHE_H
@@ -35,6 +36,24 @@ void cache_unmap(struct cache *cache, const struct hash *hash, const void *data,
 /* Deletes files, least recently opened first and none that is mapped here, until `bytes` more fit the limit. False when
  * they cannot. The error says how much is missing. */
 bool cache_make_room(struct cache *cache, uint64_t bytes, struct error *error);
+
+/* ---- what others may have of it ---- */
+
+/* The hashes of all tensors below `directory`, at most `most`, in memory for the caller to release; NULL when there are
+ * none. Their contents are not looked at. */
+struct hash *cache_list(const char *directory, size_t most, size_t *count);
+
+/* A tensor that is lent: mapped, whatever happens to its file meanwhile. */
+struct cache_loan {
+    const void *data; /* of the tensor's file */
+    size_t size;
+};
+/* Maps the tensor of that hash below `directory`; false when it is not there, or has fewer bytes than `least`. Its
+ * contents are not compared with its hash: whoever borrows does that. Reads nothing, so that it takes microseconds. */
+bool cache_lend(const char *directory, const struct hash *hash, uint64_t least, struct cache_loan *loan);
+void cache_loan_end(const struct cache_loan *loan);
+
+/* ---- writing ---- */
 
 /* A tensor on its way into the cache. */
 struct cache_part;

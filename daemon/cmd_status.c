@@ -102,6 +102,7 @@ static void print_json(const struct message_status *status) {
     json_number("items_done", status->items_done);
     json_number("items_failed", status->items_failed);
     json_number("items_replayed", status->items_replayed);
+    json_number("weights_sent_bytes", status->weights_sent);
     json_number("waiting", status->waiting);
     json_number("in_flight", status->in_flight);
     json_number("clients", status->clients);

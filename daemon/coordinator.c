@@ -368,6 +368,7 @@ static void close_all(struct coordinator *c) {
     preparation_destroy(&c->preparation);
     survey_close(c);
     clients_close(c);
+    holders_close(c);
     manifest_destroy(&c->manifest);
     model_close(&c->model);
     arena_destroy(&c->decoded);

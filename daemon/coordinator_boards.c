@@ -37,6 +37,8 @@ static const char *objection(struct coordinator *c, const struct net_message *re
                  hello->name, hello->version, hello->protocol, STAGECOACH_VERSION, PROTOCOL_VERSION);
     else if (!net_endpoint_check(hello->data_endpoint, &error))
         snprintf(text, 256, "data endpoint of %.63s: %.150s", hello->name, error.text);
+    else if (hello->weights_endpoint[0] && !net_endpoint_check(hello->weights_endpoint, &error))
+        snprintf(text, 256, "weights endpoint of %.63s: %.150s", hello->name, error.text);
     else {
         *again = true;
         for (unsigned i = 0; i < c->core.boards; i++) {
@@ -90,6 +92,7 @@ void boards_hello(struct coordinator *c, const struct net_message *received, con
     coordinator_send(c, &received->peer, &welcome, NULL);
     log_info("board %s joined: %u threads, %.1f GiB, %s kernels", hello->name, hello->threads,
              (double)hello->memory_bytes / (1u << 30), hello->kernels);
+    holders_joined(c, board, hello);
     survey_joined(c, board);
     coordinator_step(c, &(struct coordinator_event){.type = CORE_BOARD_HEARD, .board = board});
 }
@@ -105,7 +108,15 @@ static void send_tensor(struct coordinator *c, const struct peer *peer, const st
     const struct message part = {.type = MESSAGE_TENSOR_PART, .tensor_part = {get->hash, get->offset}};
     /* the mapping outlives every socket, so there is nothing to release, but a copy must not be made */
     const struct net_piece raw = {.data = bytes, .size = get->bytes, .released = manifest_released, .context = NULL};
-    coordinator_send(c, &peer->name, &part, &raw);
+    if (coordinator_send(c, &peer->name, &part, &raw))
+        c->weights_sent += get->bytes;
+}
+
+static void on_ready(struct coordinator *c, unsigned board, const struct message_ready *ready) {
+    int stage = c->core.board[board].stage;
+    c->board[board].weight_bytes = ready->weight_bytes;
+    if (stage >= 0)
+        holders_loaded(c, board, (struct slice){c->core.plan.stage[stage].first, c->core.plan.stage[stage].end});
 }
 
 void boards_message(struct coordinator *c, struct peer *peer, const struct message *message) {
@@ -123,7 +134,7 @@ void boards_message(struct coordinator *c, struct peer *peer, const struct messa
         event.type = CORE_BOARD_READY;
         event.epoch = message->ready.epoch;
         if (message->ready.epoch.number == c->core.epoch.number)
-            c->board[board].weight_bytes = message->ready.weight_bytes;
+            on_ready(c, board, &message->ready);
         break;
     case MESSAGE_FAILED:
         event.type = CORE_BOARD_FAILED;
@@ -195,6 +206,7 @@ void boards_assign(struct coordinator *c, unsigned board, epoch_t epoch) {
     model_borrow_json(c->model, &assign->config, &assign->config_bytes, &assign->preprocessor,
                       &assign->preprocessor_bytes);
     assign->tensor_count = manifest_slice(c->manifest, (struct slice){stage->first, stage->end}, &assign->tensors);
+    holders_name(c, board, assign);
     coordinator_send(c, &peer->name, &message, NULL);
 }
 

@@ -83,6 +83,7 @@ static void reload(struct coordinator *c) {
     c->gate.keyring = fresh;
     tell_sockets(c);
     expel(c);
+    holders_tell_fleet(c);
 }
 
 void gate_turn(struct coordinator *c) {

@@ -1,6 +1,6 @@
 /* What the parts of the coordinator daemon share: coordinator.c (start, loop, effects), coordinator_boards.c (messages
- * of boards, slices, weights), coordinator_gate.c (who may
- * say what), coordinator_survey.c (measuring), coordinator_plan.c (plans), coordinator_clients.c
+ * of boards, slices, weights), coordinator_holders.c (who else has weights), coordinator_gate.c (who may say what),
+ * coordinator_survey.c (measuring), coordinator_plan.c (plans), coordinator_clients.c
  * (submissions, microbatches, answers), coordinator_status.c. All of it runs in the I/O thread. */
 #ifndef DAEMON_COORDINATOR_INTERNAL_H
 #define DAEMON_COORDINATOR_INTERNAL_H
@@ -77,6 +77,13 @@ struct survey {
     bool was_busy;
 };
 
+/* Tensors that a board may have in its cache. */
+struct holdings {
+    char endpoint[NET_ENDPOINT_MAX]; /* where it lends them; empty: nowhere */
+    uint64_t *list;                  /* beginnings of their hashes, sorted; owned */
+    size_t count, capacity;
+};
+
 /* Who may come in, and as what. */
 struct gate {
     bool on; /* else there are no keys */
@@ -125,6 +132,12 @@ struct coordinator {
         struct message_heartbeat beats[BUSY_BEATS]; /* the last ones of an epoch, a ring */
         unsigned beat_count;
     } board[CORE_BOARDS_MAX]; /* beside core.board */
+
+    struct holdings holdings[CORE_BOARDS_MAX];
+    struct message_holder named[MESSAGE_HOLDERS_MAX]; /* memory of holders_name */
+    uint32_t *tensor_holders;                         /* likewise */
+    size_t tensor_holders_capacity;
+    uint64_t weights_sent; /* bytes of tensors, by ourselves */
 
     struct item *items; /* [CORE_ITEMS_MAX] */
     struct item *free_items;
@@ -190,6 +203,17 @@ void boards_results_endpoint(struct coordinator *c, unsigned board, char out[NET
 void boards_assign(struct coordinator *c, unsigned board, epoch_t epoch);
 void boards_serve(struct coordinator *c, epoch_t epoch);
 void boards_release(struct coordinator *c, unsigned board);
+
+/* coordinator_holders.c */
+/* Its hello says what it has. */
+void holders_joined(struct coordinator *c, unsigned board, const struct message_hello *hello);
+/* It has loaded these units. */
+void holders_loaded(struct coordinator *c, unsigned board, struct slice slice);
+/* Names in an assignment, whose tensors are listed, the boards that may lend them, until the next call. */
+void holders_name(struct coordinator *c, unsigned asker, struct message_assign *assign);
+/* Where there are keys: tells all boards whose are here. */
+void holders_tell_fleet(struct coordinator *c);
+void holders_close(struct coordinator *c);
 
 /* coordinator_plan.c */
 /* CORE_PLAN was given. */

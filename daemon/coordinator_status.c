@@ -177,6 +177,7 @@ void status_send(struct coordinator *c, const struct net_peer *peer) {
                    .items_done = c->core.items_done,
                    .items_failed = c->core.items_failed,
                    .items_replayed = c->core.items_replayed,
+                   .weights_sent = c->weights_sent,
                    .waiting = c->core.queued + c->preparing,
                    .in_flight = c->core.flights,
                    .clients = clients,

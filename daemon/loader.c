@@ -12,7 +12,7 @@
 #include <assert.h>
 #include <errno.h>
 
-#define COMMANDS_MAX (STAGE_CHUNKS + 8)
+#define COMMANDS_MAX (FETCH_CHUNKS + 8)
 
 void assignment_destroy(struct assignment **pointer) {
     struct assignment *assignment = *pointer;
@@ -121,7 +121,7 @@ void loader_load_take(struct loader *loader, struct assignment *assignment, stru
         loader, &(struct loader_command){.type = COMMAND_LOAD, .assignment = assignment, .old = old, .beside = beside});
 }
 
-void loader_store(struct loader *loader, const struct stage_chunk *chunk, const void *bytes,
+void loader_store(struct loader *loader, const struct fetch_chunk *chunk, const void *bytes,
                   void (*release_bytes)(void *context), void *context) {
     command_send(
         loader,

@@ -9,7 +9,7 @@
 #define DAEMON_LOADER_H
 
 #include "base/error.h"
-#include "daemon/core/stage_core.h"
+#include "daemon/core/fetch_core.h"
 #include "daemon/stage_engine.h"
 #include "proto/codec.h"
 
@@ -32,7 +32,7 @@ struct assignment {
 void assignment_destroy(struct assignment **assignment);
 
 enum loader_report_type {
-    LOADER_WANTS,     /* chunk: have it sent; at most STAGE_CHUNKS are wanted at a time */
+    LOADER_WANTS,     /* chunk: have it sent; at most FETCH_CHUNKS are wanted at a time */
     LOADER_PROGRESS,  /* done, total, fetched */
     LOADER_LOADED,    /* engine; done, total, fetched */
     LOADER_FAILED,    /* error; engine: the old one if it still lives, else NULL */
@@ -41,7 +41,7 @@ enum loader_report_type {
 
 struct loader_report {
     enum loader_report_type type;
-    struct stage_chunk chunk;
+    struct fetch_chunk chunk;
     uint64_t done, total; /* bytes of tensors that are here and checked, and of all */
     uint64_t fetched;     /* bytes that came over the network for this load */
     struct stage_engine *engine;
@@ -68,7 +68,7 @@ void loader_destroy(struct loader **loader);
 void loader_load_take(struct loader *loader, struct assignment *assignment, struct stage_engine *old,
                       const struct stage_engine *beside);
 /* Bytes of a chunk that was wanted. They stay the caller's until the loader calls release(context), from its thread. */
-void loader_store(struct loader *loader, const struct stage_chunk *chunk, const void *bytes,
+void loader_store(struct loader *loader, const struct fetch_chunk *chunk, const void *bytes,
                   void (*release)(void *context), void *context);
 /* Stops the load as soon as may be; without one, nothing happens. */
 void loader_cancel(struct loader *loader);

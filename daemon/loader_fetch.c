@@ -4,6 +4,7 @@
 #include "daemon/loader_fetch.h"
 
 #include "base/allocate.h"
+#include "base/log.h"
 
 #include <string.h>
 
@@ -13,7 +14,8 @@ struct fetched {
     const struct tensor_entry *entry;
     struct cache_part *part; /* while some of it is asked for */
     uint64_t asked, stored;  /* bytes */
-    unsigned tries;          /* that have failed */
+    uint32_t holders;        /* that may be asked, as in struct fetch_chunk */
+    unsigned tries;          /* of the coordinator, that have failed */
 };
 
 struct fetch {
@@ -25,8 +27,8 @@ struct fetch {
     struct fetched *tensor;
 };
 
-struct fetch *fetch_new(struct cache *cache, const struct tensor_entry *const *tensors, size_t count,
-                        struct error *error) {
+struct fetch *fetch_new(struct cache *cache, const struct message_assign *assign,
+                        const struct tensor_entry *const *tensors, size_t count, struct error *error) {
     uint64_t bytes = 0;
     for (size_t i = 0; i < count; i++)
         bytes = bytes + tensors[i]->bytes < bytes ? UINT64_MAX : bytes + tensors[i]->bytes;
@@ -36,8 +38,10 @@ struct fetch *fetch_new(struct cache *cache, const struct tensor_entry *const *t
     fetch->cache = cache;
     fetch->count = count;
     fetch->tensor = allocate(count, sizeof *fetch->tensor); /* count is at most MESSAGE_TENSORS_MAX */
-    for (size_t i = 0; i < count; i++)
+    for (size_t i = 0; i < count; i++) {
         fetch->tensor[i].entry = tensors[i];
+        fetch->tensor[i].holders = assign->tensor_holders ? assign->tensor_holders[tensors[i] - assign->tensors] : 0;
+    }
     return fetch;
 }
 
@@ -52,6 +56,15 @@ void fetch_destroy(struct fetch **pointer) {
     release(fetch);
 }
 
+/* May a tensor whose contents were wrong be asked for again? Of the coordinator alone, once more than boards were. */
+static bool try_again(struct fetched *tensor) {
+    if (tensor->holders == 0)
+        return ++tensor->tries < TRIES;
+    log_warn("tensor %s: what a board lent does not match its hash; asking the coordinator", tensor->entry->name);
+    tensor->holders = 0;
+    return true;
+}
+
 /* All bytes of a tensor are on the disk. */
 static bool finish(struct fetch *fetch, struct fetched *tensor, struct error *error) {
     struct error why = {0};
@@ -61,7 +74,7 @@ static bool finish(struct fetch *fetch, struct fetched *tensor, struct error *er
             fetch->first++;
         return true;
     }
-    if (why.code == ERROR_INPUT && ++tensor->tries < TRIES) {
+    if (why.code == ERROR_INPUT && try_again(tensor)) {
         tensor->asked = tensor->stored = 0;
         fetch->next = (size_t)(tensor - fetch->tensor);
         return true;
@@ -76,9 +89,9 @@ static bool begin(struct fetch *fetch, struct fetched *tensor, struct error *err
     return tensor->part || error_wrap(error, "tensor %s", tensor->entry->name);
 }
 
-bool fetch_next(struct fetch *fetch, struct stage_chunk *chunk, bool *none, struct error *error) {
+bool fetch_next(struct fetch *fetch, struct fetch_chunk *chunk, bool *none, struct error *error) {
     *none = true;
-    if (fetch->outstanding == STAGE_CHUNKS)
+    if (fetch->outstanding == FETCH_CHUNKS)
         return true;
     for (; fetch->next < fetch->count; fetch->next++) {
         struct fetched *tensor = &fetch->tensor[fetch->next];
@@ -95,6 +108,7 @@ bool fetch_next(struct fetch *fetch, struct stage_chunk *chunk, bool *none, stru
     uint64_t left = tensor->entry->bytes - tensor->asked;
     chunk->hash = tensor->entry->hash;
     chunk->offset = tensor->asked;
+    chunk->holders = tensor->holders;
     chunk->bytes = left < MESSAGE_CHUNK_MAX ? (uint32_t)left : MESSAGE_CHUNK_MAX;
     tensor->asked += chunk->bytes;
     fetch->outstanding++;
@@ -102,7 +116,7 @@ bool fetch_next(struct fetch *fetch, struct stage_chunk *chunk, bool *none, stru
     return true;
 }
 
-bool fetch_store(struct fetch *fetch, const struct stage_chunk *chunk, const void *bytes, struct error *error) {
+bool fetch_store(struct fetch *fetch, const struct fetch_chunk *chunk, const void *bytes, struct error *error) {
     size_t i = fetch->first;
     while (i < fetch->count &&
            !(fetch->tensor[i].part && memcmp(&fetch->tensor[i].entry->hash, &chunk->hash, sizeof chunk->hash) == 0))

@@ -4,7 +4,7 @@
 #define DAEMON_LOADER_FETCH_H
 
 #include "daemon/cache.h"
-#include "daemon/core/stage_core.h"
+#include "daemon/core/fetch_core.h"
 #include "proto/message.h"
 
 #include <stdbool.h>
@@ -12,18 +12,19 @@
 
 struct fetch;
 
-/* For the given tensors, no two with the same hash; the list is borrowed until fetch_destroy. Makes room in the cache.
- */
-struct fetch *fetch_new(struct cache *cache, const struct tensor_entry *const *tensors, size_t count,
-                        struct error *error);
+/* For the given tensors of the assignment, no two with the same hash; both are borrowed until fetch_destroy. Makes room
+ * in the cache. */
+struct fetch *fetch_new(struct cache *cache, const struct message_assign *assign,
+                        const struct tensor_entry *const *tensors, size_t count, struct error *error);
 /* Gives up what is not complete. NULL is fine. */
 void fetch_destroy(struct fetch **fetch);
 
 /* The next chunk to be asked for; *none is set when the window is full or everything has been asked for. */
-bool fetch_next(struct fetch *fetch, struct stage_chunk *chunk, bool *none, struct error *error);
-/* The bytes of a chunk have come. The last one of a tensor checks it; a tensor with wrong contents is asked for once
- * more, then it is an error. */
-bool fetch_store(struct fetch *fetch, const struct stage_chunk *chunk, const void *bytes, struct error *error);
+bool fetch_next(struct fetch *fetch, struct fetch_chunk *chunk, bool *none, struct error *error);
+/* The bytes of a chunk have come. The last one of a tensor checks it. A tensor with wrong contents that other boards
+ * may have sent is asked of the coordinator; one that the coordinator sent is asked for once more, then it is an error.
+ */
+bool fetch_store(struct fetch *fetch, const struct fetch_chunk *chunk, const void *bytes, struct error *error);
 /* Is nothing left to come? */
 bool fetch_complete(const struct fetch *fetch);
 

@@ -18,7 +18,7 @@ struct loader_command {
     struct assignment *assignment;
     struct stage_engine *old;          /* owned */
     const struct stage_engine *beside; /* borrowed */
-    struct stage_chunk chunk;
+    struct fetch_chunk chunk;
     const void *bytes;
     void (*release)(void *context);
     void *context;

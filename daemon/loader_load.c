@@ -169,7 +169,7 @@ static bool fetch_missing(struct load *load, size_t count, struct error *error) 
     for (size_t i = 0; i < count; i++)
         bytes += load->missing[i]->bytes;
     log_info("fetching %zu tensors, %.1f MB", count, (double)bytes / 1e6);
-    struct fetch *fetch = fetch_new(load->loader->cache, load->missing, count, error);
+    struct fetch *fetch = fetch_new(load->loader->cache, load->assign, load->missing, count, error);
     bool ok = fetch && ask(load, fetch, error);
     while (ok && !fetch_complete(fetch))
         ok = fetch_step(load, fetch, error) && ask(load, fetch, error);

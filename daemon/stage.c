@@ -66,8 +66,6 @@ static void carry_out(struct stage *stage, const struct stage_effect *effect) {
         break;
     case STAGE_LOAD:
     case STAGE_CANCEL:
-    case STAGE_FETCH:
-    case STAGE_STORE:
         weights_effect(stage, effect);
         break;
     case STAGE_EXIT:
@@ -95,9 +93,9 @@ void stage_feed(struct stage *stage, const struct stage_event *event) {
 
 /* ---- the loop ---- */
 
-enum wait_index { WAIT_SIGNALS, WAIT_LOADER, WAIT_COMPUTE, WAIT_LET_GO, WAIT_DATA, WAIT_OTHERS };
+enum wait_index { WAIT_SIGNALS, WAIT_LOADER, WAIT_COMPUTE, WAIT_LET_GO, WAIT_DATA, WAIT_PEERS, WAIT_OTHERS };
 
-/* Returns how many there are. What may be absent comes last: what measures, control, then next. */
+/* Returns how many there are. What may be absent comes last: what measures, holders, control, then next. */
 static unsigned fill_waits(struct stage *stage, struct net_wait waits[NET_WAITS_MAX]) {
     memset(waits, 0, NET_WAITS_MAX * sizeof waits[0]);
     waits[WAIT_SIGNALS] = (struct net_wait){.descriptor = stage->signals, .readable = true};
@@ -105,8 +103,10 @@ static unsigned fill_waits(struct stage *stage, struct net_wait waits[NET_WAITS_
     waits[WAIT_COMPUTE] = (struct net_wait){.descriptor = compute_descriptor(stage->compute), .readable = true};
     waits[WAIT_LET_GO] = (struct net_wait){.descriptor = queue_descriptor(stage->let_go), .readable = true};
     waits[WAIT_DATA] = (struct net_wait){.socket = stage->data, .readable = stage_core_receiving(&stage->core)};
+    waits[WAIT_PEERS] = (struct net_wait){.socket = stage->peers, .readable = true};
     unsigned count = WAIT_OTHERS;
     count += measure_waits(stage, &waits[count]);
+    count += fetch_waits(stage, &waits[count]);
     if (stage->control)
         waits[count++] = (struct net_wait){.socket = stage->control, .readable = true};
     if (stage->next)
@@ -122,6 +122,8 @@ static int timeout_ms(const struct stage *stage) {
     if (mono_since(probe, now) < wait)
         wait = mono_since(probe, now);
     if (stage_core_deadline(&stage->core, &deadline) && mono_since(deadline, now) < wait)
+        wait = mono_since(deadline, now);
+    if (fetch_core_deadline(&stage->fetch, &deadline) && mono_since(deadline, now) < wait)
         wait = mono_since(deadline, now);
     if (!stage->control && mono_since(stage->reconnect_at, now) < wait)
         wait = mono_since(stage->reconnect_at, now);
@@ -141,6 +143,8 @@ static void turn(struct stage *stage, bool signalled, bool writable) {
     control_read(stage);
     data_events(stage);
     data_read(stage);
+    fetch_turn(stage);
+    peers_turn(stage);
     measure_turn(stage);
     control_revive(stage);
     stage_feed(stage, &(struct stage_event){.type = STAGE_TICK});
@@ -201,7 +205,8 @@ static bool start(struct stage *stage, struct error *error) {
         stage->output[i] = (struct stage_output_slot){.stage = stage, .index = i};
     return (stage->let_go = queue_new(STAGE_OUTPUTS * MESSAGE_PARTS_MAX, error)) &&
            (stage->loader = loader_new(&loader, error)) && (stage->compute = compute_new(options->threads, error)) &&
-           (stage->net = net_new(error)) && data_open(stage, error) && control_open(stage, error);
+           (stage->net = net_new(error)) && data_open(stage, error) && peers_open(stage, error) &&
+           control_open(stage, error);
 }
 
 static void finish(struct stage *stage) {
@@ -215,6 +220,8 @@ static void finish(struct stage *stage) {
     net_close(&stage->next, 0);
     net_close(&stage->control, CLOSE_LINGER_MS);
     net_close(&stage->data, 0);
+    net_close(&stage->peers, 0);
+    fetch_end(stage);
     if (stage->net)
         net_destroy(&stage->net, CLOSE_LINGER_MS);
     prober_close(&stage->prober);
@@ -224,6 +231,7 @@ static void finish(struct stage *stage) {
     arena_destroy(&stage->decoded);
     arena_destroy(&stage->encoded);
     arena_destroy(&stage->header);
+    arena_destroy(&stage->request);
 }
 
 bool stage_run(const struct stage_options *options, struct error *error) {
@@ -232,6 +240,7 @@ bool stage_run(const struct stage_options *options, struct error *error) {
     keep_frame_memory();
     signal(SIGXFSZ, SIG_IGN); /* a file that may not grow is an error of the cache, not the end */
     stage_core_init(&stage.core);
+    fetch_core_init(&stage.fetch);
     if (!net_endpoint_check(options->coordinator, error) || !(stage.kernels = kernels_get(options->kernels, error)) ||
         (stage.signals = signals_open(error)) < 0)
         return false;

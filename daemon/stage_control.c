@@ -6,6 +6,7 @@
 
 #include "base/allocate.h"
 #include "base/log.h"
+#include "daemon/cache.h"
 
 #include <string.h>
 
@@ -103,13 +104,7 @@ static void on_refuse(struct stage *stage, const struct message_refuse *refuse) 
     stage_feed(stage, &(struct stage_event){.type = STAGE_REFUSED, .again = refuse->again});
 }
 
-static void on_part(struct stage *stage, const struct message_tensor_part *part) {
-    struct stage_event event = {.type = STAGE_PART, .chunk = {.hash = part->hash, .offset = part->offset}};
-    event.chunk.bytes = (uint32_t)net_frame_size(stage->part); /* bounded by the socket's frame_max */
-    stage_feed(stage, &event);
-}
-
-static void on_message(struct stage *stage, const struct message *message) {
+static void on_message(struct stage *stage, const struct message *message, struct net_frame *raw) {
     switch (message->type) {
     case MESSAGE_WELCOME:
         on_welcome(stage, &message->welcome);
@@ -121,13 +116,16 @@ static void on_message(struct stage *stage, const struct message *message) {
         weights_assigned(stage, &message->assign);
         break;
     case MESSAGE_TENSOR_PART:
-        on_part(stage, &message->tensor_part);
+        fetch_part(stage, FETCH_COORDINATOR, &message->tensor_part, raw);
         break;
     case MESSAGE_SERVE:
         stage_feed(stage, &(struct stage_event){.type = STAGE_TOLD_SERVE, .epoch = message->serve.epoch});
         break;
     case MESSAGE_RELEASED:
         stage_feed(stage, &(struct stage_event){.type = STAGE_RELEASED});
+        break;
+    case MESSAGE_FLEET:
+        peers_admit(stage, &message->fleet);
         break;
     case MESSAGE_PROFILE_GET:
         measure_profile_get(stage, &message->profile_get);
@@ -156,9 +154,7 @@ static void on_frames(struct stage *stage, struct net_message *received) {
                                                 .text = "a control message of too few or many frames"});
         return;
     }
-    stage->part = &received->frame[1];
-    on_message(stage, &message);
-    stage->part = NULL;
+    on_message(stage, &message, &received->frame[1]);
 }
 
 void control_read(struct stage *stage) {
@@ -192,8 +188,20 @@ bool control_say(struct stage *stage, const struct message *message) {
     return net_send(stage->control, NULL, &piece, 1) == NET_OK;
 }
 
+/* Where hashes are meant to be told apart, and not trusted, their beginnings do. */
+static uint8_t *cached_hashes(const char *directory, size_t *count) {
+    struct hash *list = cache_list(directory, MESSAGE_TENSORS_MAX, count);
+    uint8_t *beginnings = allocate(*count, MESSAGE_CACHED_BYTES);
+    for (size_t i = 0; i < *count; i++)
+        memcpy(&beginnings[i * MESSAGE_CACHED_BYTES], list[i].bytes, MESSAGE_CACHED_BYTES);
+    release(list);
+    return beginnings;
+}
+
 static void say_hello(struct stage *stage) {
     const struct stage_options *options = stage->options;
+    size_t cached_count;
+    uint8_t *cached = cached_hashes(options->cache_directory, &cached_count);
     const struct message message = {.type = MESSAGE_HELLO,
                                     .hello = {.protocol = PROTOCOL_VERSION,
                                               .version = STAGECOACH_VERSION,
@@ -202,8 +210,12 @@ static void say_hello(struct stage *stage) {
                                               .data_endpoint = stage->data_endpoint,
                                               .memory_bytes = options->memory_bytes,
                                               .threads = options->threads,
-                                              .kernels = stage->kernels->name}};
+                                              .kernels = stage->kernels->name,
+                                              .weights_endpoint = net_endpoint(stage->peers),
+                                              .cached = cached,
+                                              .cached_count = cached_count}};
     control_say(stage, &message);
+    release(cached);
 }
 
 static void say_heartbeat(struct stage *stage) {

@@ -1,12 +1,13 @@
 /* What the parts of the stage daemon share: stage.c (start, loop, end), stage_control.c (talk with the coordinator),
- * stage_weights.c (assignments and the loader), stage_data.c (microbatches), stage_measure.c (profiles and probes). All
- * of it runs in the I/O thread. */
+ * stage_weights.c (assignments and the loader), stage_fetch.c (tensors from others), stage_peers.c (tensors for
+ * others), stage_data.c (microbatches), stage_measure.c (profiles and probes). All of it runs in the I/O thread. */
 #ifndef DAEMON_STAGE_INTERNAL_H
 #define DAEMON_STAGE_INTERNAL_H
 
 #include "base/mono.h"
 #include "base/queue.h"
 #include "daemon/compute.h"
+#include "daemon/core/fetch_core.h"
 #include "daemon/core/stage_core.h"
 #include "daemon/loader.h"
 #include "daemon/net/net.h"
@@ -30,6 +31,13 @@ struct stage_output_slot {
     bool refused;  /* it took none of them after all */
 };
 
+/* A board that may lend tensors for the load at hand. */
+struct stage_holder {
+    char endpoint[NET_ENDPOINT_MAX];
+    struct public_key key;     /* where there are keys */
+    struct net_socket *socket; /* NULL: nothing was asked of it */
+};
+
 struct stage {
     const struct stage_options *options;
     const struct kernels *kernels;
@@ -40,9 +48,11 @@ struct stage {
     struct net *net;
     struct net_socket *control; /* NULL for a moment after its connection closed */
     struct net_socket *data, *next;
+    struct net_socket *peers; /* answers boards that fetch tensors from this one */
     int signals;
     struct arena *decoded, *encoded; /* control messages */
     struct arena *header;            /* data headers */
+    struct arena *request;           /* messages between boards */
     char data_endpoint[NET_ENDPOINT_MAX];
     mono_t reconnect_at; /* while control is NULL */
     mono_t waiting_logged, refused_logged, fault_logged;
@@ -56,13 +66,15 @@ struct stage {
     char next_endpoint[NET_ENDPOINT_MAX];     /* of the newest */
     struct public_key next_key, previous_key; /* likewise, where there are keys: theirs alone are talked to */
     struct stage_engine *engine;              /* NULL: none, or with the loader */
+    struct fetch_core fetch;
+    struct stage_holder holder[FETCH_HOLDERS_MAX];
 
     struct stage_input_slot input[STAGE_INPUTS];
     struct stage_output_slot output[STAGE_OUTPUTS];
     struct profiler *profiler; /* NULL: no profile is being made */
     struct prober prober;
     struct net_message *arrived; /* the data message being handled */
-    struct net_frame *part;      /* the bytes beside the control message being handled */
+    struct net_frame *part;      /* the bytes beside the message being handled */
 };
 
 /* stage.c: lets the core judge an event and carries out what it wants. */
@@ -84,6 +96,25 @@ void control_effect(struct stage *stage, const struct stage_effect *effect);
 void weights_assigned(struct stage *stage, const struct message_assign *assign);
 void weights_reports(struct stage *stage);
 void weights_effect(struct stage *stage, const struct stage_effect *effect);
+
+/* stage_fetch.c */
+/* A load begins; the assignment says who may lend tensors. */
+void fetch_begin(struct stage *stage, const struct message_assign *assign);
+/* It is over, or nobody wants it any more. */
+void fetch_end(struct stage *stage);
+void fetch_wanted(struct stage *stage, const struct fetch_chunk *chunk);
+/* Bytes of a tensor came from the coordinator (FETCH_COORDINATOR) or a holder; they are taken if they are wanted. */
+void fetch_part(struct stage *stage, unsigned source, const struct message_tensor_part *part, struct net_frame *bytes);
+void fetch_turn(struct stage *stage);
+/* Adds what to wait for, at most FETCH_HOLDERS_MAX; returns how many. */
+unsigned fetch_waits(struct stage *stage, struct net_wait waits[]);
+
+/* stage_peers.c */
+/* After data_open: at the same address, on any port. */
+bool peers_open(struct stage *stage, struct error *error);
+/* Where there are keys: these boards may fetch, and no others. */
+void peers_admit(struct stage *stage, const struct message_fleet *fleet);
+void peers_turn(struct stage *stage);
 
 /* stage_data.c */
 bool data_open(struct stage *stage, struct error *error);

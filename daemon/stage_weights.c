@@ -49,13 +49,14 @@ static void on_progress(struct stage *stage, const struct loader_report *report)
 
 static void on_report(struct stage *stage, struct loader_report *report) {
     if (report->type == LOADER_WANTS) {
-        stage_feed(stage, &(struct stage_event){.type = STAGE_WANTED, .chunk = report->chunk});
+        fetch_wanted(stage, &report->chunk);
         return;
     }
     on_progress(stage, report);
     if (report->type == LOADER_PROGRESS)
         return;
     stage->engine = report->engine; /* the load is over */
+    fetch_end(stage);
     if (report->type == LOADER_LOADED)
         on_loaded(stage);
     else
@@ -72,39 +73,17 @@ void weights_reports(struct stage *stage) {
     }
 }
 
-static void fetch(struct stage *stage, const struct stage_chunk *chunk) {
-    control_say(
-        stage, &(struct message){.type = MESSAGE_TENSOR_GET, .tensor_get = {chunk->hash, chunk->offset, chunk->bytes}});
-}
-
-/* Called by the loader thread. */
-static void frame_release(void *context) {
-    struct net_frame *frame = context;
-    net_frame_close(frame);
-    release(frame);
-}
-
-static void store(struct stage *stage, const struct stage_chunk *chunk) {
-    struct net_frame *frame = allocate(1, sizeof *frame);
-    net_frame_take(frame, stage->part);
-    loader_store(stage->loader, chunk, net_frame_data(frame), frame_release, frame);
-}
-
 void weights_effect(struct stage *stage, const struct stage_effect *effect) {
     switch (effect->type) {
     case STAGE_LOAD:
+        fetch_begin(stage, &stage->assignment->message);
         loader_load_take(stage->loader, stage->assignment, stage->engine, NULL);
         stage->assignment = NULL;
         stage->engine = NULL;
         break;
     case STAGE_CANCEL:
         loader_cancel(stage->loader);
-        break;
-    case STAGE_FETCH:
-        fetch(stage, &effect->chunk);
-        break;
-    case STAGE_STORE:
-        store(stage, &effect->chunk);
+        fetch_end(stage);
         break;
     default:
         break;

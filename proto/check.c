@@ -46,7 +46,7 @@ static bool hello_check(const struct message_hello *hello, struct error *error) 
                          hello->name ? hello->name : "", MESSAGE_NAME_MAX);
     if (has_control_characters(hello->name))
         return error_set(error, ERROR_INPUT, "hello: name: has control characters");
-    return true;
+    return within("hello: cached: count", hello->cached_count, 0, MESSAGE_TENSORS_MAX, error);
 }
 
 static bool join_check(const struct message_join *join, struct error *error) {
@@ -90,7 +90,8 @@ static bool assign_check(const struct message_assign *assign, struct error *erro
         !within("assign: microbatch", assign->microbatch, 1, MESSAGE_ITEMS_MAX, error) ||
         !within("assign: config: bytes", assign->config_bytes, 0, MESSAGE_JSON_MAX, error) ||
         !within("assign: preprocessor: bytes", assign->preprocessor_bytes, 0, MESSAGE_JSON_MAX, error) ||
-        !within("assign: tensors: count", assign->tensor_count, 0, MESSAGE_TENSORS_MAX, error))
+        !within("assign: tensors: count", assign->tensor_count, 0, MESSAGE_TENSORS_MAX, error) ||
+        !within("assign: holders: count", assign->holder_count, 0, MESSAGE_HOLDERS_MAX, error))
         return false;
     for (size_t i = 0; i < assign->tensor_count; i++)
         if (!tensor_check(&assign->tensors[i], i, error))
@@ -199,6 +200,8 @@ bool message_check(const struct message *message, struct error *error) {
         return join_check(&message->join, error);
     case MESSAGE_PROBED:
         return probed_check(&message->probed, error);
+    case MESSAGE_FLEET:
+        return within("fleet: keys: count", message->fleet.key_count, 0, MESSAGE_BOARDS_MAX, error);
     default:
         return true; /* any value of every other message is in range */
     }

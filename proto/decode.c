@@ -23,6 +23,7 @@ _Static_assert((int)MESSAGE_LEAVE == (int)STAGECOACH__ENVELOPE__BODY_LEAVE, "mes
 _Static_assert((int)MESSAGE_SUBMIT == (int)STAGECOACH__ENVELOPE__BODY_SUBMIT, "message.h and stagecoach.proto differ");
 _Static_assert((int)MESSAGE_STATUS == (int)STAGECOACH__ENVELOPE__BODY_STATUS, "message.h and stagecoach.proto differ");
 _Static_assert((int)MESSAGE_JOINED == (int)STAGECOACH__ENVELOPE__BODY_JOINED, "message.h and stagecoach.proto differ");
+_Static_assert((int)MESSAGE_FLEET == (int)STAGECOACH__ENVELOPE__BODY_FLEET, "message.h and stagecoach.proto differ");
 
 static bool no_memory(const struct arena *arena, const char *name, struct error *error) {
     return error_set(error, ERROR_SYSTEM, "%s: needs more memory than the %zu bytes set aside for messages", name,
@@ -55,8 +56,11 @@ static struct rejected rejected_get(const Stagecoach__Rejected *from) {
     };
 }
 
-static struct message_hello hello_get(const Stagecoach__Hello *from) {
-    return (struct message_hello){
+static bool hello_get(const Stagecoach__Hello *from, struct message_hello *to, struct error *error) {
+    if (from->cached.len % MESSAGE_CACHED_BYTES != 0)
+        return error_set(error, ERROR_INPUT, "hello: cached: got %zu bytes, want a multiple of %d", from->cached.len,
+                         MESSAGE_CACHED_BYTES);
+    *to = (struct message_hello){
         .protocol = from->protocol,
         .version = from->version,
         .role = (enum role)from->role,
@@ -65,7 +69,11 @@ static struct message_hello hello_get(const Stagecoach__Hello *from) {
         .memory_bytes = from->memory_bytes,
         .threads = from->threads,
         .kernels = from->kernels,
+        .weights_endpoint = from->weights_endpoint,
+        .cached = from->cached.data,
+        .cached_count = from->cached.len / MESSAGE_CACHED_BYTES,
     };
+    return true;
 }
 
 static struct message_welcome welcome_get(const Stagecoach__Welcome *from) {
@@ -93,6 +101,27 @@ static bool tensor_entry_get(const Stagecoach__TensorEntry *from, size_t index, 
     return true;
 }
 
+/* holders and what they may have. */
+static bool holders_get(struct arena *arena, const Stagecoach__Assign *from, struct message_assign *to,
+                        struct error *error) {
+    struct message_holder *holders = arena_take(arena, from->n_holders, sizeof *holders);
+    if (!holders)
+        return no_memory(arena, "assign", error);
+    if (from->n_tensor_holders != 0 && from->n_tensor_holders != from->n_tensors)
+        return error_set(error, ERROR_INPUT,
+                         "assign: tensor_holders: got %zu, want none or one for each of %zu tensors",
+                         from->n_tensor_holders, from->n_tensors);
+    for (size_t i = 0; i < from->n_holders; i++) {
+        holders[i].endpoint = from->holders[i]->endpoint;
+        if (!key_get(&from->holders[i]->key, &holders[i].key, error))
+            return error_wrap(error, "assign: holders[%zu].key", i);
+    }
+    to->holders = holders;
+    to->holder_count = from->n_holders;
+    to->tensor_holders = from->n_tensor_holders > 0 ? from->tensor_holders : NULL;
+    return true;
+}
+
 static bool assign_get(struct arena *arena, const Stagecoach__Assign *from, struct message_assign *to,
                        struct error *error) {
     struct tensor_entry *tensors = arena_take(arena, from->n_tensors, sizeof *tensors);
@@ -116,7 +145,8 @@ static bool assign_get(struct arena *arena, const Stagecoach__Assign *from, stru
         .tensor_count = from->n_tensors,
     };
     return (key_get(&from->next_key, &to->next_key, error) || error_wrap(error, "assign: next_key")) &&
-           (key_get(&from->previous_key, &to->previous_key, error) || error_wrap(error, "assign: previous_key"));
+           (key_get(&from->previous_key, &to->previous_key, error) || error_wrap(error, "assign: previous_key")) &&
+           holders_get(arena, from, to, error);
 }
 
 static bool tensor_get_get(const Stagecoach__TensorGet *from, struct message_tensor_get *to, struct error *error) {
@@ -127,6 +157,26 @@ static bool tensor_get_get(const Stagecoach__TensorGet *from, struct message_ten
 static bool tensor_part_get(const Stagecoach__TensorPart *from, struct message_tensor_part *to, struct error *error) {
     *to = (struct message_tensor_part){.offset = from->offset};
     return hash_get(&from->hash, &to->hash, error) || error_wrap(error, "tensor_part: hash");
+}
+
+static bool tensor_absent_get(const Stagecoach__TensorAbsent *from, struct message_tensor_absent *to,
+                              struct error *error) {
+    return hash_get(&from->hash, &to->hash, error) || error_wrap(error, "tensor_absent: hash");
+}
+
+static bool fleet_get(struct arena *arena, const Stagecoach__Fleet *from, struct message_fleet *to,
+                      struct error *error) {
+    struct public_key *keys = arena_take(arena, from->n_keys, sizeof *keys);
+    if (!keys)
+        return no_memory(arena, "fleet", error);
+    for (size_t i = 0; i < from->n_keys; i++) {
+        if (from->keys[i].len != KEY_BYTES)
+            return error_set(error, ERROR_INPUT, "fleet: keys[%zu]: got %zu bytes, want %d", i, from->keys[i].len,
+                             KEY_BYTES);
+        memcpy(keys[i].bytes, from->keys[i].data, KEY_BYTES);
+    }
+    *to = (struct message_fleet){keys, from->n_keys};
+    return true;
 }
 
 static struct message_heartbeat heartbeat_get(const Stagecoach__Heartbeat *from) {
@@ -213,6 +263,7 @@ static bool status_get(struct arena *arena, const Stagecoach__Status *from, stru
         .measured_period_s = from->measured_period_s,
         .uptime_ms = from->uptime_ms,
         .allocations = from->allocations,
+        .weights_sent = from->weights_sent,
         .rejected = rejected_get(from->rejected),
         .boards = boards,
         .board_count = from->n_boards,
@@ -270,12 +321,11 @@ static bool measuring_get(const Stagecoach__Envelope *from, struct message *to, 
     }
 }
 
-/* The bodies that need no memory and cannot be refused while they are translated. */
+/* The bodies that need no memory. */
 static bool simple_get(const Stagecoach__Envelope *from, struct message *to, struct error *error) {
     switch (to->type) {
     case MESSAGE_HELLO:
-        to->hello = hello_get(from->hello);
-        return true;
+        return hello_get(from->hello, &to->hello, error);
     case MESSAGE_WELCOME:
         to->welcome = welcome_get(from->welcome);
         return true;
@@ -321,6 +371,10 @@ static bool body_get(struct arena *arena, const Stagecoach__Envelope *from, stru
         return tensor_get_get(from->tensor_get, &to->tensor_get, error);
     case MESSAGE_TENSOR_PART:
         return tensor_part_get(from->tensor_part, &to->tensor_part, error);
+    case MESSAGE_TENSOR_ABSENT:
+        return tensor_absent_get(from->tensor_absent, &to->tensor_absent, error);
+    case MESSAGE_FLEET:
+        return fleet_get(arena, from->fleet, &to->fleet, error);
     case MESSAGE_ANSWER:
         return answer_get(arena, from->answer, &to->answer, error);
     case MESSAGE_JOIN:

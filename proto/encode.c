@@ -39,6 +39,8 @@ union body {
     Stagecoach__Probed probed;
     Stagecoach__Join join;
     Stagecoach__Joined joined;
+    Stagecoach__TensorAbsent tensor_absent;
+    Stagecoach__Fleet fleet;
 };
 
 /* A copy of at most MESSAGE_TEXT_MAX bytes, cut between characters, with '?' for every byte that is not UTF-8. */
@@ -87,6 +89,8 @@ static void hello_put(struct arena *arena, const struct message_hello *from, Sta
     to->memory_bytes = from->memory_bytes;
     to->threads = from->threads;
     to->kernels = text_put(arena, from->kernels);
+    to->weights_endpoint = text_put(arena, from->weights_endpoint);
+    to->cached = bytes_put(from->cached, from->cached_count * MESSAGE_CACHED_BYTES);
 }
 
 static void welcome_put(struct arena *arena, const struct message_welcome *from, Stagecoach__Welcome *to) {
@@ -122,6 +126,20 @@ static void tensor_entry_put(struct arena *arena, const struct tensor_entry *fro
     to->hash = hash_put(&from->hash);
 }
 
+static void holders_put(struct arena *arena, const struct message_assign *from, Stagecoach__Assign *to) {
+    Stagecoach__Holder *holders = arena_take(arena, from->holder_count, sizeof *holders);
+    to->holders = arena_take(arena, from->holder_count, sizeof *to->holders);
+    to->n_holders = holders && to->holders ? from->holder_count : 0;
+    for (size_t i = 0; i < to->n_holders; i++) {
+        stagecoach__holder__init(&holders[i]);
+        holders[i].endpoint = text_put(arena, from->holders[i].endpoint);
+        holders[i].key = key_put(from->holders[i].key);
+        to->holders[i] = &holders[i];
+    }
+    to->n_tensor_holders = from->tensor_holders ? from->tensor_count : 0;
+    to->tensor_holders = (uint32_t *)(uintptr_t)from->tensor_holders;
+}
+
 static void assign_put(struct arena *arena, const struct message_assign *from, Stagecoach__Assign *to) {
     stagecoach__assign__init(to);
     to->epoch = from->epoch.number;
@@ -141,6 +159,7 @@ static void assign_put(struct arena *arena, const struct message_assign *from, S
         to->tensors[i] = &tensors[i];
         tensor_entry_put(arena, &from->tensors[i], &tensors[i]);
     }
+    holders_put(arena, from, to);
 }
 
 static void tensor_get_put(struct arena *arena, const struct message_tensor_get *from, Stagecoach__TensorGet *to) {
@@ -156,6 +175,21 @@ static void tensor_part_put(struct arena *arena, const struct message_tensor_par
     stagecoach__tensor_part__init(to);
     to->hash = hash_put(&from->hash);
     to->offset = from->offset;
+}
+
+static void tensor_absent_put(struct arena *arena, const struct message_tensor_absent *from,
+                              Stagecoach__TensorAbsent *to) {
+    (void)arena;
+    stagecoach__tensor_absent__init(to);
+    to->hash = hash_put(&from->hash);
+}
+
+static void fleet_put(struct arena *arena, const struct message_fleet *from, Stagecoach__Fleet *to) {
+    stagecoach__fleet__init(to);
+    to->keys = arena_take(arena, from->key_count, sizeof *to->keys);
+    to->n_keys = to->keys ? from->key_count : 0;
+    for (size_t i = 0; i < to->n_keys; i++)
+        to->keys[i] = key_put(&from->keys[i]);
 }
 
 static void progress_put(struct arena *arena, const struct message_progress *from, Stagecoach__Progress *to) {
@@ -295,6 +329,7 @@ static void status_put(struct arena *arena, const struct message_status *from, S
     to->allocations = from->allocations;
     to->predicted_period_s = from->predicted_period_s;
     to->measured_period_s = from->measured_period_s;
+    to->weights_sent = from->weights_sent;
     boards_put(arena, from, to);
 }
 
@@ -372,6 +407,8 @@ static bool body_put(struct arena *arena, const struct message *message, union b
         BODY(MESSAGE_PROBED, probed);
         BODY(MESSAGE_JOIN, join);
         EMPTY_BODY(MESSAGE_JOINED, joined);
+        BODY(MESSAGE_TENSOR_ABSENT, tensor_absent);
+        BODY(MESSAGE_FLEET, fleet);
     }
 #undef BODY
 #undef EMPTY_BODY

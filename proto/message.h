@@ -33,6 +33,8 @@
 #define MESSAGE_SIZES_MAX    8            /* microbatch sizes in one profile */
 #define MESSAGE_PROFILE_MAX  (1u << 20)   /* bytes of a profile */
 #define MESSAGE_PROBE_MAX    (256u << 10) /* bytes beside a probe header */
+#define MESSAGE_HOLDERS_MAX  8            /* boards that one assignment names as having tensors */
+#define MESSAGE_CACHED_BYTES 8            /* of a hash that stand for it in a hello */
 
 typedef struct {
     uint64_t number; /* of the plan in force; 0 = none; only grows */
@@ -53,6 +55,9 @@ struct message_hello {
     uint64_t memory_bytes;
     uint32_t threads;
     const char *kernels;
+    const char *weights_endpoint; /* stage: "tcp://ADDRESS:PORT"; empty: it lends nothing */
+    const uint8_t *cached;        /* stage: [cached_count][MESSAGE_CACHED_BYTES], the beginnings of hashes */
+    size_t cached_count;          /* of tensors that it has; at most MESSAGE_TENSORS_MAX */
 };
 
 struct message_welcome {
@@ -84,6 +89,11 @@ struct tensor_entry {
     struct hash hash;
 };
 
+struct message_holder {
+    const char *endpoint;
+    const struct public_key *key; /* NULL: there are no keys */
+};
+
 struct message_assign {
     epoch_t epoch;
     uint32_t first, end, units; /* first < end <= units <= 65536 */
@@ -96,6 +106,9 @@ struct message_assign {
     const struct tensor_entry *tensors;
     size_t tensor_count;
     const struct public_key *next_key, *previous_key; /* NULL: there are no keys */
+    const struct message_holder *holders;             /* at most MESSAGE_HOLDERS_MAX */
+    size_t holder_count;
+    const uint32_t *tensor_holders; /* [tensor_count]: bit i: holders[i] may have the tensor; NULL: nobody has any */
 };
 
 struct message_tensor_get {
@@ -107,6 +120,15 @@ struct message_tensor_get {
 struct message_tensor_part { /* the bytes are the raw frame */
     struct hash hash;
     uint64_t offset;
+};
+
+struct message_tensor_absent {
+    struct hash hash;
+};
+
+struct message_fleet {
+    const struct public_key *keys; /* of the boards that may fetch tensors from the receiver */
+    size_t key_count;              /* at most MESSAGE_BOARDS_MAX */
 };
 
 struct message_progress {
@@ -221,6 +243,7 @@ struct message_status {
     double items_per_second;                      /* over the last ten seconds; finite, from 0 */
     double predicted_period_s, measured_period_s; /* between full microbatches; finite, from 0: not known */
     uint64_t uptime_ms, allocations;
+    uint64_t weights_sent; /* bytes of tensors, by the coordinator itself */
     struct rejected rejected;
     const struct board_status *boards;
     size_t board_count;
@@ -250,6 +273,8 @@ enum message_type {
     MESSAGE_PROBED,
     MESSAGE_JOIN,
     MESSAGE_JOINED,
+    MESSAGE_TENSOR_ABSENT,
+    MESSAGE_FLEET,
 };
 
 struct message {
@@ -274,6 +299,8 @@ struct message {
         struct message_probe probe;
         struct message_probed probed;
         struct message_join join;
+        struct message_tensor_absent tensor_absent;
+        struct message_fleet fleet;
     };
 };
 

@@ -163,7 +163,7 @@ struct net_wait {
     bool can_read, can_write; /* out */
     bool has_event;           /* out: call net_next_event until NET_NOTHING */
 };
-#define NET_WAITS_MAX 16
+#define NET_WAITS_MAX 32
 /* Sleeps until something of `waits` is ready (and answers, meanwhile, who may come in: whoever has bound a socket with
  * keys must call this all the time), or timeout_ms passed (-1: for ever); false with an error only when
  * waiting is impossible (a descriptor that is none). A signal ends the wait early without an error and with nothing

@@ -144,7 +144,7 @@ static void give_back(void *context) {
     release(context);
 }
 
-static void answer(struct fixture *fixture, const struct stage_chunk *chunk) {
+static void answer(struct fixture *fixture, const struct fetch_chunk *chunk) {
     assert_true(chunk->bytes > 0 && chunk->bytes <= MESSAGE_CHUNK_MAX);
     for (size_t i = 0; i < fixture->tensors; i++) {
         if (memcmp(&fixture->entry[i].hash, &chunk->hash, sizeof chunk->hash) != 0)
@@ -173,14 +173,14 @@ static struct loader_report *next_report(struct fixture *fixture) {
 }
 
 /* What the loader wants first. */
-static struct stage_chunk first_wish(struct fixture *fixture) {
+static struct fetch_chunk first_wish(struct fixture *fixture) {
     struct loader_report *report = next_report(fixture);
     while (report->type == LOADER_PROGRESS) {
         loader_report_destroy(&report);
         report = next_report(fixture);
     }
     assert_int_equal(report->type, LOADER_WANTS);
-    struct stage_chunk chunk = report->chunk;
+    struct fetch_chunk chunk = report->chunk;
     loader_report_destroy(&report);
     return chunk;
 }
@@ -577,7 +577,7 @@ static void test_cancel_and_go_on(void **state) {
     loader_cancel(fixture->loader); /* without a load: nothing */
     forget_files(fixture);
     loader_load_take(fixture->loader, assignment_of(fixture, WHOLE), engine, NULL);
-    struct stage_chunk chunk = first_wish(fixture);
+    struct fetch_chunk chunk = first_wish(fixture);
     loader_cancel(fixture->loader);
     struct loader_report *report = next_report(fixture);
     while (report->type == LOADER_WANTS || report->type == LOADER_PROGRESS) {
@@ -595,7 +595,7 @@ static void test_cancel_and_go_on(void **state) {
 static void test_the_end_in_the_middle(void **state) {
     struct fixture *fixture = *state;
     loader_load_take(fixture->loader, assignment_of(fixture, WHOLE), NULL, NULL);
-    struct stage_chunk chunk = first_wish(fixture);
+    struct fetch_chunk chunk = first_wish(fixture);
     answer(fixture, &chunk);
     loader_destroy(&fixture->loader);
     assert_null(fixture->loader);

@@ -67,6 +67,9 @@ static struct tensor_entry tensor(void) {
 }
 
 static void fill_hello(struct message_hello *hello) {
+    static uint8_t cached[50 * MESSAGE_CACHED_BYTES];
+    for (size_t i = 0; i < sizeof cached; i++)
+        cached[i] = (uint8_t)random_word();
     *hello = (struct message_hello){
         .protocol = number32(),
         .version = text(),
@@ -76,6 +79,9 @@ static void fill_hello(struct message_hello *hello) {
         .memory_bytes = number(),
         .threads = number32(),
         .kernels = text(),
+        .weights_endpoint = text(),
+        .cached = cached,
+        .cached_count = random_below(51),
     };
 }
 
@@ -166,6 +172,7 @@ static void fill_status(struct message_status *status) {
         .items_done = number(),
         .items_failed = number(),
         .items_replayed = number(),
+        .weights_sent = number(),
         .waiting = number32(),
         .in_flight = number32(),
         .clients = number32(),
@@ -238,6 +245,27 @@ static void fill_measured(struct message *made) {
     }
 }
 
+static void fill_holders(struct message_assign *assign) {
+    static struct message_holder holders[MESSAGE_HOLDERS_MAX];
+    static struct public_key keys[MESSAGE_HOLDERS_MAX];
+    static uint32_t tensor_holders[20];
+    for (size_t i = 0; i < MESSAGE_HOLDERS_MAX; i++)
+        holders[i] = (struct message_holder){text(), key_or_none(&keys[i])};
+    for (size_t i = 0; i < 20; i++)
+        tensor_holders[i] = number32();
+    assign->holders = holders;
+    assign->holder_count = random_below(MESSAGE_HOLDERS_MAX + 1);
+    assign->tensor_holders = random_below(2) ? tensor_holders : NULL;
+}
+
+static void fill_fleet(struct message_fleet *fleet) {
+    static struct public_key keys[MESSAGE_BOARDS_MAX];
+    for (size_t i = 0; i < MESSAGE_BOARDS_MAX; i++)
+        for (size_t j = 0; j < KEY_BYTES; j++)
+            keys[i].bytes[j] = (uint8_t)random_word();
+    *fleet = (struct message_fleet){keys, random_below(MESSAGE_BOARDS_MAX + 1)};
+}
+
 struct message random_message(enum message_type type) {
     static struct public_key next_key, previous_key;
     struct message made = {.type = type};
@@ -254,8 +282,15 @@ struct message random_message(enum message_type type) {
         break;
     case MESSAGE_ASSIGN:
         fill_assign(&made.assign);
+        fill_holders(&made.assign);
         made.assign.next_key = key_or_none(&next_key);
         made.assign.previous_key = key_or_none(&previous_key);
+        break;
+    case MESSAGE_TENSOR_ABSENT:
+        made.tensor_absent = (struct message_tensor_absent){hash()};
+        break;
+    case MESSAGE_FLEET:
+        fill_fleet(&made.fleet);
         break;
     case MESSAGE_TENSOR_GET:
         made.tensor_get =
@@ -356,6 +391,10 @@ static void same_hello(const struct message_hello *left, const struct message_he
     SAME(memory_bytes);
     SAME(threads);
     SAME_TEXT(kernels);
+    SAME_TEXT(weights_endpoint);
+    SAME(cached_count);
+    if (left->cached_count > 0)
+        SAME_BYTES(cached, left->cached_count * MESSAGE_CACHED_BYTES);
 }
 
 static void same_tensor(const struct tensor_entry *left, const struct tensor_entry *right) {
@@ -390,6 +429,14 @@ static void same_assign(const struct message_assign *left, const struct message_
     SAME(tensor_count);
     for (size_t i = 0; i < left->tensor_count; i++)
         same_tensor(&left->tensors[i], &right->tensors[i]);
+    SAME(holder_count);
+    for (size_t i = 0; i < left->holder_count; i++) {
+        SAME_TEXT(holders[i].endpoint);
+        same_key(left->holders[i].key, right->holders[i].key);
+    }
+    assert_true(left->tensor_count == 0 || !left->tensor_holders == !right->tensor_holders);
+    if (left->tensor_count > 0 && left->tensor_holders)
+        SAME_BYTES(tensor_holders, left->tensor_count * sizeof left->tensor_holders[0]);
 }
 
 static void same_heartbeat(const struct message_heartbeat *left, const struct message_heartbeat *right) {
@@ -452,6 +499,7 @@ static void same_status(const struct message_status *left, const struct message_
     SAME(items_done);
     SAME(items_failed);
     SAME(items_replayed);
+    SAME(weights_sent);
     SAME(waiting);
     SAME(in_flight);
     SAME(clients);
@@ -574,6 +622,14 @@ void assert_same_message(const struct message *left, const struct message *right
     case MESSAGE_RELEASED:
     case MESSAGE_STATUS_GET:
     case MESSAGE_JOINED:
+        break;
+    case MESSAGE_TENSOR_ABSENT:
+        SAME_BYTES(tensor_absent.hash.bytes, HASH_BYTES);
+        break;
+    case MESSAGE_FLEET:
+        SAME(fleet.key_count);
+        for (size_t i = 0; i < left->fleet.key_count; i++)
+            same_key(&left->fleet.keys[i], &right->fleet.keys[i]);
         break;
     case MESSAGE_JOIN:
         SAME(join.protocol);

@@ -214,6 +214,11 @@ static void test_bad_bytes(void **state) {
         BAD("\xb2\x01\x08\x18\x01\x22\x01y\x2a\x01y", "join: key: got 1 bytes, want 32"),
         BAD("\x22\x02\x4a\x00", "assign: tensors[0].hash: got 0 bytes, want 32"),
         BAD("\x22\x06\x4a\x04\x0a\x02\xff\xff", "assign: tensors[0].name: not UTF-8"),
+        BAD("\x22\x05\x62\x03\x12\x01k", "assign: holders[0].key: got 1 bytes, want 32"),
+        BAD("\x22\x06\x6a\x04\x01\0\0\0", "assign: tensor_holders: got 1, want none or one for each of 0 tensors"),
+        BAD("\x0a\x09\x18\x01\x22\x01y\x52\x02xx", "hello: cached: got 2 bytes, want a multiple of 8"),
+        BAD("\xc2\x01\x00", "tensor_absent: hash: got 0 bytes, want 32"),
+        BAD("\xca\x01\x03\x0a\x01k", "fleet: keys[0]: got 1 bytes, want 32"),
         BAD("\x8a\x01\x07\x72\x05\x8a\x01\x02\x08\x80", "status: boards[0].rejected: cut short"),
         BAD("\x6a\x04\x3a\x00\x3a\x00", "heartbeat: rejected: given twice"),
         BAD("\x7a\x07\x2a\x05\x1d\x00\x00\x80\x7f", "answer: top[0].score: not a finite number"),
@@ -283,6 +288,7 @@ static void test_limits_of_assign(void **state) {
     REFUSED_ASSIGN(config_bytes, MESSAGE_JSON_MAX + 1, "assign: config: bytes: got 4194305");
     REFUSED_ASSIGN(preprocessor_bytes, MESSAGE_JSON_MAX + 1, "assign: preprocessor: bytes: got 4194305");
     REFUSED_ASSIGN(tensor_count, MESSAGE_TENSORS_MAX + 1, "assign: tensors: count: got 65537");
+    REFUSED_ASSIGN(holder_count, MESSAGE_HOLDERS_MAX + 1, "assign: holders: count: got 9, want 0 to 8");
     REFUSED_TENSOR(name, "", "assign: tensors[1].name: ");
     REFUSED_TENSOR(name, "a\nb", "assign: tensors[1].name: ");
     REFUSED_TENSOR(element, 3, "assign: tensors[1].element: got 3, want 0 to 2");
@@ -305,6 +311,9 @@ static void test_limits_of_the_others(void **state) {
         {{.type = MESSAGE_HELLO, .hello = {.role = 0}}, "hello: role: got 0"},
         {{.type = MESSAGE_HELLO, .hello = {.role = ROLE_STAGE, .name = "a b"}}, "hello: name: got \"a b\""},
         {{.type = MESSAGE_HELLO, .hello = {.role = ROLE_STAGE}}, "hello: name: got \"\""},
+        {{.type = MESSAGE_HELLO, .hello = {.role = ROLE_CLIENT, .cached_count = MESSAGE_TENSORS_MAX + 1}},
+         "hello: cached: count: got 65537"},
+        {{.type = MESSAGE_FLEET, .fleet = {.key_count = MESSAGE_BOARDS_MAX + 1}}, "fleet: keys: count: got 65, want"},
         {{.type = MESSAGE_TENSOR_GET}, "tensor_get: bytes: got 0, want 1 to 1048576"},
         {{.type = MESSAGE_TENSOR_GET, .tensor_get = {.bytes = MESSAGE_CHUNK_MAX + 1}},
          "tensor_get: bytes: got 1048577"},
@@ -337,7 +346,7 @@ static void test_limits_of_the_others(void **state) {
         {{.type = MESSAGE_PROBED, .probed = {.probe = 1, .latency_s = -1}}, "probed: got -1 s"},
         {{.type = MESSAGE_PROBED, .probed = {.probe = 1, .bytes_per_second = INFINITY}}, "probed: got 0 s and inf"},
         {{.type = MESSAGE_STATUS, .status = {.predicted_period_s = NAN}}, "status: a period is not"},
-        {{.type = (enum message_type)24}, "envelope: no message of type 24"},
+        {{.type = (enum message_type)26}, "envelope: no message of type 26"},
     };
     for (size_t i = 0; i < sizeof table / sizeof *table; i++)
         refused(arena, &table[i].message, table[i].says);
