@@ -248,8 +248,8 @@ bool stage_run(const struct stage_options *options, struct error *error) {
     if (wait_for_network(&stage)) {
         ok = start(&stage, &failure);
         if (ok)
-            log_info("listening at %s, %u threads, %s kernels", stage.data_endpoint, options->threads,
-                     stage.kernels->name);
+            log_info("listening at %s, lending weights at %s, %u threads, %s kernels", stage.data_endpoint,
+                     net_endpoint(stage.peers), options->threads, stage.kernels->name);
         ok = ok && loop(&stage, &failure);
         finish(&stage);
     }

@@ -365,6 +365,48 @@ static void test_processes_share(void **state) {
     cache_destroy(&cache);
 }
 
+/* ---- lending ---- */
+
+static void test_list(void **state) {
+    const struct place *place = *state;
+    size_t count;
+    assert_null(cache_list(place->directory, 10, &count));
+    assert_int_equal(count, 0);
+    struct cache *cache = open_cache(place, 0);
+    for (unsigned seed = 0; seed < 3; seed++)
+        put_well(cache, seed);
+    struct hash *list = cache_list(place->directory, 10, &count), middle = hash_of_seed(1);
+    assert_int_equal(count, 3);
+    unsigned found = 0;
+    for (size_t i = 0; i < count; i++)
+        found += memcmp(&list[i], &middle, sizeof middle) == 0;
+    assert_int_equal(found, 1);
+    release(list);
+    list = cache_list(place->directory, 2, &count);
+    assert_int_equal(count, 2);
+    release(list);
+    cache_destroy(&cache);
+}
+
+static void test_loans(void **state) {
+    const struct place *place = *state;
+    struct cache *cache = open_cache(place, 0);
+    struct cache_loan loan;
+    struct hash here = hash_of_seed(1), absent = hash_of_seed(2);
+    uint8_t expected[TENSOR_BYTES];
+    fill(expected, sizeof expected, 1);
+    put_well(cache, 1);
+    assert_false(cache_lend(place->directory, &absent, 1, &loan));
+    assert_false(cache_lend(place->directory, &here, TENSOR_BYTES + 1, &loan));
+    assert_true(cache_lend(place->directory, &here, TENSOR_BYTES, &loan));
+    remove_files(place->tensors); /* evicted meanwhile */
+    assert_int_equal(loan.size, TENSOR_BYTES);
+    assert_memory_equal(loan.data, expected, sizeof expected);
+    cache_loan_end(&loan);
+    assert_false(cache_lend(place->directory, &here, 1, &loan));
+    cache_destroy(&cache);
+}
+
 #define TEST(function) cmocka_unit_test_setup_teardown(function, make_place, remove_place)
 
 int main(void) {
@@ -380,6 +422,8 @@ int main(void) {
         TEST(test_a_full_disk),
         TEST(test_an_unusable_directory),
         TEST(test_processes_share),
+        TEST(test_list),
+        TEST(test_loans),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -40,6 +40,8 @@ struct fixture {
     char name[TENSORS_MAX][128];
     uint8_t *data[TENSORS_MAX];
     unsigned damage;      /* answers to spoil from now on */
+    bool poisoned;        /* whatever another board may have sent is wrong */
+    uint64_t lent;        /* bytes that another board may have sent */
     unsigned outstanding; /* chunks wanted and not given back */
     uint64_t asked;       /* bytes */
     unsigned progress;    /* reports */
@@ -152,10 +154,11 @@ static void answer(struct fixture *fixture, const struct fetch_chunk *chunk) {
         assert_true(chunk->offset + chunk->bytes <= fixture->entry[i].bytes);
         uint8_t *copy = allocate(chunk->bytes, 1);
         memcpy(copy, fixture->data[i] + chunk->offset, chunk->bytes);
-        if (fixture->damage > 0) {
+        if (fixture->damage > 0 || (fixture->poisoned && chunk->holders)) {
             copy[0] ^= 1;
-            fixture->damage--;
+            fixture->damage -= fixture->damage > 0;
         }
+        fixture->lent += chunk->holders ? chunk->bytes : 0;
         fixture->asked += chunk->bytes;
         loader_store(fixture->loader, chunk, copy, give_back, copy);
         return;
@@ -248,6 +251,32 @@ static void forget_files(const struct fixture *fixture) {
     closedir(directory);
 }
 
+struct listing {
+    const struct fixture *fixture;
+    bool seen[TENSORS_MAX];
+    uint64_t bytes;
+};
+
+static bool add_bytes(void *context, const struct tensor *tensor) {
+    struct listing *listing = context;
+    const struct fixture *fixture = listing->fixture;
+    size_t at = 0, same = 0;
+    while (strcmp(fixture->name[at], tensor->name) != 0)
+        at++;
+    while (memcmp(&fixture->entry[same].hash, &fixture->entry[at].hash, sizeof(struct hash)) != 0)
+        same++; /* the first of equal contents stands for all */
+    if (!listing->seen[same])
+        listing->bytes += fixture->entry[at].bytes;
+    return listing->seen[same] = true;
+}
+
+/* Bytes that must be fetched for these units when nothing is cached. */
+static uint64_t tensor_bytes(const struct fixture *fixture, struct slice slice) {
+    struct listing listing = {.fixture = fixture};
+    model_tensors(fixture->config, slice, add_bytes, &listing);
+    return listing.bytes;
+}
+
 /* ---- loads that succeed ---- */
 
 static void test_load_and_load_again(void **state) {
@@ -310,6 +339,38 @@ static void test_damaged_bytes_are_asked_for_again(void **state) {
     stage_engine_destroy(&engine);
 }
 
+/* An assignment in which some tensors may come from other boards. */
+static struct assignment *assignment_with_holders(const struct fixture *fixture) {
+    struct assignment *assignment = assignment_of(fixture, WHOLE);
+    uint32_t *holders = arena_take(assignment->arena, fixture->tensors, sizeof *holders);
+    for (size_t i = 0; i < fixture->tensors; i++)
+        holders[i] = (uint32_t)i % 3;
+    assignment->message.tensor_holders = holders;
+    return assignment;
+}
+
+static void test_tensors_of_other_boards(void **state) {
+    struct fixture *fixture = *state;
+    struct stage_engine *engine = load(fixture, assignment_with_holders(fixture), NULL);
+    assert_true(fixture->lent > 0 && fixture->lent < fixture->asked);
+    assert_int_equal(fixture->asked, tensor_bytes(fixture, WHOLE));
+    stage_engine_destroy(&engine);
+}
+
+/* What a board lends is not believed: the coordinator is asked, and may then still be misheard once. */
+static void test_poison_of_other_boards(void **state) {
+    struct fixture *fixture = *state;
+    fixture->poisoned = true;
+    fixture->damage = 2;
+    struct stage_engine *engine = load(fixture, assignment_with_holders(fixture), NULL);
+    assert_true(fixture->asked >= tensor_bytes(fixture, WHOLE) + fixture->lent);
+    stage_engine_destroy(&engine);
+    loader_reopen(fixture);
+    engine = load(fixture, assignment_of(fixture, WHOLE), NULL);
+    assert_int_equal(fixture->asked, 0); /* nothing wrong was kept */
+    stage_engine_destroy(&engine);
+}
+
 /* One cached file is cut in half, as by a crash of the file system. */
 static void test_a_damaged_cache_heals(void **state) {
     struct fixture *fixture = *state;
@@ -326,32 +387,6 @@ static void test_a_damaged_cache_heals(void **state) {
 }
 
 /* ---- loads beside engines that stay ---- */
-
-struct listing {
-    const struct fixture *fixture;
-    bool seen[TENSORS_MAX];
-    uint64_t bytes;
-};
-
-static bool add_bytes(void *context, const struct tensor *tensor) {
-    struct listing *listing = context;
-    const struct fixture *fixture = listing->fixture;
-    size_t at = 0, same = 0;
-    while (strcmp(fixture->name[at], tensor->name) != 0)
-        at++;
-    while (memcmp(&fixture->entry[same].hash, &fixture->entry[at].hash, sizeof(struct hash)) != 0)
-        same++; /* the first of equal contents stands for all */
-    if (!listing->seen[same])
-        listing->bytes += fixture->entry[at].bytes;
-    return listing->seen[same] = true;
-}
-
-/* Bytes that must be fetched for these units when nothing is cached. */
-static uint64_t tensor_bytes(const struct fixture *fixture, struct slice slice) {
-    struct listing listing = {.fixture = fixture};
-    model_tensors(fixture->config, slice, add_bytes, &listing);
-    return listing.bytes;
-}
 
 static uint64_t buffer_bytes(const struct fixture *fixture, const struct stage_engine *engine) {
     return stage_engine_buffer_bytes(fixture->config, engine->slice, MICROBATCH, fixture->settings.kernels, 1);
@@ -610,6 +645,8 @@ int main(void) {
         TEST(test_the_same_slice_stays),
         TEST(test_another_slice_replaces),
         TEST(test_damaged_bytes_are_asked_for_again),
+        TEST(test_tensors_of_other_boards),
+        TEST(test_poison_of_other_boards),
         TEST(test_a_damaged_cache_heals),
         TEST(test_overlap_is_shared),
         TEST(test_the_same_slice_beside),
