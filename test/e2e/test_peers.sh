@@ -32,11 +32,11 @@ holder() { # NAME: a cache with the whole model
 empty() { rm -rf "$scratch/cache-$1"; } # NAME
 
 # A coordinator for two; the holder is there and waits for an empty board.
-start_pair() { # OPTION...: of the coordinator
+start_pair() {
     stop_fleet
     holder b1
     empty b2
-    start_coordinator --model "$scratch/model" --stages 2 "$@"
+    start_coordinator --model "$scratch/model" --stages 2
     start_stage b1
     wait_until "$PATIENCE" is_here b1 || give_up "b1 does not join: $(status)"
 }
@@ -144,5 +144,5 @@ wait_until "$PATIENCE" is_here b1 || give_up "b1 does not join with its token: $
 start_secure b2
 wait_serving 2 || give_up "two with keys do not serve: $(status)"
 check 'a board takes its tensors from another over CURVE' [ "$(fetched b2)" -gt 0 ]
-check 'and the coordinator sends none, either' [ "$(sent)" = 0 ]
-check 'the answers are those of one process, either' answers
+check 'and the coordinator sends none over CURVE' [ "$(sent)" = 0 ]
+check 'the answers are those of one process over CURVE' answers
