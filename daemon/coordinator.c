@@ -80,6 +80,12 @@ void coordinator_complain(struct coordinator *c, const char *what, const struct 
 
 /* ---- the core ---- */
 
+static void tell(struct coordinator *c, const struct fleet_event *event) {
+    char words[512];
+    const char *board = event->board < CORE_BOARDS_MAX ? c->core.board[event->board].name : "";
+    log_info("%s", fleet_event_words(event, board, words, sizeof words));
+}
+
 static void carry_out(struct coordinator *c, const struct coordinator_effect *effect) {
     switch (effect->type) {
     case CORE_PLAN:
@@ -103,8 +109,8 @@ static void carry_out(struct coordinator *c, const struct coordinator_effect *ef
     case CORE_RELEASE:
         boards_release(c, effect->board);
         break;
-    case CORE_NOTE:
-        log_warn("%s", effect->text);
+    case CORE_EVENT:
+        tell(c, effect->event);
         break;
     case CORE_EXIT:
         c->stop = true;

@@ -64,8 +64,11 @@ void boards_hello(struct coordinator *c, const struct net_message *received, con
     for (unsigned i = 0; i < c->peers; i++) /* a descriptor is reused only after its connection was closed */
         if (c->peer[i].connection == received->connection && !net_peer_equal(&c->peer[i].name, &received->peer))
             c->peer[i].connection = -1;
-    coordinator_step(c, &(struct coordinator_event){
-                            .type = CORE_BOARD_JOINED, .name = hello->name, .memory_bytes = hello->memory_bytes});
+    snprintf(text, sizeof text, "%u threads, %.1f GiB, %.40s kernels", hello->threads,
+             (double)hello->memory_bytes / (1u << 30), hello->kernels);
+    coordinator_step(
+        c, &(struct coordinator_event){
+               .type = CORE_BOARD_JOINED, .name = hello->name, .memory_bytes = hello->memory_bytes, .text = text});
     unsigned board = c->effects.board;
     struct peer *old = board < CORE_BOARDS_MAX ? peer_of_board(c, board) : NULL;
     if (old)
@@ -88,8 +91,6 @@ void boards_hello(struct coordinator *c, const struct net_message *received, con
                                                 .window = 1,
                                                 .architecture = model_architecture(c->config)}};
     coordinator_send(c, &received->peer, &welcome, NULL);
-    log_info("board %s joined: %u threads, %.1f GiB, %s kernels", hello->name, hello->threads,
-             (double)hello->memory_bytes / (1u << 30), hello->kernels);
     survey_joined(c, board);
     coordinator_step(c, &(struct coordinator_event){.type = CORE_BOARD_HEARD, .board = board});
 }
@@ -143,7 +144,6 @@ void boards_message(struct coordinator *c, struct peer *peer, const struct messa
         break;
     case MESSAGE_LEAVE:
         event.type = CORE_BOARD_LEAVING;
-        log_info("board %s asks to leave", c->core.board[board].name);
         break;
     default:
         c->rejected.malformed++;
@@ -217,7 +217,6 @@ void boards_serve(struct coordinator *c, epoch_t epoch) {
         if (peer)
             coordinator_send(c, &peer->name, &message, NULL);
     }
-    log_info("serving with %u stage%s", plan->stages, plan->stages == 1 ? "" : "s");
 }
 
 void boards_release(struct coordinator *c, unsigned board) {
@@ -226,6 +225,5 @@ void boards_release(struct coordinator *c, unsigned board) {
         return;
     const struct message message = {.type = MESSAGE_RELEASED};
     coordinator_send(c, &peer->name, &message, NULL);
-    log_info("board %s left", c->core.board[board].name);
     peer_remove(c, peer);
 }

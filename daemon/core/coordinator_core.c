@@ -6,6 +6,8 @@
  */
 #include "daemon/core/coordinator_core.h"
 
+#include "daemon/core/coordinator_effects.h"
+
 #include <assert.h>
 #include <stdio.h>
 #include <string.h>
@@ -31,29 +33,16 @@ void coordinator_core_init(struct coordinator_core *core, const struct coordinat
     snprintf(core->reason, sizeof core->reason, "no board has joined yet");
 }
 
-static struct coordinator_effect *effect_add(struct coordinator_effects *effects, enum coordinator_effect_type type) {
-    assert(effects->count < CORE_EFFECTS_MAX);
-    struct coordinator_effect *effect = &effects->effect[effects->count++];
-    *effect = (struct coordinator_effect){.type = type};
-    return effect;
-}
-
-/* A copy of text that lives as long as the effects. */
-static const char *keep(struct coordinator_effects *effects, const char *text) {
-    char *kept = effects->text[effects->texts];
-    if (effects->texts + 1 < CORE_TEXTS_MAX)
-        effects->texts++;
-    snprintf(kept, CORE_REASON_MAX, "%s", text);
-    return kept;
-}
-
-static void note(struct coordinator_effects *effects, const char *text) {
-    effect_add(effects, CORE_NOTE)->text = keep(effects, text);
-}
-
 static void fleet_changed(struct coordinator_core *core, mono_t now) {
     core->changed = true;
     core->changed_at = now;
+}
+
+/* Another epoch is to come of this; its clock starts with the first of its causes. */
+static void epoch_caused(struct coordinator_core *core, mono_t now) {
+    if (!core->caused)
+        core->caused_at = now;
+    core->caused = true;
 }
 
 /* ---- the queue of admitted items and the flights ---- */
@@ -96,14 +85,17 @@ unsigned core_flight_item(const struct coordinator_core *core, const struct core
     return item;
 }
 
-static void fail_chain(struct coordinator_core *core, struct coordinator_effects *effects, unsigned item,
-                       const char *text) {
-    for (; item != NOTHING; item = core->next[item]) {
-        struct coordinator_effect *effect = effect_add(effects, CORE_FAIL);
+/* Returns how many these were. */
+static unsigned fail_chain(struct coordinator_core *core, struct coordinator_effects *effects, unsigned item,
+                           const char *text) {
+    unsigned count = 0;
+    for (; item != NOTHING; item = core->next[item], count++) {
+        struct coordinator_effect *effect = effects_add(effects, CORE_FAIL);
         effect->item = item;
         effect->text = text;
         core->items_failed++;
     }
+    return count;
 }
 
 static void flight_remove(struct coordinator_core *core, unsigned index) {
@@ -112,10 +104,24 @@ static void flight_remove(struct coordinator_core *core, unsigned index) {
     memmove(&core->flight[index], &core->flight[index + 1], (core->flights - index) * sizeof core->flight[0]);
 }
 
-static void flight_fail(struct coordinator_core *core, struct coordinator_effects *effects, unsigned index,
-                        const char *text) {
-    fail_chain(core, effects, core->flight[index].first, text);
+static unsigned flight_fail(struct coordinator_core *core, struct coordinator_effects *effects, unsigned index,
+                            const char *text) {
+    unsigned count = fail_chain(core, effects, core->flight[index].first, text);
     flight_remove(core, index);
+    return count;
+}
+
+static void tell_failed(struct coordinator_effects *effects, unsigned items, const char *why) {
+    if (items > 0)
+        effects_tell(effects, FLEET_FAILED, why)->items = items;
+}
+
+static void tell_replayed(struct coordinator_effects *effects, unsigned items, unsigned microbatches, const char *why) {
+    if (microbatches == 0)
+        return;
+    struct fleet_event *event = effects_tell(effects, FLEET_REPLAYED, effects_keep(effects, why));
+    event->items = items;
+    event->microbatches = microbatches;
 }
 
 /* The oldest `count` flights under way will not arrive: they are to be sent again, in their order and before those that
@@ -123,22 +129,27 @@ static void flight_fail(struct coordinator_core *core, struct coordinator_effect
 static void replay_flights(struct coordinator_core *core, struct coordinator_effects *effects, unsigned count,
                            const char *why) {
     struct core_flight again[CORE_FLIGHTS_MAX];
-    unsigned kept = 0;
+    unsigned kept = 0, items = 0, failed = 0;
     char text[CORE_REASON_MAX];
+    const char *given_up = NULL;
     for (unsigned i = 0; i < count; i++) {
         if (core->flight[0].attempts >= CORE_ATTEMPTS_MAX) {
             snprintf(text, sizeof text, "given up after %d attempts: %.240s", CORE_ATTEMPTS_MAX, why);
-            flight_fail(core, effects, 0, keep(effects, text));
+            given_up = given_up ? given_up : effects_keep(effects, text);
+            failed += flight_fail(core, effects, 0, given_up);
             continue;
         }
         again[kept++] = core->flight[0];
-        core->items_replayed += core->flight[0].count;
+        items += core->flight[0].count;
         flight_remove(core, 0);
     }
     memmove(&core->flight[core->sent + kept], &core->flight[core->sent],
             (core->flights - core->sent) * sizeof core->flight[0]);
     memcpy(&core->flight[core->sent], again, kept * sizeof again[0]);
     core->flights += kept;
+    core->items_replayed += items;
+    tell_replayed(effects, items, kept, why);
+    tell_failed(effects, failed, given_up);
 }
 
 /* ---- states ---- */
@@ -173,6 +184,11 @@ static unsigned available_boards(const struct coordinator_core *core) {
     return count;
 }
 
+bool coordinator_core_spares(const struct coordinator_core *core, unsigned board) {
+    unsigned here = available_boards(core), wanted = core->settings.stages > 0 ? core->settings.stages : 1;
+    return !available(&core->board[board]) || here != wanted;
+}
+
 /* ---- boards ---- */
 
 static unsigned board_find_or_add(struct coordinator_core *core, const char *name) {
@@ -199,7 +215,8 @@ static void break_plan(struct coordinator_core *core, const struct core_board *b
     snprintf(core->cause, sizeof core->cause, "stage %s (units %u to %u) %s", board->name, stage->first, stage->end - 1,
              what);
     snprintf(core->reason, sizeof core->reason, "%s", core->cause);
-    note(effects, core->cause);
+    epoch_caused(core, now);
+    effects_tell(effects, FLEET_REPLANNING, effects_keep(effects, core->cause))->epoch = core->epoch;
     replay_flights(core, effects, core->sent, core->cause);
     enter(core, COORDINATOR_WAITING, now);
 }
@@ -210,9 +227,18 @@ static void board_gone(struct coordinator_core *core, unsigned number, const cha
     if (board->state == BOARD_ABSENT)
         return;
     board->state = BOARD_ABSENT;
+    effects_tell_of(effects, FLEET_LOST, number, what);
     fleet_changed(core, now);
     if (board->stage >= 0)
         break_plan(core, board, what, now, effects);
+}
+
+/* The plan is to be given up without loss, so that this board gets a part in the next. */
+static void replan_with(struct coordinator_core *core, const struct core_board *board, mono_t now) {
+    core->replan = true;
+    epoch_caused(core, now);
+    if (!core->cause[0])
+        snprintf(core->cause, sizeof core->cause, "board %s joined", board->name);
 }
 
 static void on_joined(struct coordinator_core *core, const struct coordinator_event *event, mono_t now,
@@ -228,25 +254,32 @@ static void on_joined(struct coordinator_core *core, const struct coordinator_ev
     board->heard = now;
     board->reason[0] = '\0';
     memset(&board->last, 0, sizeof board->last);
+    effects_tell_of(effects, FLEET_JOINED, number, event->text ? effects_keep(effects, event->text) : "");
     fleet_changed(core, now);
-    if (core->settings.stages == 0 && core->state != COORDINATOR_WAITING && !core->settings.measured_first)
-        core->replan = true;
+    if (core->state == COORDINATOR_WAITING)
+        epoch_caused(core, now);
+    else if (core->settings.stages == 0 && !core->settings.measured_first)
+        replan_with(core, board, now);
 }
 
-static void on_measured(struct coordinator_core *core, const struct core_board *board) {
+static void on_measured(struct coordinator_core *core, const struct core_board *board, mono_t now) {
     if (core->settings.stages == 0 && core->state != COORDINATOR_WAITING && board->state == BOARD_IDLE)
-        core->replan = true;
+        replan_with(core, board, now);
 }
 
-static void on_leaving(struct coordinator_core *core, struct core_board *board, mono_t now) {
-    if (board->state == BOARD_ABSENT)
+static void on_leaving(struct coordinator_core *core, unsigned number, bool drained, mono_t now,
+                       struct coordinator_effects *effects) {
+    struct core_board *board = &core->board[number];
+    if (board->state == BOARD_ABSENT || board->state == BOARD_LEAVING)
         return;
     board->state = BOARD_LEAVING;
+    effects_tell_of(effects, FLEET_LEAVING, number, drained ? "it is drained" : "it asks to");
     fleet_changed(core, now);
-    if (board->stage >= 0) {
-        core->replan = true;
-        snprintf(core->cause, sizeof core->cause, "stage %s left", board->name);
-    }
+    if (board->stage < 0)
+        return;
+    core->replan = true;
+    epoch_caused(core, now);
+    snprintf(core->cause, sizeof core->cause, "stage %s %s", board->name, drained ? "is drained" : "left");
 }
 
 static void on_ready(struct coordinator_core *core, struct core_board *board, epoch_t epoch) {
@@ -254,14 +287,16 @@ static void on_ready(struct coordinator_core *core, struct core_board *board, ep
         board->state = BOARD_READY;
 }
 
-static void on_failed(struct coordinator_core *core, struct core_board *board, const struct coordinator_event *event,
-                      mono_t now, struct coordinator_effects *effects) {
+static void on_failed(struct coordinator_core *core, const struct coordinator_event *event, mono_t now,
+                      struct coordinator_effects *effects) {
+    struct core_board *board = &core->board[event->board];
     if (event->epoch.number != core->epoch.number || board->stage < 0)
         return;
     board->state = BOARD_UNFIT;
     snprintf(board->reason, sizeof board->reason, "%s", event->text);
     char what[CORE_REASON_MAX];
     snprintf(what, sizeof what, "cannot serve: %.240s", event->text);
+    effects_tell_of(effects, FLEET_UNFIT, event->board, effects_keep(effects, event->text))->epoch = core->epoch;
     fleet_changed(core, now);
     break_plan(core, board, what, now, effects);
 }
@@ -274,6 +309,30 @@ static void on_heartbeat(struct coordinator_core *core, struct core_board *board
 }
 
 /* ---- plans ---- */
+
+static struct fleet_event *tell_planned(const struct coordinator_core *core, enum fleet_event_kind kind,
+                                        const char *text, mono_t now, struct coordinator_effects *effects) {
+    struct fleet_event *event = effects_tell(effects, kind, text);
+    event->boards = core->planned_boards;
+    event->took_ns = mono_since(now, core->planning_since);
+    return event;
+}
+
+/* A plan has become the next epoch. */
+static void tell_epoch(const struct coordinator_core *core, mono_t now, struct coordinator_effects *effects) {
+    struct fleet_event *event = tell_planned(core, FLEET_PLANNED, "", now, effects);
+    event->epoch = core->epoch;
+    event->stages = core->plan.stages;
+    event->period_s = core->plan.period_s;
+}
+
+static void tell_serving(const struct coordinator_core *core, mono_t now, struct coordinator_effects *effects) {
+    struct fleet_event *event = effects_tell(effects, FLEET_SERVING, effects_keep(effects, core->cause));
+    event->epoch = core->epoch;
+    event->stages = core->plan.stages;
+    event->took_ns = mono_since(now, core->caused_at);
+    event->unserved_ns = core->served ? mono_since(now, core->unserved_since) : 0;
+}
 
 static void on_planned(struct coordinator_core *core, const struct coordinator_event *event, mono_t now,
                        struct coordinator_effects *effects) {
@@ -288,7 +347,7 @@ static void on_planned(struct coordinator_core *core, const struct coordinator_e
         return; /* it would leave out who came meanwhile; advance() asks again */
     if (!event->plan) {
         snprintf(core->reason, sizeof core->reason, "no plan: %s", event->text);
-        note(effects, core->reason);
+        tell_planned(core, FLEET_NO_PLAN, effects_keep(effects, event->text), now, effects);
         return;
     }
     for (unsigned i = 0; i < event->plan->stages; i++)
@@ -298,12 +357,13 @@ static void on_planned(struct coordinator_core *core, const struct coordinator_e
     core->epoch.number++;
     enter(core, COORDINATOR_PREPARING, now);
     snprintf(core->reason, sizeof core->reason, "stages are loading their slices");
+    tell_epoch(core, now, effects);
     for (unsigned i = 0; i < core->plan.stages; i++) {
         struct core_board *board = &core->board[core->plan.stage[i].board];
         board->stage = (int)i;
         board->state = BOARD_LOADING;
         memset(&board->last, 0, sizeof board->last);
-        struct coordinator_effect *effect = effect_add(effects, CORE_ASSIGN);
+        struct coordinator_effect *effect = effects_add(effects, CORE_ASSIGN);
         effect->board = core->plan.stage[i].board;
         effect->epoch = core->epoch;
     }
@@ -320,6 +380,12 @@ static void insert_by_name(const struct coordinator_core *core, struct coordinat
         effects->boards[place] = before;
     }
     effects->boards[place] = number;
+}
+
+static void tell_planning(struct coordinator_core *core, mono_t now, struct coordinator_effects *effects) {
+    core->planning_since = now;
+    core->planned_boards = effects->board_count;
+    effects_tell(effects, FLEET_PLANNING, "")->boards = effects->board_count;
 }
 
 static void ask_for_plan(struct coordinator_core *core, mono_t now, struct coordinator_effects *effects) {
@@ -341,7 +407,8 @@ static void ask_for_plan(struct coordinator_core *core, mono_t now, struct coord
     for (unsigned i = 0; i < core->boards && (wanted == 0 || effects->board_count < wanted); i++)
         if (available(&core->board[i]))
             insert_by_name(core, effects, i);
-    effect_add(effects, CORE_PLAN);
+    tell_planning(core, now, effects);
+    effects_add(effects, CORE_PLAN);
 }
 
 static bool all_ready(const struct coordinator_core *core) {
@@ -356,7 +423,8 @@ static void release_leaving(struct coordinator_core *core, struct coordinator_ef
         if (core->board[i].state != BOARD_LEAVING || core->board[i].stage >= 0)
             continue;
         core->board[i].state = BOARD_ABSENT;
-        effect_add(effects, CORE_RELEASE)->board = i;
+        effects_tell_of(effects, FLEET_LEFT, i, "");
+        effects_add(effects, CORE_RELEASE)->board = i;
     }
 }
 
@@ -390,7 +458,7 @@ static void dispatch(struct coordinator_core *core, mono_t now, struct coordinat
     core->sequence.number++;
     flight->sequence = core->sequence;
     flight->attempts++;
-    struct coordinator_effect *effect = effect_add(effects, CORE_DISPATCH);
+    struct coordinator_effect *effect = effects_add(effects, CORE_DISPATCH);
     effect->sequence = core->sequence;
     effect->epoch = core->epoch;
     effect->items = flight->count;
@@ -407,7 +475,7 @@ static void on_result(struct coordinator_core *core, const struct coordinator_ev
     unsigned row = 0;
     for (unsigned item = flight->first, next; item != NOTHING; item = next, row++) {
         next = core->next[item];
-        struct coordinator_effect *effect = effect_add(effects, CORE_ANSWER);
+        struct coordinator_effect *effect = effects_add(effects, CORE_ANSWER);
         effect->item = item;
         effect->row = row;
         core->items_done++;
@@ -454,36 +522,51 @@ static void fail_impatient(struct coordinator_core *core, mono_t now, struct coo
     char text[CORE_REASON_MAX];
     why_not_served(core, text);
     const char *kept = NULL;
+    unsigned failed = 0;
     for (unsigned i = core->sent; i < core->flights;) {
         if (mono_since(now, core->admitted[core->flight[i].first]) < core->settings.patience_ns) {
             i++;
             continue;
         }
-        kept = kept ? kept : keep(effects, text);
-        flight_fail(core, effects, i, kept);
+        kept = kept ? kept : effects_keep(effects, text);
+        failed += flight_fail(core, effects, i, kept);
     }
     unsigned late = 0;
     for (unsigned item = core->queue_first; item != NOTHING; item = core->next[item], late++)
         if (mono_since(now, core->admitted[item]) < core->settings.patience_ns)
             break;
-    if (late > 0)
-        fail_chain(core, effects, queue_shift(core, late), kept ? kept : keep(effects, text));
+    if (late > 0) {
+        kept = kept ? kept : effects_keep(effects, text);
+        failed += fail_chain(core, effects, queue_shift(core, late), kept);
+    }
+    tell_failed(effects, failed, kept);
+}
+
+/* The plan in force or in preparation is given up: at once, or when what is in flight has landed. */
+static void give_up_plan(struct coordinator_core *core, mono_t now, struct coordinator_effects *effects) {
+    if (core->state != COORDINATOR_PAUSING)
+        effects_tell(effects, FLEET_REPLANNING, effects_keep(effects, core->cause))->epoch = core->epoch;
+    if (core->state == COORDINATOR_SERVING) {
+        enter(core, COORDINATOR_PAUSING, now);
+        snprintf(core->reason, sizeof core->reason, "%.200s; a new plan waits for the microbatches in flight",
+                 core->cause);
+    }
+    if (core->sent == 0)
+        enter(core, COORDINATOR_WAITING, now);
 }
 
 /* Draws the consequences of whatever has changed. */
 static void advance(struct coordinator_core *core, mono_t now, struct coordinator_effects *effects) {
-    if (core->replan && core->state == COORDINATOR_SERVING) {
-        enter(core, COORDINATOR_PAUSING, now);
-        snprintf(core->reason, sizeof core->reason, "%.200s%sa new plan waits for the microbatches in flight",
-                 core->cause, core->cause[0] ? "; " : "");
-    }
-    if (core->replan && core->sent == 0)
-        enter(core, COORDINATOR_WAITING, now);
+    if (core->replan)
+        give_up_plan(core, now, effects);
     if (core->state == COORDINATOR_PREPARING && all_ready(core)) {
         enter(core, COORDINATOR_SERVING, now);
+        tell_serving(core, now, effects);
         core->reason[0] = core->cause[0] = '\0';
+        core->served = true;
+        core->caused = false;
         core->progressed = now;
-        effect_add(effects, CORE_SERVE)->epoch = core->epoch;
+        effects_add(effects, CORE_SERVE)->epoch = core->epoch;
     }
     release_leaving(core, effects);
     bool idle = core->queued == 0 && core->flights == 0;
@@ -493,7 +576,7 @@ static void advance(struct coordinator_core *core, mono_t now, struct coordinato
         dispatch(core, now, effects);
     if (core->ending && core->queued == 0 && core->flights == 0 && core->state != COORDINATOR_ENDED) {
         core->state = COORDINATOR_ENDED;
-        effect_add(effects, CORE_EXIT);
+        effects_add(effects, CORE_EXIT);
     }
 }
 
@@ -501,23 +584,26 @@ static void apply_board_event(struct coordinator_core *core, const struct coordi
                               struct coordinator_effects *effects) {
     assert(event->board < core->boards);
     struct core_board *board = &core->board[event->board];
-    if (event->type == CORE_BOARD_MEASURED) { /* said by us, not by it */
-        on_measured(core, board);
-        return;
-    }
-    board->heard = now;
+    bool ours = event->type == CORE_BOARD_MEASURED || event->type == CORE_BOARD_DRAINED;
+    board->heard = ours ? board->heard : now; /* said by us, not by it */
     switch (event->type) {
     case CORE_BOARD_LOST:
         board_gone(core, event->board, "was lost", now, effects);
         break;
     case CORE_BOARD_LEAVING:
-        on_leaving(core, board, now);
+        on_leaving(core, event->board, false, now, effects);
+        break;
+    case CORE_BOARD_DRAINED:
+        on_leaving(core, event->board, true, now, effects);
+        break;
+    case CORE_BOARD_MEASURED:
+        on_measured(core, board, now);
         break;
     case CORE_BOARD_READY:
         on_ready(core, board, event->epoch);
         break;
     case CORE_BOARD_FAILED:
-        on_failed(core, board, event, now, effects);
+        on_failed(core, event, now, effects);
         break;
     case CORE_HEARTBEAT:
         on_heartbeat(core, board, event->heartbeat, now);
@@ -529,7 +615,7 @@ static void apply_board_event(struct coordinator_core *core, const struct coordi
 
 void coordinator_core_step(struct coordinator_core *core, const struct coordinator_event *event, mono_t now,
                            struct coordinator_effects *effects) {
-    effects->count = effects->texts = 0;
+    effects->count = effects->texts = effects->events = 0;
     switch (event->type) {
     case CORE_BOARD_JOINED:
         on_joined(core, event, now, effects);

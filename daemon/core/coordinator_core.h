@@ -28,6 +28,7 @@
 #define DAEMON_CORE_COORDINATOR_CORE_H
 
 #include "base/mono.h"
+#include "daemon/core/fleet_event.h"
 #include "partitioner/partitioner.h"
 #include "proto/message.h"
 
@@ -83,12 +84,14 @@ struct core_board {
 
 /* What happened. */
 enum coordinator_event_type {
-    CORE_BOARD_JOINED,   /* name, memory_bytes -> the step returns its number in effects.board */
-    CORE_BOARD_LOST,     /* board: connection closed */
-    CORE_BOARD_LEAVING,  /* board */
-    CORE_BOARD_READY,    /* board, epoch */
-    CORE_BOARD_FAILED,   /* board, epoch, text */
-    CORE_BOARD_HEARD,    /* board: any message from it */
+    CORE_BOARD_JOINED,  /* name, memory_bytes, text: what it is, or NULL -> the step returns its number in effects.board
+                         */
+    CORE_BOARD_LOST,    /* board: connection closed */
+    CORE_BOARD_LEAVING, /* board: it asks to leave */
+    CORE_BOARD_DRAINED, /* board: somebody else asks that it leave, in the same way */
+    CORE_BOARD_READY,   /* board, epoch */
+    CORE_BOARD_FAILED,  /* board, epoch, text */
+    CORE_BOARD_HEARD,   /* board: any message from it */
     CORE_BOARD_MEASURED, /* board: what is to be known of it before it gets a part is known */
     CORE_HEARTBEAT,      /* board, heartbeat */
     CORE_PLANNED,       /* plan, boards as the plan effect listed them; or text: why there is none; or stale: the boards
@@ -124,7 +127,7 @@ enum coordinator_effect_type {
     CORE_ANSWER,   /* item, row of the result that is being handled */
     CORE_FAIL,     /* item, text */
     CORE_RELEASE,  /* board: it may leave */
-    CORE_NOTE,     /* text: for the log */
+    CORE_EVENT,    /* event: to be told */
     CORE_EXIT,     /* all done */
 };
 
@@ -134,11 +137,13 @@ struct coordinator_effect {
     unsigned item, row, items;
     epoch_t epoch;
     sequence_t sequence;
-    const char *text; /* CORE_FAIL, CORE_NOTE: lies in effects->text */
+    const char *text;                /* CORE_FAIL: lies in effects->text */
+    const struct fleet_event *event; /* CORE_EVENT: lies in effects->event */
 };
 
 #define CORE_TEXTS_MAX   8
-#define CORE_EFFECTS_MAX (CORE_ITEMS_MAX + 4 * CORE_BOARDS_MAX)
+#define CORE_EVENTS_MAX  (CORE_BOARDS_MAX + 16) /* one for each board, and what a change of plan has to say */
+#define CORE_EFFECTS_MAX (CORE_ITEMS_MAX + 6 * CORE_BOARDS_MAX)
 struct coordinator_effects {
     unsigned count;
     struct coordinator_effect effect[CORE_EFFECTS_MAX];
@@ -147,6 +152,8 @@ struct coordinator_effects {
     unsigned board_count;
     unsigned texts;
     char text[CORE_TEXTS_MAX][CORE_REASON_MAX];
+    unsigned events;
+    struct fleet_event event[CORE_EVENTS_MAX];
 };
 
 struct core_flight {
@@ -163,13 +170,15 @@ struct coordinator_core {
     bool planning;                /* CORE_PLAN was given and CORE_PLANNED has not come */
     bool replan;                  /* the plan in force or in preparation is to be given up without loss */
     bool writable;                /* the first stage takes another microbatch */
+    bool served;                  /* an epoch has served, so that time without one is a pause */
+    bool caused;                  /* something has happened, at caused_at, that another epoch is to answer */
     char cause[CORE_REASON_MAX];  /* what ended the last plan; empty while none did */
     char reason[CORE_REASON_MAX]; /* why it does not serve; empty while it does */
     epoch_t epoch;
     sequence_t sequence; /* last given */
-    mono_t unserved_since, progressed, changed_at;
+    mono_t unserved_since, progressed, changed_at, caused_at, planning_since;
 
-    unsigned boards;
+    unsigned boards, planned_boards; /* known; listed for the plan last asked for */
     struct core_board board[CORE_BOARDS_MAX];
     struct plan plan; /* plan.stage[].board are numbers of board[] */
 
@@ -192,6 +201,10 @@ void coordinator_core_step(struct coordinator_core *core, const struct coordinat
 
 /* When CORE_TICK is wanted at the latest. */
 mono_t coordinator_core_deadline(const struct coordinator_core *core, mono_t now);
+
+/* Could the pipeline serve on without this board, as far as their number tells? Also true where it makes no difference:
+ * the board does not count, or there are too few anyway. */
+bool coordinator_core_spares(const struct coordinator_core *core, unsigned board);
 
 /* The flight of that sequence number, NULL when there is none; its items in order of their rows. */
 const struct core_flight *core_flight_find(const struct coordinator_core *core, sequence_t sequence);

@@ -1,121 +1,16 @@
 /* The coordinator's state machine against its contract: events in, effects out, no socket and no clock. The last test
  * drives it through seeded random histories and holds the invariants after every step. */
-#include "daemon/core/coordinator_core.h"
+#include "test/core/coordinator_fixture.h"
 
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-
-#include <cmocka.h>
-
-#define UNITS     12u
 #define HISTORIES 300
 #define STEPS     600
-
-struct fixture {
-    struct coordinator_core core;
-    struct coordinator_effects effects;
-    mono_t now;
-};
-
-static void start(struct fixture *f, unsigned stages, unsigned microbatch) {
-    const struct coordinator_settings settings = {
-        .stages = stages,
-        .microbatch = microbatch,
-        .microbatch_wait_ns = 5 * MONO_MS,
-        .board_silence_ns = 3 * MONO_SECOND,
-        .patience_ns = 60 * MONO_SECOND,
-        .stall_ns = 20 * MONO_SECOND,
-        .settle_ns = MONO_SECOND,
-    };
-    f->now = (mono_t){1000 * MONO_SECOND};
-    coordinator_core_init(&f->core, &settings, f->now);
-}
-
-static void step(struct fixture *f, struct coordinator_event event) {
-    coordinator_core_step(&f->core, &event, f->now, &f->effects);
-}
-
-static unsigned count_of(const struct fixture *f, enum coordinator_effect_type type) {
-    unsigned count = 0;
-    for (unsigned i = 0; i < f->effects.count; i++)
-        count += f->effects.effect[i].type == type;
-    return count;
-}
-
-static const struct coordinator_effect *first_of(const struct fixture *f, enum coordinator_effect_type type) {
-    for (unsigned i = 0; i < f->effects.count; i++)
-        if (f->effects.effect[i].type == type)
-            return &f->effects.effect[i];
-    return NULL;
-}
-
-static unsigned join(struct fixture *f, const char *name) {
-    step(f, (struct coordinator_event){.type = CORE_BOARD_JOINED, .name = name, .memory_bytes = 1 << 30});
-    return f->effects.board;
-}
-
-/* An even plan over the boards that the last CORE_PLAN listed. */
-static void planned(struct fixture *f) {
-    struct plan plan = {.policy = "even", .stages = f->effects.board_count};
-    unsigned boards[CORE_BOARDS_MAX];
-    memcpy(boards, f->effects.boards, sizeof boards);
-    for (unsigned i = 0; i < plan.stages; i++)
-        plan.stage[i] = (struct plan_stage){
-            .board = boards[i], .first = i * UNITS / plan.stages, .end = (i + 1) * UNITS / plan.stages};
-    step(f, (struct coordinator_event){.type = CORE_PLANNED, .plan = &plan});
-}
-
-static void ready(struct fixture *f, unsigned board) {
-    step(f, (struct coordinator_event){.type = CORE_BOARD_READY, .board = board, .epoch = f->core.epoch});
-}
-
-static void serve(struct fixture *f, unsigned boards) {
-    char name[16];
-    start(f, boards, 4);
-    for (unsigned i = 0; i < boards; i++) {
-        snprintf(name, sizeof name, "b%u", i);
-        join(f, name);
-    }
-    assert_int_equal(count_of(f, CORE_PLAN), 1);
-    planned(f);
-    assert_int_equal(count_of(f, CORE_ASSIGN), boards);
-    for (unsigned i = 0; i < boards; i++)
-        ready(f, i);
-    assert_int_equal(count_of(f, CORE_SERVE), 1);
-    assert_int_equal(f->core.state, COORDINATOR_SERVING);
-}
-
-static void admit(struct fixture *f, unsigned item) {
-    step(f, (struct coordinator_event){.type = CORE_ITEM_ADMITTED, .item = item});
-}
-
-static void writable(struct fixture *f) {
-    step(f, (struct coordinator_event){.type = CORE_WRITABLE});
-}
-
-static void result(struct fixture *f, uint64_t sequence, unsigned items) {
-    step(f, (struct coordinator_event){
-                .type = CORE_RESULT, .epoch = f->core.epoch, .sequence = {sequence}, .items = items});
-}
-
-static void tick_after(struct fixture *f, int64_t ns) {
-    f->now = mono_after(f->now, ns);
-    for (unsigned i = 0; i < f->core.boards; i++)
-        if (f->core.board[i].state != BOARD_ABSENT)
-            f->core.board[i].heard = f->now; /* heartbeats went on */
-    step(f, (struct coordinator_event){.type = CORE_TICK});
-}
 
 static void test_waits_for_all_boards(void **state) {
     struct fixture *f = *state;
     start(f, 3, 4);
     join(f, "a");
     join(f, "b");
-    assert_int_equal(f->effects.count, 0);
+    assert_int_equal(count_of(f, CORE_PLAN), 0);
     assert_string_equal(f->core.reason, "2 of 3 boards are here");
     join(f, "c");
     assert_int_equal(count_of(f, CORE_PLAN), 1);
@@ -287,6 +182,50 @@ static void test_leaving_drains_first(void **state) {
     assert_int_equal(first_of(f, CORE_RELEASE)->board, 0);
     assert_int_equal(f->core.state, COORDINATOR_WAITING);
     assert_int_equal(f->core.queued, 4);
+}
+
+/* As if the board had asked, but its silence counts on: it has said nothing. */
+static void test_drained_board_leaves_without_loss(void **state) {
+    struct fixture *f = *state;
+    serve(f, 2);
+    join(f, "spare");
+    writable(f);
+    for (unsigned i = 0; i < 4; i++)
+        admit(f, i);
+    mono_t heard = f->core.board[0].heard;
+    f->now = mono_after(f->now, MONO_SECOND);
+    step(f, (struct coordinator_event){.type = CORE_BOARD_DRAINED, .board = 0});
+    assert_int_equal(f->core.board[0].heard.ns, heard.ns);
+    assert_int_equal(f->core.state, COORDINATOR_PAUSING);
+    assert_string_equal(told(f, FLEET_LEAVING)->text, "it is drained");
+    assert_string_equal(told(f, FLEET_REPLANNING)->text, "stage b0 is drained");
+    step(f, (struct coordinator_event){.type = CORE_BOARD_DRAINED, .board = 0});
+    assert_int_equal(f->effects.count, 0); /* it leaves already */
+    result(f, 1, 4);
+    assert_int_equal(count_of(f, CORE_ANSWER), 4);
+    assert_int_equal(first_of(f, CORE_RELEASE)->board, 0);
+    assert_int_equal(told(f, FLEET_LEFT)->board, 0);
+    assert_int_equal(count_of(f, CORE_PLAN), 1);
+    assert_int_equal(f->core.items_replayed, 0);
+}
+
+static void test_which_boards_can_be_spared(void **state) {
+    struct fixture *f = *state;
+    serve(f, 2);
+    assert_false(coordinator_core_spares(&f->core, 0));
+    unsigned spare = join(f, "spare");
+    assert_true(coordinator_core_spares(&f->core, 0));
+    assert_true(coordinator_core_spares(&f->core, spare));
+    step(f, (struct coordinator_event){.type = CORE_BOARD_LEAVING, .board = spare});
+    assert_false(coordinator_core_spares(&f->core, 0));
+    assert_true(coordinator_core_spares(&f->core, spare)); /* it goes already */
+    step(f, (struct coordinator_event){.type = CORE_BOARD_LOST, .board = 1});
+    assert_true(coordinator_core_spares(&f->core, 0)); /* nothing serves anyway */
+    start(f, 0, 4);
+    join(f, "a");
+    assert_false(coordinator_core_spares(&f->core, 0));
+    join(f, "b");
+    assert_true(coordinator_core_spares(&f->core, 0));
 }
 
 /* Found by test/sim: "the pipeline is not serving: " and no word why. */
@@ -543,7 +482,8 @@ static void random_step(struct history *h) {
         break;
     case 2:
         if (f->core.boards && dice(h, 4) == 0)
-            step(f, (struct coordinator_event){.type = CORE_BOARD_LEAVING, .board = board});
+            step(f, (struct coordinator_event){.type = dice(h, 2) ? CORE_BOARD_LEAVING : CORE_BOARD_DRAINED,
+                                               .board = board});
         else
             f->effects.count = 0;
         break;
@@ -623,18 +563,6 @@ static void test_random_histories(void **state) {
     }
 }
 
-static int make_fixture(void **state) {
-    *state = calloc(1, sizeof(struct fixture));
-    return *state ? 0 : -1;
-}
-
-static int free_fixture(void **state) {
-    free(*state);
-    return 0;
-}
-
-#define TEST(name) cmocka_unit_test_setup_teardown(name, make_fixture, free_fixture)
-
 int main(void) {
     const struct CMUnitTest tests[] = {
         TEST(test_waits_for_all_boards),
@@ -648,6 +576,8 @@ int main(void) {
         TEST(test_spare_board_takes_over),
         TEST(test_silent_board_is_lost),
         TEST(test_leaving_drains_first),
+        TEST(test_drained_board_leaves_without_loss),
+        TEST(test_which_boards_can_be_spared),
         TEST(test_pausing_says_why),
         TEST(test_unfit_board_says_why),
         TEST(test_results_out_of_place),

@@ -118,6 +118,12 @@ static void dispatch(struct world *world, const struct coordinator_effect *effec
         clients_handed(world, flight);
 }
 
+static void told(struct world *world, const struct fleet_event *event) {
+    char words[512];
+    const char *board = event->board < CORE_BOARDS_MAX ? world->coordinator.core.board[event->board].name : "";
+    sim_trace(world, SIM_COORDINATOR, "%s", fleet_event_words(event, board, words, sizeof words));
+}
+
 static void carry_out(struct world *world, const struct coordinator_effect *effect) {
     struct sim_coordinator *c = &world->coordinator;
     switch (effect->type) {
@@ -142,8 +148,8 @@ static void carry_out(struct world *world, const struct coordinator_effect *effe
     case CORE_RELEASE:
         release(world, effect->board);
         break;
-    case CORE_NOTE:
-        sim_trace(world, SIM_COORDINATOR, "%s", effect->text);
+    case CORE_EVENT:
+        told(world, effect->event);
         break;
     case CORE_EXIT:
         c->exited = true;
