@@ -11,7 +11,7 @@
 
 struct values {
     const char *model, *config, *listen, *endpoint_file, *policy, *survey, *state, *write_fleet;
-    unsigned stages, microbatch, microbatch_wait_ms, in_flight, patience_s, plan_s, decoders;
+    unsigned stages, microbatch, microbatch_wait_ms, in_flight, patience_s, plan_s, gain, decoders;
     struct option_list cuts;
     bool insecure, secure, verbose;
 };
@@ -74,6 +74,7 @@ static int run(const void *parsed, char **operands, unsigned count) {
         .in_flight = values->in_flight,
         .patience_ms = values->patience_s * 1000,
         .plan_seconds = values->plan_s,
+        .gain = values->gain / 100.0,
         .survey = (enum coordinator_survey)survey_of(values->survey),
         .state_directory = state_directory(values->state, state, sizeof state),
         .write_fleet = values->write_fleet,
@@ -108,6 +109,8 @@ static const struct option options[] = {
     {"state", OPTION_TEXT, FIELD(state), "DIR", NULL, 0, 0,
      "where keys and profiles of boards are kept, or none (default ~/.local/state/stagecoach)"},
     {"plan-time", OPTION_NUMBER, FIELD(plan_s), "S", "5", 1, 3600, "how long policy optimal may search"},
+    {"gain", OPTION_NUMBER, FIELD(gain), "PERCENT", "10", 0, 1000,
+     "how much faster another plan must be to replace one that serves"},
     {"write-fleet", OPTION_TEXT, FIELD(write_fleet), "FILE", NULL, 0, 0,
      "write what was measured as a fleet file for 'plan', whenever a plan is made"},
     {"cuts", OPTION_LIST, FIELD(cuts), "C,C,...", NULL, 0, 0, "slice by hand: units before which to cut"},

@@ -22,6 +22,8 @@
 
 #define CONTROL_QUEUE 4096
 #define ARENA_LIMIT   (64u << 20)
+#define REPAY_NS      (600 * MONO_SECOND)
+#define WEDGED_NS     (5 * MONO_SECOND)
 
 /* ---- peers ---- */
 
@@ -106,6 +108,9 @@ static void carry_out(struct coordinator *c, const struct coordinator_effect *ef
     case CORE_FAIL:
         clients_fail(c, effect->item, effect->text);
         break;
+    case CORE_RETIRE:
+        boards_retire(c, effect->epoch);
+        break;
     case CORE_RELEASE:
         boards_release(c, effect->board);
         break;
@@ -146,7 +151,7 @@ static void on_closed(struct coordinator *c, int connection) {
 static void read_events(struct coordinator *c, struct net_socket *socket) {
     struct net_event event;
     while ((event = net_next_event(socket)).kind != NET_NOTHING) {
-        if (event.kind == NET_HANDSHAKE_FAILED && socket != c->first_stage)
+        if (event.kind == NET_HANDSHAKE_FAILED && (socket == c->control || socket == c->results))
             gate_turned_away(c, &event);
         if (event.kind == NET_CLOSED && socket == c->control)
             on_closed(c, event.connection);
@@ -244,6 +249,14 @@ static bool waits_for_manifest(const struct coordinator *c) {
     return c->plan_work.wanted && !manifest_ready(c->manifest);
 }
 
+/* The socket to the first stage that serves, while the core waits for it to take another microbatch; else NULL. */
+static struct net_socket *first_stage_wanted(const struct coordinator *c) {
+    const struct core_pipeline *serving = core_pipeline_in(&c->core, PIPELINE_SERVING);
+    if (c->core.state != COORDINATOR_SERVING || c->core.writable || !serving)
+        return NULL;
+    return c->first_stage[epoch_lane(serving->epoch)];
+}
+
 /* Returns how many there are. What may be absent comes last. */
 static unsigned fill_waits(struct coordinator *c, struct net_wait waits[NET_WAITS_MAX]) {
     memset(waits, 0, NET_WAITS_MAX * sizeof *waits);
@@ -259,9 +272,12 @@ static unsigned fill_waits(struct coordinator *c, struct net_wait waits[NET_WAIT
     if (c->gate.on)
         waits[count++] = (struct net_wait){.descriptor = c->gate.watch, .readable = true};
     count += prober_wait(&c->survey.prober, &waits[count]);
-    bool serving = c->core.state == COORDINATOR_SERVING; /* else nobody wants to know */
-    if (c->first_stage)
-        waits[count++] = (struct net_wait){.socket = c->first_stage, .writable = serving && !c->core.writable};
+    const struct net_socket *wanted = first_stage_wanted(c);
+    for (unsigned lane = 0; lane < MESSAGE_LANES; lane++) {
+        struct net_socket *first = c->first_stage[lane];
+        if (first)
+            waits[count++] = (struct net_wait){.socket = first, .writable = first == wanted};
+    }
     return count;
 }
 
@@ -277,8 +293,9 @@ static bool turn(struct coordinator *c, struct error *error) {
         return false;
     read_events(c, c->control); /* first: a closed connection's descriptor may be reused by the next message's */
     read_events(c, c->results);
-    if (c->first_stage) /* they tell nothing we need, but unread they would end every wait at once */
-        read_events(c, c->first_stage);
+    for (unsigned lane = 0; lane < MESSAGE_LANES; lane++)
+        if (c->first_stage[lane]) /* they tell nothing we need, but unread they would end every wait at once */
+            read_events(c, c->first_stage[lane]);
     gate_turn(c); /* before anything is read that a revoked key has said */
     if (waits[WAIT_SIGNALS].can_read)
         read_signals(c);
@@ -289,7 +306,8 @@ static bool turn(struct coordinator *c, struct error *error) {
     if (waits[WAIT_CONTROL].can_read)
         read_control(c);
     /* asked afresh: a message may just have made the first stage another one, which is not connected yet */
-    if (c->first_stage && c->core.state == COORDINATOR_SERVING && !c->core.writable && net_writable(c->first_stage))
+    struct net_socket *first = first_stage_wanted(c);
+    if (first && net_writable(first))
         coordinator_step(c, &(struct coordinator_event){.type = CORE_WRITABLE});
     survey_turn(c);
     plan_turn(c);
@@ -355,10 +373,13 @@ static void set_up_core(struct coordinator *c) {
         .patience_ns = options->patience_ms * MONO_MS,
         .stall_ns = 20 * MONO_SECOND,
         .settle_ns = MONO_SECOND,
+        .gain = options->gain,
+        .repay_ns = REPAY_NS,
     };
     snprintf(c->policy, sizeof c->policy, "%s", options->cut_count ? "manual" : options->policy);
     survey_init(c);
     settings.measured_first = c->survey.needed;
+    settings.wedged_ns = c->survey.needed ? WEDGED_NS : 0; /* else no stage's time is known */
     coordinator_core_init(&c->core, &settings, mono_now());
 }
 
@@ -366,7 +387,8 @@ static void set_up_core(struct coordinator *c) {
 static void close_all(struct coordinator *c) {
     plan_close(c);
     prober_stop(&c->survey.prober);
-    net_close(&c->first_stage, 0);
+    for (unsigned lane = 0; lane < MESSAGE_LANES; lane++)
+        net_close(&c->first_stage[lane], 0);
     net_close(&c->results, 0);
     net_close(&c->control, 2000);
     net_destroy(&c->net, 2000);

@@ -334,8 +334,8 @@ void gate_turned_away(struct coordinator *c, const struct net_event *event) {
     c->gate.turned_away = 0;
 }
 
-bool gate_is_of_last_stage(const struct coordinator *c, const struct net_message *received) {
-    return !c->gate.on || key_equal(&received->key, &c->gate.last_stage);
+bool gate_is_of_last_stage(const struct coordinator *c, const struct net_message *received, epoch_t epoch) {
+    return !c->gate.on || key_equal(&received->key, &c->gate.last_stage[epoch_lane(epoch)]);
 }
 
 const struct public_key *gate_key_of(const struct coordinator *c, unsigned board) {

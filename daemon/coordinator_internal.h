@@ -81,9 +81,9 @@ struct survey {
 struct gate {
     bool on; /* else there are no keys */
     struct key_pair keys;
-    struct keyring *keyring;      /* as it was last read; owned */
-    struct public_key last_stage; /* of the epoch that serves, or did last: results come from it alone */
-    int watch;                    /* of the state directory */
+    struct keyring *keyring;                     /* as it was last read; owned */
+    struct public_key last_stage[MESSAGE_LANES]; /* of the last pipeline in each lane: its results come from it alone */
+    int watch;                                   /* of the state directory */
     mono_t denied_logged, turned_away_logged;
     unsigned turned_away; /* since then */
 };
@@ -100,7 +100,8 @@ struct coordinator {
 
     struct gate gate;
     struct net *net;
-    struct net_socket *control, *results, *first_stage;
+    struct net_socket *control, *results;
+    struct net_socket *first_stage[MESSAGE_LANES]; /* of the pipeline in each lane, NULL: there is none */
     int signals;
     bool shutdown, stop;
     struct arena *decoded, *encoded;
@@ -114,7 +115,7 @@ struct coordinator {
     unsigned peers;
     struct peer peer[PEERS_MAX];
     struct {
-        char endpoint[NET_ENDPOINT_MAX];
+        char endpoint[MESSAGE_LANES][NET_ENDPOINT_MAX]; /* where it takes microbatches */
         char kernels[16];
         struct public_key key; /* where there are keys */
         uint32_t threads;
@@ -176,8 +177,8 @@ bool gate_passes(struct coordinator *c, const struct net_message *received, cons
 void gate_denied(struct coordinator *c, const struct net_message *received);
 /* A handshake failed. */
 void gate_turned_away(struct coordinator *c, const struct net_event *event);
-/* Does this message of the results socket come from the last stage of the epoch, as far as keys tell? */
-bool gate_is_of_last_stage(const struct coordinator *c, const struct net_message *received);
+/* Does this message of the results socket come from the last stage of that epoch, as far as keys tell? */
+bool gate_is_of_last_stage(const struct coordinator *c, const struct net_message *received, epoch_t epoch);
 /* NULL where there are no keys. */
 const struct public_key *gate_key_of(const struct coordinator *c, unsigned board);
 const struct public_key *gate_own_key(const struct coordinator *c);
@@ -189,6 +190,8 @@ void boards_message(struct coordinator *c, struct peer *peer, const struct messa
 void boards_results_endpoint(struct coordinator *c, unsigned board, char out[NET_ENDPOINT_MAX]);
 void boards_assign(struct coordinator *c, unsigned board, epoch_t epoch);
 void boards_serve(struct coordinator *c, epoch_t epoch);
+/* Nothing will come of that epoch any more. */
+void boards_retire(struct coordinator *c, epoch_t epoch);
 void boards_release(struct coordinator *c, unsigned board);
 
 /* coordinator_plan.c */

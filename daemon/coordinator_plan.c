@@ -107,8 +107,25 @@ static bool stale(const struct coordinator *c) {
     return false;
 }
 
+/* The plan in force, by the boards' places in the list. */
+static struct plan in_force(const struct coordinator *c) {
+    const struct plan_work *work = &c->plan_work;
+    const struct core_pipeline *serving = core_pipeline_in(&c->core, PIPELINE_SERVING);
+    struct plan plan = {0};
+    if (serving)
+        plan = serving->plan;
+    for (unsigned i = 0; i < plan.stages; i++) {
+        unsigned place = 0;
+        while (place < work->board_count && work->boards[place] != plan.stage[i].board)
+            place++;
+        plan.stage[i].board = place < work->board_count ? place : PLAN_NO_BOARD;
+    }
+    return plan;
+}
+
 static void begin(struct coordinator *c) {
     struct error error;
+    const struct plan before = in_force(c);
     struct plan_work *work = &c->plan_work;
     const struct planner_settings settings = {
         .config = c->config,
@@ -117,6 +134,7 @@ static void begin(struct coordinator *c) {
         .cuts = c->options->cuts,
         .cut_count = c->options->cut_count,
         .time_limit_s = c->options->plan_seconds,
+        .in_force = &before,
         .leave_out = c->core.settings.stages == 0 && strcmp(c->policy, "optimal") != 0,
         .fleet_path = c->options->write_fleet,
         .fleet_comment = "Measured by a coordinator; see docs/FLEET.md.",
@@ -129,30 +147,38 @@ static void begin(struct coordinator *c) {
         coordinator_step(c, &(struct coordinator_event){.type = CORE_PLANNED, .text = error.text});
 }
 
-static void log_unused(struct coordinator *c, const struct planner_result *result) {
+static bool has_part(const struct plan *plan, unsigned board) {
+    unsigned i = 0;
+    while (i < plan->stages && plan->stage[i].board != board)
+        i++;
+    return i < plan->stages;
+}
+
+static void log_unused(struct coordinator *c, const struct plan *plan, const struct planner_result *result) {
     const struct plan_work *work = &c->plan_work;
     for (unsigned i = 0; i < work->board_count; i++)
-        if (c->core.board[work->boards[i]].stage < 0)
+        if (!has_part(plan, work->boards[i]))
             log_info("  %-16s not used: the plan is %s without it", c->core.board[work->boards[i]].name,
                      result->left_out ? "possible" : "no slower");
 }
 
 static void log_plan(struct coordinator *c, const struct planner_result *result) {
     char first[40], last[40], predicted[48] = "";
+    const struct plan *plan = &core_pipeline_of(&c->core, c->core.epoch)->plan;
     log_info("epoch %llu, policy %s:", (unsigned long long)c->core.epoch.number, c->policy);
-    for (unsigned i = 0; i < c->core.plan.stages; i++) {
-        const struct plan_stage *stage = &c->core.plan.stage[i];
+    for (unsigned i = 0; i < plan->stages; i++) {
+        const struct plan_stage *stage = &plan->stage[i];
         if (c->survey.needed)
             snprintf(predicted, sizeof predicted, ", %.3g ms", 1e3 * stage->compute_s);
         log_info("  %-16s units %3u to %3u (%s to %s)%s", c->core.board[stage->board].name, stage->first,
                  stage->end - 1, model_unit_name(c->config, stage->first, first),
                  model_unit_name(c->config, stage->end - 1, last), predicted);
     }
-    log_unused(c, result);
+    log_unused(c, plan, result);
     if (c->survey.needed)
-        log_info("predicted: %.4g ms for a microbatch of %u, %.4g images/s%s", 1e3 * c->core.plan.period_s,
-                 c->options->microbatch, c->options->microbatch / c->core.plan.period_s,
-                 strcmp(c->policy, "optimal") == 0 && !c->core.plan.optimal ? "; perhaps not the best plan" : "");
+        log_info("predicted: %.4g ms for a microbatch of %u, %.4g images/s%s", 1e3 * plan->period_s,
+                 c->options->microbatch, c->options->microbatch / plan->period_s,
+                 strcmp(c->policy, "optimal") == 0 && !plan->optimal ? "; perhaps not the best plan" : "");
 }
 
 static void tell_core(struct coordinator *c, const struct planner_result *result) {
@@ -167,6 +193,9 @@ static void tell_core(struct coordinator *c, const struct planner_result *result
         for (unsigned i = 0; i < plan.stages; i++)
             plan.stage[i].board = c->plan_work.boards[plan.stage[i].board];
         event.plan = &plan;
+        event.period_s = result->in_force_s;
+        event.beside = result->change.beside;
+        event.pause_s = result->change.load_s;
     }
     coordinator_step(c, &event);
     if (c->core.epoch.number != before)

@@ -44,21 +44,24 @@ void status_heartbeat(struct coordinator *c, unsigned board, const struct messag
 
 void status_result(struct coordinator *c, unsigned items) {
     mono_t now = mono_now();
-    if (c->flow.epoch.number != c->core.epoch.number) {
+    const struct core_pipeline *serving = core_pipeline_in(&c->core, PIPELINE_SERVING);
+    bool drains = core_pipeline_in(&c->core, PIPELINE_DRAINING) != NULL; /* then two share the boards */
+    if (serving && c->flow.epoch.number != serving->epoch.number) {
         memset(&c->flow, 0, sizeof c->flow);
-        c->flow.epoch = c->core.epoch;
+        c->flow.epoch = serving->epoch;
     }
     if (c->flow.full) {
         c->flow.time_ns += mono_since(now, c->flow.last);
         c->flow.items += items;
     }
-    c->flow.full = c->core.flights > c->core.plan.stages;
+    c->flow.full = serving && !drains && c->core.flights > serving->plan.stages;
     c->flow.last = now;
 }
 
 /* Seconds between full microbatches, 0 while not known. */
 static double measured_period(const struct coordinator *c) {
-    if (c->flow.items == 0 || c->flow.epoch.number != c->core.epoch.number)
+    const struct core_pipeline *serving = core_pipeline_in(&c->core, PIPELINE_SERVING);
+    if (c->flow.items == 0 || !serving || c->flow.epoch.number != serving->epoch.number)
         return 0;
     return (double)c->flow.time_ns / 1e9 / (double)c->flow.items * c->options->microbatch;
 }
@@ -88,7 +91,7 @@ static void board_row(struct coordinator *c, unsigned number, char words[100], s
         .state = board_state_name(board->state),
         .units = board->state == BOARD_UNFIT ? board->reason : "",
         .kernels = c->board[number].kernels,
-        .endpoint = c->board[number].endpoint,
+        .endpoint = c->board[number].endpoint[0],
         .threads = c->board[number].threads,
         .items = last->items,
         .microbatches = last->microbatches,
@@ -105,9 +108,10 @@ static void board_row(struct coordinator *c, unsigned number, char words[100], s
         row->state = "profiling";
     if (board->state == BOARD_IDLE && survey_core_probing(&c->survey.core, number))
         row->state = "probing";
-    if (board->stage < 0)
+    const struct core_pipeline *pipeline = core_pipeline_in_force(&c->core);
+    if (board->stage < 0 || !pipeline)
         return;
-    const struct plan_stage *stage = &c->core.plan.stage[board->stage];
+    const struct plan_stage *stage = &pipeline->plan.stage[board->stage];
     row->first = stage->first;
     row->end = stage->end;
     snprintf(words, 100, "%s to %s", model_unit_name(c->config, stage->first, first),
@@ -127,8 +131,9 @@ static void board_row(struct coordinator *c, unsigned number, char words[100], s
 /* Boards in the order of the pipeline, then the others. */
 static unsigned pipeline_order(const struct coordinator *c, unsigned order[CORE_BOARDS_MAX]) {
     unsigned count = 0;
-    for (unsigned s = 0; s < c->core.plan.stages; s++)
-        order[count++] = c->core.plan.stage[s].board;
+    const struct core_pipeline *pipeline = core_pipeline_in_force(&c->core);
+    for (unsigned s = 0; pipeline && s < pipeline->plan.stages; s++)
+        order[count++] = pipeline->plan.stage[s].board;
     for (unsigned b = 0; b < c->core.boards; b++)
         if (c->core.board[b].stage < 0)
             order[count++] = b;
@@ -159,6 +164,7 @@ void status_send(struct coordinator *c, const struct net_peer *peer) {
     char words[CORE_BOARDS_MAX][100];
     unsigned order[CORE_BOARDS_MAX];
     unsigned count = pipeline_order(c, order);
+    const struct core_pipeline *pipeline = core_pipeline_in_force(&c->core);
     for (unsigned i = 0; i < count; i++)
         board_row(c, order[i], words[i], &rows[i]);
     unsigned clients = 0;
@@ -172,7 +178,7 @@ void status_send(struct coordinator *c, const struct net_peer *peer) {
                    .policy = c->policy,
                    .reason = reason,
                    .data_endpoint = net_endpoint(c->results),
-                   .epoch = c->core.epoch,
+                   .epoch = pipeline ? pipeline->epoch : c->core.epoch,
                    .microbatch = c->options->microbatch,
                    .items_done = c->core.items_done,
                    .items_failed = c->core.items_failed,
@@ -181,7 +187,7 @@ void status_send(struct coordinator *c, const struct net_peer *peer) {
                    .in_flight = c->core.flights,
                    .clients = clients,
                    .items_per_second = rate_now(c),
-                   .predicted_period_s = c->survey.needed && c->core.plan.stages > 0 ? c->core.plan.period_s : 0,
+                   .predicted_period_s = c->survey.needed && pipeline ? pipeline->plan.period_s : 0,
                    .measured_period_s = measured_period(c),
                    .uptime_ms = (uint64_t)(mono_since(mono_now(), c->started) / MONO_MS),
                    .allocations = allocation_count(),

@@ -2,11 +2,11 @@
  * boards and frames of the coordinator's own end, what they answer becomes its events.
  *
  * Surveyed are the boards of the plan that is wanted and, while a pipeline serves, boards that have no part in it: one
- * that joins is profiled before the pipeline pauses for it, and its links are probed in that pause. Profiles are kept
- * in memory and in the state directory, and one that fits a board that says hello is not made again. Nothing a board
- * says is believed beyond its own times: the profile must be of this model, the numbers finite and positive. All of it
- * runs in the I/O thread but for the measuring itself; the state directory is read and written here, files of some tens
- * of kilobytes when a board joins.
+ * that joins is profiled, and its links are probed in the lane that no epoch uses, before it is planned with. Profiles
+ * are kept in memory and in the state directory, and one that fits a board that says hello is not made again. Nothing a
+ * board says is believed beyond its own times: the profile must be of this model, the numbers finite and positive. All
+ * of it runs in the I/O thread but for the measuring itself; the state directory is read and written here, files of
+ * some tens of kilobytes when a board joins.
  */
 #include "base/allocate.h"
 #include "base/log.h"
@@ -26,6 +26,7 @@
 #define TICK_NS            (100 * MONO_MS)
 #define BURST_MS           250
 #define BURST_BYTES        (UINT64_C(32) << 20)
+#define YIELD              4 /* while a pipeline serves, a burst is so much shorter: its microbatches wait meanwhile */
 
 /* Long enough for each kind of unit to run a few times, and no longer: everybody waits for it. */
 static double budget_seconds(const struct coordinator *c) {
@@ -193,24 +194,31 @@ static void ask_profile(struct coordinator *c, unsigned board, uint64_t number) 
         coordinator_send(c, &peer->name, &message, NULL);
 }
 
+/* The data socket of a lane that serves may be left unread for long. */
+static unsigned probe_lane(const struct coordinator *c) {
+    unsigned lane = core_lane_free(&c->core);
+    return lane < MESSAGE_LANES ? lane : 0;
+}
+
 /* Has one end take part in a probe with another. */
 static void begin_probe(struct coordinator *c, unsigned end, unsigned other, bool starts, uint64_t number) {
     struct error error;
     char endpoint[NET_ENDPOINT_MAX];
+    bool serving = c->core.state == COORDINATOR_SERVING;
     struct message message = {
         .type = MESSAGE_PROBE,
         .probe = {.probe = number,
                   .peer_endpoint = endpoint,
                   .starts = starts,
                   .limit_ms = PROBE_LIMIT_MS,
-                  .burst_ms = BURST_MS,
-                  .burst_bytes = BURST_BYTES,
+                  .burst_ms = serving ? BURST_MS / YIELD : BURST_MS,
+                  .burst_bytes = serving ? BURST_BYTES / YIELD : BURST_BYTES,
                   .peer_key = other == SURVEY_COORDINATOR ? gate_own_key(c) : gate_key_of(c, other)}};
     struct peer *peer = end == SURVEY_COORDINATOR ? NULL : peer_of_board(c, end);
     if (other == SURVEY_COORDINATOR)
         boards_results_endpoint(c, end, endpoint);
     else
-        snprintf(endpoint, sizeof endpoint, "%s", c->board[other].endpoint);
+        snprintf(endpoint, sizeof endpoint, "%s", c->board[other].endpoint[probe_lane(c)]);
     if (peer)
         coordinator_send(c, &peer->name, &message, NULL);
     else if (end == SURVEY_COORDINATOR && !prober_begin(&c->survey.prober, c->net, &message.probe, &error))
@@ -335,23 +343,27 @@ static void log_progress(struct coordinator *c) {
     c->survey.was_busy = busy;
 }
 
-/* A board that has no part in what serves: profiled, then taken in. */
+/* A board that has no part in what serves: measured, then planned with. */
 static void measure_newcomer(struct coordinator *c, unsigned board) {
     if (c->board[board].measured || c->core.board[board].state != BOARD_IDLE)
         return;
-    survey_ready(c, &board, 1); /* its links have to wait */
-    enum survey_state profile = c->survey.core.board[board].profile;
-    if (profile != SURVEY_KNOWN && profile != SURVEY_FAILED)
+    if (!survey_ready(c, &board, 1))
         return;
     c->board[board].measured = true;
     coordinator_step(c, &(struct coordinator_event){.type = CORE_BOARD_MEASURED, .board = board});
+}
+
+/* Frames of probes need a lane in which no microbatches wait: that of no epoch. */
+static bool may_probe(const struct coordinator *c) {
+    enum coordinator_state state = c->core.state;
+    return state == COORDINATOR_WAITING || (state == COORDINATOR_SERVING && core_lane_free(&c->core) < MESSAGE_LANES);
 }
 
 void survey_turn(struct coordinator *c) {
     struct message_probed probed;
     if (!c->survey.needed)
         return;
-    bool held = c->core.state != COORDINATOR_WAITING;
+    bool held = !may_probe(c);
     if (held != c->survey.core.held)
         survey_step(c, &(struct survey_event){.type = SURVEY_HOLD, .ok = held});
     for (unsigned board = 0; board < c->core.boards; board++) {

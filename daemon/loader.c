@@ -523,7 +523,9 @@ void loader_destroy(struct loader **pointer) {
     release(loader);
 }
 
-void loader_load_take(struct loader *loader, struct assignment *assignment, struct stage_engine *engine) {
+void loader_load_take(struct loader *loader, struct assignment *assignment, struct stage_engine *engine,
+                      const struct stage_engine *beside) {
+    (void)beside;
     command_send(loader, &(struct command){.type = COMMAND_LOAD, .assignment = assignment, .engine = engine});
 }
 

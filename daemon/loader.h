@@ -59,7 +59,8 @@ void loader_destroy(struct loader **loader);
 /* Prepares the assignment. Takes it, and takes the engine that is there now (NULL: none): if its weights are those
  * wanted it comes back, else it is destroyed, before loading when both do not fit the memory and after it otherwise.
  * One load at a time. */
-void loader_load_take(struct loader *loader, struct assignment *assignment, struct stage_engine *engine);
+void loader_load_take(struct loader *loader, struct assignment *assignment, struct stage_engine *engine,
+                      const struct stage_engine *beside);
 /* Bytes of a chunk that was wanted. They stay the caller's until the loader calls release(context), from its thread. */
 void loader_store(struct loader *loader, const struct stage_chunk *chunk, const void *bytes,
                   void (*release)(void *context), void *context);

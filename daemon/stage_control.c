@@ -126,6 +126,9 @@ static void on_message(struct stage *stage, const struct message *message) {
     case MESSAGE_SERVE:
         stage_feed(stage, &(struct stage_event){.type = STAGE_TOLD_SERVE, .epoch = message->serve.epoch});
         break;
+    case MESSAGE_RETIRE:
+        stage_feed(stage, &(struct stage_event){.type = STAGE_RETIRED, .epoch = message->retire.epoch});
+        break;
     case MESSAGE_RELEASED:
         stage_feed(stage, &(struct stage_event){.type = STAGE_RELEASED});
         break;
@@ -194,15 +197,16 @@ bool control_say(struct stage *stage, const struct message *message) {
 
 static void say_hello(struct stage *stage) {
     const struct stage_options *options = stage->options;
-    const struct message message = {.type = MESSAGE_HELLO,
-                                    .hello = {.protocol = PROTOCOL_VERSION,
-                                              .version = STAGECOACH_VERSION,
-                                              .role = ROLE_STAGE,
-                                              .name = options->name,
-                                              .data_endpoint = stage->data_endpoint,
-                                              .memory_bytes = options->memory_bytes,
-                                              .threads = options->threads,
-                                              .kernels = stage->kernels->name}};
+    const struct message message = {
+        .type = MESSAGE_HELLO,
+        .hello = {.protocol = PROTOCOL_VERSION,
+                  .version = STAGECOACH_VERSION,
+                  .role = ROLE_STAGE,
+                  .name = options->name,
+                  .data_endpoint = {stage->way[0].data_endpoint, stage->way[1].data_endpoint},
+                  .memory_bytes = options->memory_bytes,
+                  .threads = options->threads,
+                  .kernels = stage->kernels->name}};
     control_say(stage, &message);
 }
 

@@ -10,7 +10,11 @@
 #include "base/log.h"
 
 static bool may_profile(const struct stage *stage) {
-    return stage->core.state == STAGE_IDLE && !stage->core.leaving;
+    const struct stage_core *core = &stage->core;
+    for (unsigned lane = 0; lane < STAGE_LANES; lane++)
+        if (core->lane[lane].state != LANE_FREE)
+            return false;
+    return core->state == STAGE_ADMITTED && !core->leaving;
 }
 
 static void refuse(struct stage *stage, uint64_t survey, const char *why) {

@@ -22,7 +22,7 @@ _Static_assert((int)MESSAGE_ASSIGN == (int)STAGECOACH__ENVELOPE__BODY_ASSIGN, "m
 _Static_assert((int)MESSAGE_LEAVE == (int)STAGECOACH__ENVELOPE__BODY_LEAVE, "message.h and stagecoach.proto differ");
 _Static_assert((int)MESSAGE_SUBMIT == (int)STAGECOACH__ENVELOPE__BODY_SUBMIT, "message.h and stagecoach.proto differ");
 _Static_assert((int)MESSAGE_STATUS == (int)STAGECOACH__ENVELOPE__BODY_STATUS, "message.h and stagecoach.proto differ");
-_Static_assert((int)MESSAGE_JOINED == (int)STAGECOACH__ENVELOPE__BODY_JOINED, "message.h and stagecoach.proto differ");
+_Static_assert((int)MESSAGE_RETIRE == (int)STAGECOACH__ENVELOPE__BODY_RETIRE, "message.h and stagecoach.proto differ");
 
 static bool no_memory(const struct arena *arena, const char *name, struct error *error) {
     return error_set(error, ERROR_SYSTEM, "%s: needs more memory than the %zu bytes set aside for messages", name,
@@ -61,7 +61,7 @@ static struct message_hello hello_get(const Stagecoach__Hello *from) {
         .version = from->version,
         .role = (enum role)from->role,
         .name = from->name,
-        .data_endpoint = from->data_endpoint,
+        .data_endpoint = {from->data_endpoint, from->second_endpoint},
         .memory_bytes = from->memory_bytes,
         .threads = from->threads,
         .kernels = from->kernels,
@@ -107,6 +107,7 @@ static bool assign_get(struct arena *arena, const Stagecoach__Assign *from, stru
         .end = from->end,
         .units = from->units,
         .microbatch = from->microbatch,
+        .beside = from->beside,
         .next_endpoint = from->next_endpoint,
         .config = from->config.data,
         .config_bytes = from->config.len,
@@ -136,6 +137,7 @@ static struct message_heartbeat heartbeat_get(const Stagecoach__Heartbeat *from)
         .items = from->items,
         .busy_ns = from->busy_ns,
         .serving_ns = from->serving_ns,
+        .computing_ns = from->computing_ns,
         .allocations = from->allocations,
         .rejected = rejected_get(from->rejected),
     };
@@ -294,6 +296,9 @@ static bool simple_get(const Stagecoach__Envelope *from, struct message *to, str
         return true;
     case MESSAGE_SERVE:
         to->serve = (struct message_serve){{from->serve->epoch}};
+        return true;
+    case MESSAGE_RETIRE:
+        to->retire = (struct message_retire){{from->retire->epoch}};
         return true;
     case MESSAGE_HEARTBEAT:
         to->heartbeat = heartbeat_get(from->heartbeat);

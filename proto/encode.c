@@ -39,6 +39,7 @@ union body {
     Stagecoach__Probed probed;
     Stagecoach__Join join;
     Stagecoach__Joined joined;
+    Stagecoach__Retire retire;
 };
 
 /* A copy of at most MESSAGE_TEXT_MAX bytes, cut between characters, with '?' for every byte that is not UTF-8. */
@@ -83,7 +84,8 @@ static void hello_put(struct arena *arena, const struct message_hello *from, Sta
     to->version = text_put(arena, from->version);
     to->role = (Stagecoach__Role)from->role;
     to->name = text_put(arena, from->name);
-    to->data_endpoint = text_put(arena, from->data_endpoint);
+    to->data_endpoint = text_put(arena, from->data_endpoint[0]);
+    to->second_endpoint = text_put(arena, from->data_endpoint[1]);
     to->memory_bytes = from->memory_bytes;
     to->threads = from->threads;
     to->kernels = text_put(arena, from->kernels);
@@ -129,6 +131,7 @@ static void assign_put(struct arena *arena, const struct message_assign *from, S
     to->end = from->end;
     to->units = from->units;
     to->microbatch = from->microbatch;
+    to->beside = from->beside;
     to->next_endpoint = text_put(arena, from->next_endpoint);
     to->config = bytes_put(from->config, from->config_bytes);
     to->preprocessor = bytes_put(from->preprocessor, from->preprocessor_bytes);
@@ -186,6 +189,12 @@ static void serve_put(struct arena *arena, const struct message_serve *from, Sta
     to->epoch = from->epoch.number;
 }
 
+static void retire_put(struct arena *arena, const struct message_retire *from, Stagecoach__Retire *to) {
+    (void)arena;
+    stagecoach__retire__init(to);
+    to->epoch = from->epoch.number;
+}
+
 static Stagecoach__Rejected *rejected_put(struct arena *arena, const struct rejected *from) {
     Stagecoach__Rejected *to = arena_take(arena, 1, sizeof *to);
     if (!to)
@@ -206,6 +215,7 @@ static void heartbeat_put(struct arena *arena, const struct message_heartbeat *f
     to->items = from->items;
     to->busy_ns = from->busy_ns;
     to->serving_ns = from->serving_ns;
+    to->computing_ns = from->computing_ns;
     to->allocations = from->allocations;
     to->rejected = rejected_put(arena, &from->rejected);
 }
@@ -359,6 +369,7 @@ static bool body_put(struct arena *arena, const struct message *message, union b
         BODY(MESSAGE_READY, ready);
         BODY(MESSAGE_FAILED, failed);
         BODY(MESSAGE_SERVE, serve);
+        BODY(MESSAGE_RETIRE, retire);
         EMPTY_BODY(MESSAGE_LEAVE, leave);
         EMPTY_BODY(MESSAGE_RELEASED, released);
         BODY(MESSAGE_HEARTBEAT, heartbeat);

@@ -15,7 +15,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define PROTOCOL_VERSION     2
+#define PROTOCOL_VERSION     3
 #define MESSAGE_TEXT_MAX     1024
 #define MESSAGE_NAME_MAX     63 /* bytes of a board's name: letters, digits, '.', '_', '-' */
 #define MESSAGE_TENSORS_MAX  65536
@@ -30,6 +30,7 @@
 #define MESSAGE_ITEMS_MAX    1024         /* items of one microbatch */
 #define DATA_HEADER_MAX      256          /* bytes of an encoded data header */
 #define PROBE_HEADER_MAX     32           /* bytes of an encoded probe header */
+#define MESSAGE_LANES        2            /* ways of microbatches through the fleet; see epoch_lane */
 #define MESSAGE_SIZES_MAX    8            /* microbatch sizes in one profile */
 #define MESSAGE_PROFILE_MAX  (1u << 20)   /* bytes of a profile */
 #define MESSAGE_PROBE_MAX    (256u << 10) /* bytes beside a probe header */
@@ -37,6 +38,11 @@
 typedef struct {
     uint64_t number; /* of the plan in force; 0 = none; only grows */
 } epoch_t;
+
+/* Epochs use the lanes in turn, so that one can begin while the one before it still has microbatches under way. */
+static inline unsigned epoch_lane(epoch_t epoch) {
+    return (unsigned)(epoch.number % MESSAGE_LANES);
+}
 
 typedef struct {
     uint64_t number; /* of a microbatch within a cluster; only grows */
@@ -48,8 +54,8 @@ struct message_hello {
     uint32_t protocol;
     const char *version;
     enum role role;
-    const char *name;          /* stage: a valid board name; client: anything */
-    const char *data_endpoint; /* stage: "tcp://ADDRESS:PORT" */
+    const char *name;                         /* stage: a valid board name; client: anything */
+    const char *data_endpoint[MESSAGE_LANES]; /* stage: "tcp://ADDRESS:PORT" of each lane */
     uint64_t memory_bytes;
     uint32_t threads;
     const char *kernels;
@@ -88,6 +94,7 @@ struct message_assign {
     epoch_t epoch;
     uint32_t first, end, units; /* first < end <= units <= 65536 */
     uint32_t microbatch;        /* 1 to MESSAGE_ITEMS_MAX */
+    bool beside;                /* what serves now goes on while this is prepared */
     const char *next_endpoint;
     const void *config;
     size_t config_bytes;
@@ -126,6 +133,10 @@ struct message_failed {
 };
 
 struct message_serve {
+    epoch_t epoch;
+};
+
+struct message_retire { /* nothing will come of that epoch any more */
     epoch_t epoch;
 };
 
@@ -173,6 +184,7 @@ struct message_heartbeat {
     epoch_t epoch;
     uint64_t microbatches, items;
     uint64_t busy_ns, serving_ns; /* computing, and serving at all, in this epoch */
+    uint64_t computing_ns;        /* what is being computed has been for so long; 0: nothing is */
     uint64_t allocations;
     struct rejected rejected;
 };
@@ -250,6 +262,7 @@ enum message_type {
     MESSAGE_PROBED,
     MESSAGE_JOIN,
     MESSAGE_JOINED,
+    MESSAGE_RETIRE,
 };
 
 struct message {
@@ -265,6 +278,7 @@ struct message {
         struct message_ready ready;
         struct message_failed failed;
         struct message_serve serve;
+        struct message_retire retire;
         struct message_heartbeat heartbeat;
         struct message_submit submit;
         struct message_answer answer;

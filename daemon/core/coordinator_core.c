@@ -1,18 +1,17 @@
 /* The coordinator's state machine; its states, invariants and vocabulary are in coordinator_core.h.
  *
- * coordinator_core_step is the one entry: it lets the event change what is known (boards, flights, queue), then lets
- * advance() draw the consequences: plan when enough boards are here, pause when the plan should change, dispatch when
- * the first stage takes more. All transitions go through enter(), so what entering a state does stands in one place.
+ * coordinator_core_step is the one entry: it lets the event change what is known (boards, pipelines, flights, queue),
+ * then lets advance() draw the consequences: plan when enough boards are here or another plan is wished for, pause when
+ * that cannot be had otherwise, dispatch when the first stage takes more. Epochs begin and end in
+ * coordinator_pipelines.c, items and microbatches are in coordinator_flights.c.
  */
-#include "daemon/core/coordinator_core.h"
-
-#include "daemon/core/coordinator_effects.h"
+#include "daemon/core/coordinator_parts.h"
 
 #include <assert.h>
 #include <stdio.h>
 #include <string.h>
 
-#define NOTHING UINT32_MAX
+#define WEDGED_FACTOR 10
 
 const char *coordinator_state_name(enum coordinator_state state) {
     static const char *const names[] = {"waiting", "preparing", "serving", "pausing", "ended"};
@@ -29,148 +28,26 @@ void coordinator_core_init(struct coordinator_core *core, const struct coordinat
     core->settings = *settings;
     core->state = COORDINATOR_WAITING;
     core->queue_first = core->queue_last = NOTHING;
-    core->unserved_since = core->progressed = core->changed_at = now;
+    core->unserved_since = core->progressed = core->joined_at = now;
     snprintf(core->reason, sizeof core->reason, "no board has joined yet");
 }
 
-static void fleet_changed(struct coordinator_core *core, mono_t now) {
-    core->changed = true;
-    core->changed_at = now;
-}
-
-/* Another epoch is to come of this; its clock starts with the first of its causes. */
-static void epoch_caused(struct coordinator_core *core, mono_t now) {
+void core_caused(struct coordinator_core *core, mono_t now) {
     if (!core->caused)
         core->caused_at = now;
     core->caused = true;
 }
 
-/* ---- the queue of admitted items and the flights ---- */
-
-static void queue_push(struct coordinator_core *core, unsigned item, mono_t now) {
-    core->next[item] = NOTHING;
-    core->admitted[item] = now;
-    if (core->queue_last == NOTHING)
-        core->queue_first = item;
-    else
-        core->next[core->queue_last] = item;
-    core->queue_last = item;
-    core->queued++;
+static bool serves_and_leaves(const struct coordinator_core *core) {
+    for (unsigned i = 0; i < core->boards; i++)
+        if (core->board[i].state == BOARD_LEAVING && core->board[i].stage >= 0)
+            return true;
+    return false;
 }
 
-/* Cuts the first `count` items off the queue; they stay linked. */
-static unsigned queue_shift(struct coordinator_core *core, unsigned count) {
-    unsigned first = core->queue_first, last = first;
-    for (unsigned i = 1; i < count; i++)
-        last = core->next[last];
-    core->queue_first = core->next[last];
-    core->next[last] = NOTHING;
-    if (core->queue_first == NOTHING)
-        core->queue_last = NOTHING;
-    core->queued -= count;
-    return first;
-}
-
-const struct core_flight *core_flight_find(const struct coordinator_core *core, sequence_t sequence) {
-    for (unsigned i = 0; i < core->flights; i++)
-        if (core->flight[i].sequence.number == sequence.number)
-            return &core->flight[i];
-    return NULL;
-}
-
-unsigned core_flight_item(const struct coordinator_core *core, const struct core_flight *flight, unsigned row) {
-    unsigned item = flight->first;
-    while (row-- > 0)
-        item = core->next[item];
-    return item;
-}
-
-/* Returns how many these were. */
-static unsigned fail_chain(struct coordinator_core *core, struct coordinator_effects *effects, unsigned item,
-                           const char *text) {
-    unsigned count = 0;
-    for (; item != NOTHING; item = core->next[item], count++) {
-        struct coordinator_effect *effect = effects_add(effects, CORE_FAIL);
-        effect->item = item;
-        effect->text = text;
-        core->items_failed++;
-    }
-    return count;
-}
-
-static void flight_remove(struct coordinator_core *core, unsigned index) {
-    core->flights--;
-    core->sent -= index < core->sent;
-    memmove(&core->flight[index], &core->flight[index + 1], (core->flights - index) * sizeof core->flight[0]);
-}
-
-static unsigned flight_fail(struct coordinator_core *core, struct coordinator_effects *effects, unsigned index,
-                            const char *text) {
-    unsigned count = fail_chain(core, effects, core->flight[index].first, text);
-    flight_remove(core, index);
-    return count;
-}
-
-static void tell_failed(struct coordinator_effects *effects, unsigned items, const char *why) {
-    if (items > 0)
-        effects_tell(effects, FLEET_FAILED, why)->items = items;
-}
-
-static void tell_replayed(struct coordinator_effects *effects, unsigned items, unsigned microbatches, const char *why) {
-    if (microbatches == 0)
-        return;
-    struct fleet_event *event = effects_tell(effects, FLEET_REPLAYED, effects_keep(effects, why));
-    event->items = items;
-    event->microbatches = microbatches;
-}
-
-/* The oldest `count` flights under way will not arrive: they are to be sent again, in their order and before those that
- * wait for it already; or they are given up. */
-static void replay_flights(struct coordinator_core *core, struct coordinator_effects *effects, unsigned count,
-                           const char *why) {
-    struct core_flight again[CORE_FLIGHTS_MAX];
-    unsigned kept = 0, items = 0, failed = 0;
-    char text[CORE_REASON_MAX];
-    const char *given_up = NULL;
-    for (unsigned i = 0; i < count; i++) {
-        if (core->flight[0].attempts >= CORE_ATTEMPTS_MAX) {
-            snprintf(text, sizeof text, "given up after %d attempts: %.240s", CORE_ATTEMPTS_MAX, why);
-            given_up = given_up ? given_up : effects_keep(effects, text);
-            failed += flight_fail(core, effects, 0, given_up);
-            continue;
-        }
-        again[kept++] = core->flight[0];
-        items += core->flight[0].count;
-        flight_remove(core, 0);
-    }
-    memmove(&core->flight[core->sent + kept], &core->flight[core->sent],
-            (core->flights - core->sent) * sizeof core->flight[0]);
-    memcpy(&core->flight[core->sent], again, kept * sizeof again[0]);
-    core->flights += kept;
-    core->items_replayed += items;
-    tell_replayed(effects, items, kept, why);
-    tell_failed(effects, failed, given_up);
-}
-
-/* ---- states ---- */
-
-static void enter(struct coordinator_core *core, enum coordinator_state state, mono_t now) {
-    bool served = core->state == COORDINATOR_SERVING;
-    if (served && state != COORDINATOR_SERVING)
-        core->unserved_since = now;
-    core->state = state;
-    core->writable = false;
-    if (state == COORDINATOR_WAITING) {
-        assert(core->sent == 0);
-        for (unsigned i = 0; i < core->boards; i++) {
-            struct core_board *board = &core->board[i];
-            board->stage = -1;
-            if (board->state == BOARD_LOADING || board->state == BOARD_READY)
-                board->state = BOARD_IDLE;
-        }
-        core->plan.stages = 0;
-        core->replan = false;
-    }
+void core_wish_again(struct coordinator_core *core) {
+    core->wish = serves_and_leaves(core) ? WISH_OTHER : WISH_BETTER;
+    core->changed = true;
 }
 
 static bool available(const struct core_board *board) {
@@ -208,37 +85,32 @@ static unsigned board_find_or_add(struct coordinator_core *core, const char *nam
     return core->boards++;
 }
 
-/* A stage of the plan is gone or unable: its epoch is over. */
-static void break_plan(struct coordinator_core *core, const struct core_board *board, const char *what, mono_t now,
-                       struct coordinator_effects *effects) {
-    const struct plan_stage *stage = &core->plan.stage[board->stage];
-    snprintf(core->cause, sizeof core->cause, "stage %s (units %u to %u) %s", board->name, stage->first, stage->end - 1,
-             what);
-    snprintf(core->reason, sizeof core->reason, "%s", core->cause);
-    epoch_caused(core, now);
-    effects_tell(effects, FLEET_REPLANNING, effects_keep(effects, core->cause))->epoch = core->epoch;
-    replay_flights(core, effects, core->sent, core->cause);
-    enter(core, COORDINATOR_WAITING, now);
-}
-
 static void board_gone(struct coordinator_core *core, unsigned number, const char *what, mono_t now,
                        struct coordinator_effects *effects) {
     struct core_board *board = &core->board[number];
     if (board->state == BOARD_ABSENT)
         return;
     board->state = BOARD_ABSENT;
+    core->changed = true;
     effects_tell_of(effects, FLEET_LOST, number, what);
-    fleet_changed(core, now);
-    if (board->stage >= 0)
-        break_plan(core, board, what, now, effects);
+    pipelines_without(core, number, what, now, effects);
 }
 
-/* The plan is to be given up without loss, so that this board gets a part in the next. */
-static void replan_with(struct coordinator_core *core, const struct core_board *board, mono_t now) {
-    core->replan = true;
-    epoch_caused(core, now);
+static void wish_for(struct coordinator_core *core, enum core_wish wish, const char *cause, mono_t now) {
+    core->wish = wish > core->wish ? wish : core->wish;
+    core->changed = true;
+    core_caused(core, now);
     if (!core->cause[0])
-        snprintf(core->cause, sizeof core->cause, "board %s joined", board->name);
+        snprintf(core->cause, sizeof core->cause, "%s", cause);
+}
+
+/* A board that is new to the plan in force might make a better one possible. */
+static void consider(struct coordinator_core *core, const struct core_board *board, mono_t now) {
+    char cause[CORE_REASON_MAX];
+    if (core->settings.stages > 0 || core->state == COORDINATOR_WAITING || board->state != BOARD_IDLE)
+        return;
+    snprintf(cause, sizeof cause, "board %s joined", board->name);
+    wish_for(core, WISH_BETTER, cause, now);
 }
 
 static void on_joined(struct coordinator_core *core, const struct coordinator_event *event, mono_t now,
@@ -252,121 +124,132 @@ static void on_joined(struct coordinator_core *core, const struct coordinator_ev
     board->state = BOARD_IDLE;
     board->memory_bytes = event->memory_bytes;
     board->heard = now;
+    board->measured = !core->settings.measured_first;
+    board->listed = false;
     board->reason[0] = '\0';
     memset(&board->last, 0, sizeof board->last);
     effects_tell_of(effects, FLEET_JOINED, number, event->text ? effects_keep(effects, event->text) : "");
-    fleet_changed(core, now);
-    if (core->state == COORDINATOR_WAITING)
-        epoch_caused(core, now);
-    else if (core->settings.stages == 0 && !core->settings.measured_first)
-        replan_with(core, board, now);
+    core->joined_at = now;
+    if (core->state == COORDINATOR_WAITING) {
+        core->changed = true;
+        core_caused(core, now);
+    } else if (board->measured)
+        consider(core, board, now);
 }
 
-static void on_measured(struct coordinator_core *core, const struct core_board *board, mono_t now) {
-    if (core->settings.stages == 0 && core->state != COORDINATOR_WAITING && board->state == BOARD_IDLE)
-        replan_with(core, board, now);
+static void on_measured(struct coordinator_core *core, struct core_board *board, mono_t now) {
+    if (board->state == BOARD_ABSENT)
+        return;
+    board->measured = true;
+    consider(core, board, now);
+}
+
+/* A plan made with other times is no longer the best, or never was. */
+static void on_drifted(struct coordinator_core *core, const struct core_board *board, mono_t now) {
+    char cause[CORE_REASON_MAX];
+    if (core->state != COORDINATOR_SERVING || !available(board))
+        return;
+    snprintf(cause, sizeof cause, "board %s does not keep the time it was planned with", board->name);
+    wish_for(core, WISH_BETTER, cause, now);
 }
 
 static void on_leaving(struct coordinator_core *core, unsigned number, bool drained, mono_t now,
                        struct coordinator_effects *effects) {
     struct core_board *board = &core->board[number];
+    char cause[CORE_REASON_MAX];
     if (board->state == BOARD_ABSENT || board->state == BOARD_LEAVING)
         return;
     board->state = BOARD_LEAVING;
     effects_tell_of(effects, FLEET_LEAVING, number, drained ? "it is drained" : "it asks to");
-    fleet_changed(core, now);
-    if (board->stage < 0)
-        return;
-    core->replan = true;
-    epoch_caused(core, now);
-    snprintf(core->cause, sizeof core->cause, "stage %s %s", board->name, drained ? "is drained" : "left");
+    core->changed = true;
+    snprintf(cause, sizeof cause, "stage %s %s", board->name, drained ? "is drained" : "left");
+    struct core_pipeline *preparing = pipeline_in(core, PIPELINE_PREPARING);
+    if (preparing && preparing->beside && pipeline_stage_of(preparing, number) >= 0) {
+        pipeline_retire(core, preparing, effects);
+        core_wish_again(core);
+    }
+    const struct core_pipeline *in_force = core_pipeline_in_force(core);
+    if (in_force && pipeline_stage_of(in_force, number) >= 0)
+        wish_for(core, WISH_OTHER, cause, now);
 }
 
-static void on_ready(struct coordinator_core *core, struct core_board *board, epoch_t epoch) {
-    if (core->state == COORDINATOR_PREPARING && epoch.number == core->epoch.number && board->state == BOARD_LOADING)
-        board->state = BOARD_READY;
+/* While another serves, that one stays, and the plan is not tried again; unless a board wants to leave, for which there
+ * is another way. */
+static void failed_beside(struct coordinator_core *core, struct core_pipeline *pipeline, unsigned number,
+                          const char *text, mono_t now, struct coordinator_effects *effects) {
+    pipeline_retire(core, pipeline, effects);
+    if (core->board[number].state != BOARD_READY)
+        core->board[number].state = BOARD_UNFIT;
+    effects_tell(effects, FLEET_KEPT, effects_keep(effects, text))->epoch = pipeline->epoch;
+    if (serves_and_leaves(core))
+        pipelines_pause(core, now, effects);
 }
 
 static void on_failed(struct coordinator_core *core, const struct coordinator_event *event, mono_t now,
                       struct coordinator_effects *effects) {
     struct core_board *board = &core->board[event->board];
-    if (event->epoch.number != core->epoch.number || board->stage < 0)
+    struct core_pipeline *pipeline = &core->pipeline[epoch_lane(event->epoch)];
+    if (event->epoch.number != pipeline->epoch.number || pipeline_stage_of(pipeline, event->board) < 0)
         return;
-    board->state = BOARD_UNFIT;
     snprintf(board->reason, sizeof board->reason, "%s", event->text);
+    effects_tell_of(effects, FLEET_UNFIT, event->board, effects_keep(effects, event->text))->epoch = event->epoch;
+    if (pipeline->state == PIPELINE_PREPARING && core->state == COORDINATOR_SERVING) {
+        failed_beside(core, pipeline, event->board, event->text, now, effects);
+        return;
+    }
     char what[CORE_REASON_MAX];
     snprintf(what, sizeof what, "cannot serve: %.240s", event->text);
-    effects_tell_of(effects, FLEET_UNFIT, event->board, effects_keep(effects, event->text))->epoch = core->epoch;
-    fleet_changed(core, now);
-    break_plan(core, board, what, now, effects);
+    if (board->state != BOARD_LEAVING)
+        board->state = BOARD_UNFIT;
+    core->changed = true;
+    pipelines_without(core, event->board, what, now, effects);
 }
 
-static void on_heartbeat(struct coordinator_core *core, struct core_board *board,
-                         const struct message_heartbeat *heartbeat, mono_t now) {
-    if (heartbeat->epoch.number == core->epoch.number && heartbeat->busy_ns != board->last.busy_ns)
+/* Its heart beats, but it has been computing one microbatch for much longer than the plan says. It may be asked again
+ * when it has said hello anew. */
+static void judge_wedged(struct coordinator_core *core, unsigned number, mono_t now,
+                         struct coordinator_effects *effects) {
+    struct core_board *board = &core->board[number];
+    const struct core_pipeline *serving = core_pipeline_in(core, PIPELINE_SERVING);
+    int stage = serving ? pipeline_stage_of(serving, number) : -1;
+    if (core->settings.wedged_ns == 0 || stage < 0)
+        return;
+    double limit_s = WEDGED_FACTOR * serving->plan.stage[stage].compute_s,
+           seconds = (double)board->last.computing_ns / 1e9;
+    if (board->last.computing_ns < (uint64_t)core->settings.wedged_ns || seconds < limit_s)
+        return;
+    snprintf(board->reason, sizeof board->reason, "has been computing one microbatch for %.1f s, planned were %.3g s",
+             seconds, serving->plan.stage[stage].compute_s);
+    board->state = BOARD_UNFIT;
+    core->changed = true;
+    effects_tell_of(effects, FLEET_UNFIT, number, effects_keep(effects, board->reason))->epoch = serving->epoch;
+    pipelines_without(core, number, board->reason, now, effects);
+}
+
+static void on_heartbeat(struct coordinator_core *core, unsigned number, const struct message_heartbeat *heartbeat,
+                         mono_t now, struct coordinator_effects *effects) {
+    struct core_board *board = &core->board[number];
+    const struct core_pipeline *pipeline = core_pipeline_of(core, heartbeat->epoch);
+    if (pipeline && pipeline->state != PIPELINE_NONE && heartbeat->busy_ns != board->last.busy_ns)
         core->progressed = now;
     board->last = *heartbeat;
+    judge_wedged(core, number, now, effects);
 }
 
-/* ---- plans ---- */
+/* ---- asking for a plan ---- */
 
-static struct fleet_event *tell_planned(const struct coordinator_core *core, enum fleet_event_kind kind,
-                                        const char *text, mono_t now, struct coordinator_effects *effects) {
-    struct fleet_event *event = effects_tell(effects, kind, text);
-    event->boards = core->planned_boards;
-    event->took_ns = mono_since(now, core->planning_since);
-    return event;
+/* A board that is not measured would hold up a plan that others need; it is planned with when it is, or when there is
+ * no other way. */
+static bool plannable(const struct coordinator_core *core, const struct core_board *board) {
+    bool known = board->measured || core->unmeasured || !core->served;
+    return available(board) && known;
 }
 
-/* A plan has become the next epoch. */
-static void tell_epoch(const struct coordinator_core *core, mono_t now, struct coordinator_effects *effects) {
-    struct fleet_event *event = tell_planned(core, FLEET_PLANNED, "", now, effects);
-    event->epoch = core->epoch;
-    event->stages = core->plan.stages;
-    event->period_s = core->plan.period_s;
-}
-
-static void tell_serving(const struct coordinator_core *core, mono_t now, struct coordinator_effects *effects) {
-    struct fleet_event *event = effects_tell(effects, FLEET_SERVING, effects_keep(effects, core->cause));
-    event->epoch = core->epoch;
-    event->stages = core->plan.stages;
-    event->took_ns = mono_since(now, core->caused_at);
-    event->unserved_ns = core->served ? mono_since(now, core->unserved_since) : 0;
-}
-
-static void on_planned(struct coordinator_core *core, const struct coordinator_event *event, mono_t now,
-                       struct coordinator_effects *effects) {
-    core->planning = false;
-    if (core->state != COORDINATOR_WAITING)
-        return;
-    if (event->stale) {
-        core->changed = true;
-        return;
-    }
-    if (core->settings.stages == 0 && core->changed)
-        return; /* it would leave out who came meanwhile; advance() asks again */
-    if (!event->plan) {
-        snprintf(core->reason, sizeof core->reason, "no plan: %s", event->text);
-        tell_planned(core, FLEET_NO_PLAN, effects_keep(effects, event->text), now, effects);
-        return;
-    }
-    for (unsigned i = 0; i < event->plan->stages; i++)
-        if (!available(&core->board[event->plan->stage[i].board]))
-            return; /* one went away meanwhile; advance() asks again */
-    core->plan = *event->plan;
-    core->epoch.number++;
-    enter(core, COORDINATOR_PREPARING, now);
-    snprintf(core->reason, sizeof core->reason, "stages are loading their slices");
-    tell_epoch(core, now, effects);
-    for (unsigned i = 0; i < core->plan.stages; i++) {
-        struct core_board *board = &core->board[core->plan.stage[i].board];
-        board->stage = (int)i;
-        board->state = BOARD_LOADING;
-        memset(&board->last, 0, sizeof board->last);
-        struct coordinator_effect *effect = effects_add(effects, CORE_ASSIGN);
-        effect->board = core->plan.stage[i].board;
-        effect->epoch = core->epoch;
-    }
+static unsigned plannable_boards(const struct coordinator_core *core) {
+    unsigned count = 0;
+    for (unsigned i = 0; i < core->boards; i++)
+        count += plannable(core, &core->board[i]);
+    return count;
 }
 
 /* Keeps boards[0..count) in the order of their names, "b2" before "b10": the order that they came in differs from one
@@ -389,7 +272,28 @@ static void tell_planning(struct coordinator_core *core, mono_t now, struct coor
 }
 
 static void ask_for_plan(struct coordinator_core *core, mono_t now, struct coordinator_effects *effects) {
-    unsigned here = available_boards(core), wanted = core->settings.stages;
+    unsigned wanted = core->settings.stages;
+    core->changed = false;
+    core->planning = true;
+    effects->board_count = 0;
+    for (unsigned i = 0; i < core->boards; i++) {
+        struct core_board *board = &core->board[i];
+        board->listed = plannable(core, board) && (wanted == 0 || effects->board_count < wanted);
+        if (board->listed)
+            insert_by_name(core, effects, i);
+    }
+    tell_planning(core, now, effects);
+    effects_add(effects, CORE_PLAN);
+}
+
+/* More boards may be about to come. */
+static bool settling(const struct coordinator_core *core, mono_t now) {
+    return core->settings.stages == 0 && mono_since(now, core->joined_at) < core->settings.settle_ns;
+}
+
+/* A plan to begin with. */
+static void seek_plan(struct coordinator_core *core, mono_t now, struct coordinator_effects *effects) {
+    unsigned wanted = core->settings.stages, here = available_boards(core);
     if (core->planning || !core->changed)
         return;
     if (here == 0 || here < wanted) {
@@ -397,93 +301,136 @@ static void ask_for_plan(struct coordinator_core *core, mono_t now, struct coord
                  core->cause[0] ? "; " : "", here, wanted > 0 ? wanted : 1);
         return;
     }
-    if (wanted == 0 && mono_since(now, core->changed_at) < core->settings.settle_ns) {
+    if (settling(core, now)) {
         snprintf(core->reason, sizeof core->reason, "waiting a moment for more boards");
         return;
     }
-    core->changed = false;
-    core->planning = true;
-    effects->board_count = 0;
-    for (unsigned i = 0; i < core->boards && (wanted == 0 || effects->board_count < wanted); i++)
-        if (available(&core->board[i]))
-            insert_by_name(core, effects, i);
-    tell_planning(core, now, effects);
-    effects_add(effects, CORE_PLAN);
+    if (plannable_boards(core) == 0 || plannable_boards(core) < wanted)
+        core->unmeasured = true;
+    ask_for_plan(core, now, effects);
 }
 
-static bool all_ready(const struct coordinator_core *core) {
-    for (unsigned i = 0; i < core->plan.stages; i++)
-        if (core->board[core->plan.stage[i].board].state != BOARD_READY)
+/* Another plan than the one in force. */
+static void seek_other(struct coordinator_core *core, mono_t now, struct coordinator_effects *effects) {
+    unsigned wanted = core->settings.stages, here = plannable_boards(core);
+    if (core->planning || core_lane_free(core) == MESSAGE_LANES)
+        return;
+    if (core->wish == WISH_OTHER && (here == 0 || here < wanted))
+        pipelines_pause(core, now, effects);
+    else if (core->wish == WISH_OTHER || !settling(core, now))
+        ask_for_plan(core, now, effects);
+}
+
+/* ---- a plan has come ---- */
+
+static struct fleet_event *tell_planned(const struct coordinator_core *core, enum fleet_event_kind kind,
+                                        const char *text, mono_t now, struct coordinator_effects *effects) {
+    struct fleet_event *event = effects_tell(effects, kind, text);
+    event->boards = core->planned_boards;
+    event->took_ns = mono_since(now, core->planning_since);
+    return event;
+}
+
+/* A plan becomes the next epoch. */
+static void take_plan(struct coordinator_core *core, const struct plan *plan, mono_t now,
+                      struct coordinator_effects *effects) {
+    for (unsigned i = 0; i < core->boards; i++)
+        core->board[i].measured = core->board[i].measured || core->board[i].listed;
+    pipeline_prepare(core, plan, now, effects);
+    struct fleet_event *event = tell_planned(core, FLEET_PLANNED, "", now, effects);
+    event->epoch = core->epoch;
+    event->stages = plan->stages;
+    event->period_s = plan->period_s;
+}
+
+static void no_plan(struct coordinator_core *core, const char *text, mono_t now, struct coordinator_effects *effects) {
+    tell_planned(core, FLEET_NO_PLAN, effects_keep(effects, text), now, effects);
+    if (core->state == COORDINATOR_SERVING) {
+        if (core->wish == WISH_OTHER)
+            pipelines_pause(core, now, effects);
+        core->wish = WISH_NONE;
+        return;
+    }
+    snprintf(core->reason, sizeof core->reason, "no plan: %s", text);
+    if (!core->unmeasured && plannable_boards(core) < available_boards(core))
+        core->unmeasured = core->changed = true;
+}
+
+static bool same_plan(const struct plan *left, const struct plan *right) {
+    if (left->stages != right->stages)
+        return false;
+    for (unsigned i = 0; i < left->stages; i++) {
+        const struct plan_stage *a = &left->stage[i], *b = &right->stage[i];
+        if (a->board != b->board || a->first != b->first || a->end != b->end)
             return false;
+    }
     return true;
 }
 
-static void release_leaving(struct coordinator_core *core, struct coordinator_effects *effects) {
-    for (unsigned i = 0; i < core->boards; i++) {
-        if (core->board[i].state != BOARD_LEAVING || core->board[i].stage >= 0)
-            continue;
-        core->board[i].state = BOARD_ABSENT;
-        effects_tell_of(effects, FLEET_LEFT, i, "");
-        effects_add(effects, CORE_RELEASE)->board = i;
-    }
-}
-
-/* ---- microbatches ---- */
-
-static unsigned flights_allowed(const struct coordinator_core *core) {
-    unsigned allowed = core->settings.in_flight ? core->settings.in_flight : 2 * core->plan.stages + 2;
-    return allowed < CORE_FLIGHTS_MAX ? allowed : CORE_FLIGHTS_MAX;
-}
-
-static bool microbatch_due(const struct coordinator_core *core, mono_t now) {
-    if (core->queued == 0)
+/* Is it worth it? Faster by the gain that is asked for; and where it costs a pause, so much faster that what is not
+ * done in the pause is made good in time. Otherwise *why says why not. */
+static bool worth_it(const struct coordinator_core *core, const struct coordinator_event *event,
+                     const struct plan *in_force, char why[CORE_REASON_MAX]) {
+    double before = event->period_s > 0 ? event->period_s : in_force->period_s, after = event->plan->period_s;
+    if (same_plan(in_force, event->plan)) {
+        snprintf(why, CORE_REASON_MAX, "it is the best there is");
         return false;
-    return core->queued >= core->settings.microbatch || core->ending ||
-           mono_since(now, core->admitted[core->queue_first]) >= core->settings.microbatch_wait_ns;
+    }
+    if (!(before >= after * (1 + core->settings.gain))) {
+        snprintf(why, CORE_REASON_MAX, "another would be %.1f %% faster, wanted are %.1f %%",
+                 after > 0 && before > after ? 100 * (before / after - 1) : 0.0, 100 * core->settings.gain);
+        return false;
+    }
+    double repay_s = (double)core->settings.repay_ns / 1e9;
+    if (event->beside || repay_s * (1 / after - 1 / before) > event->pause_s / before)
+        return true;
+    snprintf(why, CORE_REASON_MAX, "another would be %.1f %% faster, but cost a pause of %.1f s",
+             100 * (before / after - 1), event->pause_s);
+    return false;
 }
 
-static void dispatch(struct coordinator_core *core, mono_t now, struct coordinator_effects *effects) {
-    bool again = core->flights > core->sent;
-    if (!core->writable || core->sent >= flights_allowed(core) || (!again && !microbatch_due(core, now)))
+/* While one serves: beside it if that can be, else in a pause. */
+static void replace_plan(struct coordinator_core *core, const struct coordinator_event *event, mono_t now,
+                         struct coordinator_effects *effects) {
+    const struct core_pipeline *serving = core_pipeline_in(core, PIPELINE_SERVING);
+    char why[CORE_REASON_MAX];
+    if (core->wish != WISH_OTHER && !worth_it(core, event, &serving->plan, why)) {
+        effects_tell(effects, FLEET_KEPT, effects_keep(effects, why))->epoch = serving->epoch;
+        core->wish = WISH_NONE;
+        core->caused = false;
+        core->cause[0] = '\0';
         return;
-    struct core_flight *flight = &core->flight[core->sent];
-    if (!again) {
-        unsigned count = core->queued < core->settings.microbatch ? core->queued : core->settings.microbatch;
-        *flight = (struct core_flight){.first = queue_shift(core, count), .count = count};
-        core->flights++;
     }
-    if (core->sent++ == 0)
-        core->progressed = now;
-    core->writable = false;
-    core->sequence.number++;
-    flight->sequence = core->sequence;
-    flight->attempts++;
-    struct coordinator_effect *effect = effects_add(effects, CORE_DISPATCH);
-    effect->sequence = core->sequence;
-    effect->epoch = core->epoch;
-    effect->items = flight->count;
+    core->wish = WISH_NONE;
+    if (event->beside)
+        take_plan(core, event->plan, now, effects);
+    else
+        pipelines_pause(core, now, effects);
 }
 
-static void on_result(struct coordinator_core *core, const struct coordinator_event *event, mono_t now,
-                      struct coordinator_effects *effects) {
-    const struct core_flight *flight = core_flight_find(core, event->sequence);
-    if (event->epoch.number != core->epoch.number || !flight || flight->count != event->items) {
-        core->stale++;
+static void on_planned(struct coordinator_core *core, const struct coordinator_event *event, mono_t now,
+                       struct coordinator_effects *effects) {
+    core->planning = false;
+    bool other = core->state == COORDINATOR_SERVING && core->wish != WISH_NONE;
+    if (core->state != COORDINATOR_WAITING && !other)
+        return;
+    if (event->stale)
+        core->changed = true;
+    if (event->stale || (core->settings.stages == 0 && core->changed))
+        return; /* it would leave out who came meanwhile; advance() asks again */
+    if (!event->plan) {
+        no_plan(core, event->text, now, effects);
         return;
     }
-    unsigned index = (unsigned)(flight - core->flight), overtaken = index < core->sent ? index : 0;
-    unsigned row = 0;
-    for (unsigned item = flight->first, next; item != NOTHING; item = next, row++) {
-        next = core->next[item];
-        struct coordinator_effect *effect = effects_add(effects, CORE_ANSWER);
-        effect->item = item;
-        effect->row = row;
-        core->items_done++;
-    }
-    flight_remove(core, index);
-    core->progressed = now;
-    /* the pipeline keeps order: whatever was sent before this one and has not arrived will not */
-    replay_flights(core, effects, overtaken, "a damaged microbatch was dropped on its way through the pipeline");
+    for (unsigned i = 0; i < event->plan->stages; i++)
+        if (!available(&core->board[event->plan->stage[i].board])) {
+            core->changed = true; /* one went away meanwhile; advance() asks again */
+            return;
+        }
+    if (other)
+        replace_plan(core, event, now, effects);
+    else
+        take_plan(core, event->plan, now, effects);
 }
 
 /* ---- time ---- */
@@ -495,85 +442,28 @@ static void drop_silent_boards(struct coordinator_core *core, mono_t now, struct
             board_gone(core, i, "fell silent", now, effects);
 }
 
-static void drop_stalled_flights(struct coordinator_core *core, mono_t now, struct coordinator_effects *effects) {
-    if (core->sent == 0 || mono_since(now, core->progressed) < core->settings.stall_ns)
-        return;
-    replay_flights(core, effects, core->sent, "a microbatch was lost: no stage is working on it");
-    core->progressed = now;
-}
-
-/* Serving in name only: the first stage is out of reach, or takes nothing. */
-static bool stuck(const struct coordinator_core *core, mono_t now) {
-    return core->sent == 0 && !core->writable && mono_since(now, core->progressed) >= core->settings.stall_ns;
-}
-
-static void why_not_served(const struct coordinator_core *core, char text[CORE_REASON_MAX]) {
-    if (core->state == COORDINATOR_SERVING)
-        snprintf(text, CORE_REASON_MAX, "stage %s takes no microbatches: can the coordinator reach its data port?",
-                 core->board[core->plan.stage[0].board].name);
-    else
-        snprintf(text, CORE_REASON_MAX, "the pipeline is not serving: %.280s", core->reason);
-}
-
-static void fail_impatient(struct coordinator_core *core, mono_t now, struct coordinator_effects *effects) {
-    bool serving = core->state == COORDINATOR_SERVING;
-    if (serving ? !stuck(core, now) : mono_since(now, core->unserved_since) < core->settings.patience_ns)
-        return;
-    char text[CORE_REASON_MAX];
-    why_not_served(core, text);
-    const char *kept = NULL;
-    unsigned failed = 0;
-    for (unsigned i = core->sent; i < core->flights;) {
-        if (mono_since(now, core->admitted[core->flight[i].first]) < core->settings.patience_ns) {
-            i++;
+static void release_leaving(struct coordinator_core *core, struct coordinator_effects *effects) {
+    for (unsigned i = 0; i < core->boards; i++) {
+        if (core->board[i].state != BOARD_LEAVING || pipelines_include(core, i))
             continue;
-        }
-        kept = kept ? kept : effects_keep(effects, text);
-        failed += flight_fail(core, effects, i, kept);
+        core->board[i].state = BOARD_ABSENT;
+        effects_tell_of(effects, FLEET_LEFT, i, "");
+        effects_add(effects, CORE_RELEASE)->board = i;
     }
-    unsigned late = 0;
-    for (unsigned item = core->queue_first; item != NOTHING; item = core->next[item], late++)
-        if (mono_since(now, core->admitted[item]) < core->settings.patience_ns)
-            break;
-    if (late > 0) {
-        kept = kept ? kept : effects_keep(effects, text);
-        failed += fail_chain(core, effects, queue_shift(core, late), kept);
-    }
-    tell_failed(effects, failed, kept);
-}
-
-/* The plan in force or in preparation is given up: at once, or when what is in flight has landed. */
-static void give_up_plan(struct coordinator_core *core, mono_t now, struct coordinator_effects *effects) {
-    if (core->state != COORDINATOR_PAUSING)
-        effects_tell(effects, FLEET_REPLANNING, effects_keep(effects, core->cause))->epoch = core->epoch;
-    if (core->state == COORDINATOR_SERVING) {
-        enter(core, COORDINATOR_PAUSING, now);
-        snprintf(core->reason, sizeof core->reason, "%.200s; a new plan waits for the microbatches in flight",
-                 core->cause);
-    }
-    if (core->sent == 0)
-        enter(core, COORDINATOR_WAITING, now);
 }
 
 /* Draws the consequences of whatever has changed. */
 static void advance(struct coordinator_core *core, mono_t now, struct coordinator_effects *effects) {
-    if (core->replan)
-        give_up_plan(core, now, effects);
-    if (core->state == COORDINATOR_PREPARING && all_ready(core)) {
-        enter(core, COORDINATOR_SERVING, now);
-        tell_serving(core, now, effects);
-        core->reason[0] = core->cause[0] = '\0';
-        core->served = true;
-        core->caused = false;
-        core->progressed = now;
-        effects_add(effects, CORE_SERVE)->epoch = core->epoch;
-    }
-    release_leaving(core, effects);
     bool idle = core->queued == 0 && core->flights == 0;
+    pipelines_advance(core, now, effects);
+    if (core->state == COORDINATOR_SERVING && core->wish != WISH_NONE && !core->ending)
+        seek_other(core, now, effects);
+    pipelines_advance(core, now, effects); /* a pause with nothing under way is over at once */
+    release_leaving(core, effects);
     if (core->state == COORDINATOR_WAITING && !(core->ending && idle))
-        ask_for_plan(core, now, effects);
+        seek_plan(core, now, effects);
     if (core->state == COORDINATOR_SERVING)
-        dispatch(core, now, effects);
+        flights_dispatch(core, now, effects);
     if (core->ending && core->queued == 0 && core->flights == 0 && core->state != COORDINATOR_ENDED) {
         core->state = COORDINATOR_ENDED;
         effects_add(effects, CORE_EXIT);
@@ -584,8 +474,7 @@ static void apply_board_event(struct coordinator_core *core, const struct coordi
                               struct coordinator_effects *effects) {
     assert(event->board < core->boards);
     struct core_board *board = &core->board[event->board];
-    bool ours = event->type == CORE_BOARD_MEASURED || event->type == CORE_BOARD_DRAINED;
-    board->heard = ours ? board->heard : now; /* said by us, not by it */
+    board->heard = now;
     switch (event->type) {
     case CORE_BOARD_LOST:
         board_gone(core, event->board, "was lost", now, effects);
@@ -593,20 +482,14 @@ static void apply_board_event(struct coordinator_core *core, const struct coordi
     case CORE_BOARD_LEAVING:
         on_leaving(core, event->board, false, now, effects);
         break;
-    case CORE_BOARD_DRAINED:
-        on_leaving(core, event->board, true, now, effects);
-        break;
-    case CORE_BOARD_MEASURED:
-        on_measured(core, board, now);
-        break;
     case CORE_BOARD_READY:
-        on_ready(core, board, event->epoch);
+        pipelines_ready(core, event->board, event->epoch);
         break;
     case CORE_BOARD_FAILED:
         on_failed(core, event, now, effects);
         break;
     case CORE_HEARTBEAT:
-        on_heartbeat(core, board, event->heartbeat, now);
+        on_heartbeat(core, event->board, event->heartbeat, now, effects);
         break;
     default:
         break; /* CORE_BOARD_HEARD: noted above */
@@ -620,22 +503,31 @@ void coordinator_core_step(struct coordinator_core *core, const struct coordinat
     case CORE_BOARD_JOINED:
         on_joined(core, event, now, effects);
         break;
+    case CORE_BOARD_MEASURED: /* said by us, not by the board */
+        on_measured(core, &core->board[event->board], now);
+        break;
+    case CORE_BOARD_DRIFTED:
+        on_drifted(core, &core->board[event->board], now);
+        break;
+    case CORE_BOARD_DRAINED:
+        on_leaving(core, event->board, true, now, effects);
+        break;
     case CORE_PLANNED:
         on_planned(core, event, now, effects);
         break;
     case CORE_ITEM_ADMITTED:
-        queue_push(core, event->item, now);
+        flights_admit(core, event->item, now);
         break;
     case CORE_RESULT:
-        on_result(core, event, now, effects);
+        flights_result(core, event, now, effects);
         break;
     case CORE_WRITABLE:
         core->writable = true;
         break;
     case CORE_TICK:
         drop_silent_boards(core, now, effects);
-        drop_stalled_flights(core, now, effects);
-        fail_impatient(core, now, effects);
+        flights_stalled(core, now, effects);
+        flights_impatient(core, now, effects);
         break;
     case CORE_SHUTDOWN:
         core->ending = true;
@@ -651,7 +543,7 @@ mono_t coordinator_core_deadline(const struct coordinator_core *core, mono_t now
     int64_t wait = 100 * MONO_MS; /* the slow clocks (silence, patience, stall) need no better */
     /* while all flights allowed are out, only a result lets another go: no deadline, or the loop would never sleep */
     if (core->state == COORDINATOR_SERVING && core->queued > 0 && core->writable &&
-        core->sent < flights_allowed(core)) {
+        flights_in_service(core) < flights_allowed(core)) {
         int64_t left = core->settings.microbatch_wait_ns - mono_since(now, core->admitted[core->queue_first]);
         wait = left < wait ? left : wait;
     }

@@ -5,8 +5,8 @@
 #include <stdio.h>
 
 const char *fleet_event_kind_name(enum fleet_event_kind kind) {
-    static const char *const names[] = {"joined",   "lost",    "leaving", "left",    "unfit",    "replanning",
-                                        "planning", "planned", "no_plan", "serving", "replayed", "failed"};
+    static const char *const names[] = {"joined",  "lost", "leaving", "left",    "unfit",    "replanning", "planning",
+                                        "planned", "kept", "no_plan", "serving", "replayed", "failed"};
     return names[kind];
 }
 
@@ -62,6 +62,9 @@ const char *fleet_event_words(const struct fleet_event *event, const char *board
         break;
     case FLEET_PLANNED:
         planned_words(event, text, size);
+        break;
+    case FLEET_KEPT:
+        snprintf(text, size, "the plan in force stays: %s", event->text);
         break;
     case FLEET_NO_PLAN:
         snprintf(text, size, "no plan for %u board%s: %s", event->boards, plural(event->boards), event->text);

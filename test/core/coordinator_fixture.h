@@ -19,6 +19,7 @@ struct fixture {
     struct coordinator_core core;
     struct coordinator_effects effects;
     mono_t now;
+    bool no_room; /* planned() says that no board has memory for two slices */
 };
 
 static inline void start(struct fixture *f, unsigned stages, unsigned microbatch) {
@@ -30,6 +31,8 @@ static inline void start(struct fixture *f, unsigned stages, unsigned microbatch
         .patience_ns = 60 * MONO_SECOND,
         .stall_ns = 20 * MONO_SECOND,
         .settle_ns = MONO_SECOND,
+        .gain = 0.1,
+        .repay_ns = 600 * MONO_SECOND,
     };
     f->now = (mono_t){1000 * MONO_SECOND};
     coordinator_core_init(&f->core, &settings, f->now);
@@ -68,13 +71,28 @@ static inline unsigned join(struct fixture *f, const char *name) {
 
 /* An even plan over the boards that the last CORE_PLAN listed. */
 static inline void planned(struct fixture *f) {
-    struct plan plan = {.policy = "even", .stages = f->effects.board_count, .period_s = 0.25};
+    struct plan plan = {.policy = "even", .stages = f->effects.board_count, .period_s = 0.5 / f->effects.board_count};
     unsigned boards[CORE_BOARDS_MAX];
     memcpy(boards, f->effects.boards, sizeof boards);
     for (unsigned i = 0; i < plan.stages; i++)
         plan.stage[i] = (struct plan_stage){
             .board = boards[i], .first = i * UNITS / plan.stages, .end = (i + 1) * UNITS / plan.stages};
-    step(f, (struct coordinator_event){.type = CORE_PLANNED, .plan = &plan});
+    step(f, (struct coordinator_event){.type = CORE_PLANNED, .plan = &plan, .beside = !f->no_room, .pause_s = 10});
+}
+
+/* Which boards the last CORE_PLAN listed, to be given to planned_for after other steps. */
+struct listed {
+    unsigned boards[CORE_BOARDS_MAX], count;
+};
+static inline struct listed listed(const struct fixture *f) {
+    struct listed list = {.count = f->effects.board_count};
+    memcpy(list.boards, f->effects.boards, sizeof list.boards);
+    return list;
+}
+static inline void planned_for(struct fixture *f, const struct listed *list) {
+    f->effects.board_count = list->count;
+    memcpy(f->effects.boards, list->boards, sizeof list->boards);
+    planned(f);
 }
 
 static inline void ready(struct fixture *f, unsigned board) {
@@ -108,6 +126,10 @@ static inline void writable(struct fixture *f) {
 static inline void result(struct fixture *f, uint64_t sequence, unsigned items) {
     step(f, (struct coordinator_event){
                 .type = CORE_RESULT, .epoch = f->core.epoch, .sequence = {sequence}, .items = items});
+}
+
+static inline void result_in(struct fixture *f, uint64_t epoch, uint64_t sequence, unsigned items) {
+    step(f, (struct coordinator_event){.type = CORE_RESULT, .epoch = {epoch}, .sequence = {sequence}, .items = items});
 }
 
 static inline void tick_after(struct fixture *f, int64_t ns) {

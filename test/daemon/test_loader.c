@@ -196,7 +196,7 @@ static struct loader_report *run(struct fixture *fixture) {
 }
 
 static struct stage_engine *load(struct fixture *fixture, struct assignment *assignment, struct stage_engine *old) {
-    loader_load_take(fixture->loader, assignment, old);
+    loader_load_take(fixture->loader, assignment, old, NULL);
     struct loader_report *report = run(fixture);
     if (report->type != LOADER_LOADED)
         fail_msg("%s", report->error.text);
@@ -210,7 +210,7 @@ static struct stage_engine *load(struct fixture *fixture, struct assignment *ass
 /* The load fails and says so with these words; gives back what is left of the old engine. */
 static struct stage_engine *fails(struct fixture *fixture, struct assignment *assignment, struct stage_engine *old,
                                   const char *words) {
-    loader_load_take(fixture->loader, assignment, old);
+    loader_load_take(fixture->loader, assignment, old, NULL);
     struct loader_report *report = run(fixture);
     assert_int_equal(report->type, LOADER_FAILED);
     if (!strstr(report->error.text, words))
@@ -378,7 +378,7 @@ static void test_a_hash_of_two_sizes(void **state) {
     struct fixture *fixture = *state;
     struct assignment *assignment = assignment_of(fixture, WHOLE);
     entries_of(assignment)[1].hash = entries_of(assignment)[0].hash;
-    loader_load_take(fixture->loader, assignment, NULL);
+    loader_load_take(fixture->loader, assignment, NULL, NULL);
     struct loader_report *report;
     while ((report = next_report(fixture))->type == LOADER_WANTS || report->type == LOADER_PROGRESS) {
         if (report->type == LOADER_WANTS) {
@@ -405,7 +405,7 @@ static void test_cancel_and_go_on(void **state) {
         unlink(path);
     }
     closedir(directory);
-    loader_load_take(fixture->loader, assignment_of(fixture, WHOLE), engine);
+    loader_load_take(fixture->loader, assignment_of(fixture, WHOLE), engine, NULL);
     struct stage_chunk chunk = first_wish(fixture);
     loader_cancel(fixture->loader);
     struct loader_report *report = next_report(fixture);
@@ -423,7 +423,7 @@ static void test_cancel_and_go_on(void **state) {
 
 static void test_the_end_in_the_middle(void **state) {
     struct fixture *fixture = *state;
-    loader_load_take(fixture->loader, assignment_of(fixture, WHOLE), NULL);
+    loader_load_take(fixture->loader, assignment_of(fixture, WHOLE), NULL, NULL);
     struct stage_chunk chunk = first_wish(fixture);
     answer(fixture, &chunk);
     loader_destroy(&fixture->loader);

@@ -72,7 +72,7 @@ static void fill_hello(struct message_hello *hello) {
         .version = text(),
         .role = random_below(2) ? ROLE_STAGE : ROLE_CLIENT,
         .name = board_name(),
-        .data_endpoint = text(),
+        .data_endpoint = {text(), text()},
         .memory_bytes = number(),
         .threads = number32(),
         .kernels = text(),
@@ -108,6 +108,7 @@ static void fill_heartbeat(struct message_heartbeat *heartbeat) {
         .items = number(),
         .busy_ns = number(),
         .serving_ns = number(),
+        .computing_ns = number(),
         .allocations = number(),
         .rejected = rejected(),
     };
@@ -254,6 +255,7 @@ struct message random_message(enum message_type type) {
         break;
     case MESSAGE_ASSIGN:
         fill_assign(&made.assign);
+        made.assign.beside = random_below(2) == 1;
         made.assign.next_key = key_or_none(&next_key);
         made.assign.previous_key = key_or_none(&previous_key);
         break;
@@ -275,6 +277,9 @@ struct message random_message(enum message_type type) {
         break;
     case MESSAGE_SERVE:
         made.serve = (struct message_serve){{number()}};
+        break;
+    case MESSAGE_RETIRE:
+        made.retire = (struct message_retire){{number()}};
         break;
     case MESSAGE_HEARTBEAT:
         fill_heartbeat(&made.heartbeat);
@@ -352,7 +357,8 @@ static void same_hello(const struct message_hello *left, const struct message_he
     SAME_TEXT(version);
     SAME(role);
     SAME_TEXT(name);
-    SAME_TEXT(data_endpoint);
+    SAME_TEXT(data_endpoint[0]);
+    SAME_TEXT(data_endpoint[1]);
     SAME(memory_bytes);
     SAME(threads);
     SAME_TEXT(kernels);
@@ -374,6 +380,7 @@ static void same_key(const struct public_key *left, const struct public_key *rig
 }
 
 static void same_assign(const struct message_assign *left, const struct message_assign *right) {
+    SAME(beside);
     SAME(epoch.number);
     SAME(first);
     SAME(end);
@@ -398,6 +405,7 @@ static void same_heartbeat(const struct message_heartbeat *left, const struct me
     SAME(items);
     SAME(busy_ns);
     SAME(serving_ns);
+    SAME(computing_ns);
     SAME(allocations);
     SAME_REJECTED(rejected);
 }
@@ -554,6 +562,9 @@ void assert_same_message(const struct message *left, const struct message *right
         break;
     case MESSAGE_SERVE:
         SAME(serve.epoch.number);
+        break;
+    case MESSAGE_RETIRE:
+        SAME(retire.epoch.number);
         break;
     case MESSAGE_HEARTBEAT:
         same_heartbeat(&left->heartbeat, &right->heartbeat);

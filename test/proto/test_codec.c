@@ -337,7 +337,7 @@ static void test_limits_of_the_others(void **state) {
         {{.type = MESSAGE_PROBED, .probed = {.probe = 1, .latency_s = -1}}, "probed: got -1 s"},
         {{.type = MESSAGE_PROBED, .probed = {.probe = 1, .bytes_per_second = INFINITY}}, "probed: got 0 s and inf"},
         {{.type = MESSAGE_STATUS, .status = {.predicted_period_s = NAN}}, "status: a period is not"},
-        {{.type = (enum message_type)24}, "envelope: no message of type 24"},
+        {{.type = (enum message_type)25}, "envelope: no message of type 25"},
     };
     for (size_t i = 0; i < sizeof table / sizeof *table; i++)
         refused(arena, &table[i].message, table[i].says);
@@ -346,16 +346,16 @@ static void test_limits_of_the_others(void **state) {
 static void test_bad_data_headers(void **state) {
     struct arena *arena = *state;
     static const struct bad_bytes table[] = {
-        BAD("", "data header: protocol: got 0, want 2"),
-        BAD("\x08\x01", "data header: protocol: got 1, want 2"),
-        BAD("\x08\x02", "data header: items: got 0, want 1 to 1024"),
-        BAD("\x08\x02\x38\x81\x08", "data header: items: got 1025"),
-        BAD("\x08\x02\x38\x01", "data header: parts: count: got 0, want 1 to 2"),
-        BAD("\x08\x02\x38\x01\x42\x00\x42\x00\x42\x00", "data header: parts: too many"),
-        BAD("\x08\x02\x38\x01\x42\x02\x08\x02", "data header: parts: type: got 2, want 0 to 1"),
-        BAD("\x08\x02\x38\x01\x42\x07\x12\x05\x01\x01\x01\x01\x01",
+        BAD("", "data header: protocol: got 0, want 3"),
+        BAD("\x08\x01", "data header: protocol: got 1, want 3"),
+        BAD("\x08\x03", "data header: items: got 0, want 1 to 1024"),
+        BAD("\x08\x03\x38\x81\x08", "data header: items: got 1025"),
+        BAD("\x08\x03\x38\x01", "data header: parts: count: got 0, want 1 to 2"),
+        BAD("\x08\x03\x38\x01\x42\x00\x42\x00\x42\x00", "data header: parts: too many"),
+        BAD("\x08\x03\x38\x01\x42\x02\x08\x02", "data header: parts: type: got 2, want 0 to 1"),
+        BAD("\x08\x03\x38\x01\x42\x07\x12\x05\x01\x01\x01\x01\x01",
             "data header: parts: got 5 dimensions, want at most 4"),
-        BAD("\x08\x02\x30\x81\x80\x04\x38\x01\x42\x00", "data header: cut: got 65537, want 0 to 65536"),
+        BAD("\x08\x03\x30\x81\x80\x04\x38\x01\x42\x00", "data header: cut: got 65537, want 0 to 65536"),
         BAD("\x08", "data header: cut short"),
         BAD("\x10\x01", "data header: cluster: wrong wire type"),
     };

@@ -108,6 +108,14 @@ static void board_slows(struct world *world) {
     board->slowness = factors[sim_roll(world, 4)];
 }
 
+/* What is measured of it differs from what it was planned with. */
+static void board_drifts(struct world *world) {
+    struct sim_coordinator *c = &world->coordinator;
+    if (c->alive && c->core.boards > 0)
+        coordinator_feed(
+            world, &(struct coordinator_event){.type = CORE_BOARD_DRIFTED, .board = sim_roll(world, c->core.boards)});
+}
+
 static void stranger_sends(struct world *world) {
     if (world->museum_count == 0)
         return;
@@ -117,7 +125,7 @@ static void stranger_sends(struct world *world) {
     struct packet *packet = packet_new(world, 0), *next = packet->next;
     *packet = world->museum[place].packet;
     packet->next = next;
-    fifo_put(&world->stray[node], packet);
+    fifo_put(&world->stray[node][world->museum[place].lane], packet);
     sim_wake(world, node);
 }
 
@@ -130,15 +138,18 @@ static void coordinator_dies(struct world *world) {
 
 void chaos_trouble(struct world *world) {
     static void (*const troubles[])(struct world * world) = {
-        board_dies, board_dies,  board_leaves, node_freezes,   connection_breaks, connection_breaks, partition,
-        link_lags,  board_slows, board_slows,  stranger_sends, stranger_sends,    coordinator_dies,
+        board_dies,        board_dies,     board_leaves,     node_freezes, connection_breaks,
+        connection_breaks, partition,      link_lags,        board_slows,  board_slows,
+        stranger_sends,    stranger_sends, coordinator_dies, board_drifts, board_drifts,
     };
     if (!world->chaos)
         return;
     if (world->rough)
         troubles[sim_roll(world, sizeof troubles / sizeof troubles[0])](world);
-    else if (world->seed % 2)
-        board_leaves(world); /* which costs nobody a replay */
+    else if (world->seed % 2) /* neither costs anybody a replay */
+        board_leaves(world);
+    else
+        board_drifts(world);
     sim_in(world, sim_between(world, 0, 2 * world->trouble_ns), SIM_TROUBLE, 0, 0);
 }
 
