@@ -10,22 +10,29 @@
 
 #define ALIGNMENT 64
 
-static atomic_uint_fast64_t allocations;
+static atomic_uint_fast64_t allocations, held_bytes;
 static atomic_uint_fast64_t fail_countdown;
 
+/* Lies just before the memory that is handed out. */
+struct block {
+    void *base; /* as calloc gave it */
+    size_t bytes;
+};
+
 /* Zeroed: large blocks come from the kernel as zero pages and are cleared lazily by calloc, which aligned_alloc cannot
- * know; the over-aligned block is therefore taken from calloc and the base address kept just before it. */
+ * know; the over-aligned block is therefore taken from calloc and what release must know kept just before it. */
 static void *take(size_t count, size_t size) {
     size_t bytes;
     if (__builtin_mul_overflow(count, size, &bytes) || bytes > PTRDIFF_MAX - 2 * ALIGNMENT)
         return NULL;
-    char *base = calloc(1, bytes + ALIGNMENT + sizeof(void *));
+    char *base = calloc(1, bytes + ALIGNMENT + sizeof(struct block));
     if (!base)
         return NULL;
-    uintptr_t address = ((uintptr_t)base + sizeof(void *) + ALIGNMENT - 1) & ~(uintptr_t)(ALIGNMENT - 1);
+    uintptr_t address = ((uintptr_t)base + sizeof(struct block) + ALIGNMENT - 1) & ~(uintptr_t)(ALIGNMENT - 1);
     void *memory = base + (address - (uintptr_t)base);
-    memcpy((char *)memory - sizeof(void *), &base, sizeof base);
+    ((struct block *)memory)[-1] = (struct block){base, bytes};
     atomic_fetch_add_explicit(&allocations, 1, memory_order_relaxed);
+    atomic_fetch_add_explicit(&held_bytes, bytes, memory_order_relaxed);
     return memory;
 }
 
@@ -68,13 +75,17 @@ char *allocate_string(const char *text) {
 void release(void *memory) {
     if (!memory)
         return;
-    void *base;
-    memcpy(&base, (char *)memory - sizeof(void *), sizeof base);
-    free(base);
+    struct block block = ((struct block *)memory)[-1];
+    atomic_fetch_sub_explicit(&held_bytes, block.bytes, memory_order_relaxed);
+    free(block.base);
 }
 
 uint64_t allocation_count(void) {
     return atomic_load_explicit(&allocations, memory_order_relaxed);
+}
+
+uint64_t allocation_bytes(void) {
+    return atomic_load_explicit(&held_bytes, memory_order_relaxed);
 }
 
 void allocate_fail_nth(uint64_t nth) {

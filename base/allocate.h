@@ -29,6 +29,8 @@ void release(void *memory);
 
 /* How many allocations this process has made through here since it started. The hot path keeps it constant. */
 uint64_t allocation_count(void);
+/* How many bytes were handed out from here and have not been given back, as they were asked for. */
+uint64_t allocation_bytes(void);
 
 /* Fault injection for tests: the nth try_allocate from now returns NULL (0: never). */
 void allocate_fail_nth(uint64_t nth);

@@ -21,6 +21,7 @@ enum error_code {
     ERROR_INFEASIBLE,  /* no plan exists */
     ERROR_TIMEOUT,     /* a peer did not answer in time */
     ERROR_DENIED,      /* a peer does not let us in */
+    ERROR_BUSY,        /* not now: what is at work holds what this would need */
 };
 
 struct error {

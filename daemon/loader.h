@@ -1,9 +1,9 @@
 /* The loader of a stage: one thread that turns an assignment into an engine.
  *
- * It looks for the slice's tensors in the cache, asks for the missing ones piece by piece (LOADER_WANTS; loader_store
- * brings the bytes), checks and caches them, and packs the slice. So the I/O thread never touches the disk nor hashes
- * anything. Each loader_load ends with exactly one report of LOADER_LOADED, LOADER_FAILED or LOADER_CANCELLED, which
- * gives back an engine.
+ * Units that engines at hand have already are shared with them. For the others it looks for tensors in the cache, asks
+ * for the missing ones piece by piece (LOADER_WANTS; loader_store brings the bytes), checks and caches them, and packs.
+ * So the I/O thread never touches the disk nor hashes anything. Each loader_load ends with exactly one report of
+ * LOADER_LOADED, LOADER_FAILED or LOADER_CANCELLED, which gives back an engine.
  */
 #ifndef DAEMON_LOADER_H
 #define DAEMON_LOADER_H
@@ -56,10 +56,16 @@ struct loader *loader_new(const struct loader_settings *settings, struct error *
 /* Cancels, waits for the thread, and destroys what it still holds. *loader becomes NULL. NULL is fine. */
 void loader_destroy(struct loader **loader);
 
-/* Prepares the assignment. Takes it, and takes the engine that is there now (NULL: none): if its weights are those
- * wanted it comes back, else it is destroyed, before loading when both do not fit the memory and after it otherwise.
- * One load at a time. */
-void loader_load_take(struct loader *loader, struct assignment *assignment, struct stage_engine *engine,
+/* Prepares the assignment, which it takes. One load at a time.
+ *
+ * old (NULL: none) is taken too. If its weights are all those wanted, it comes back, with buffers for the new
+ * microbatches. Else its units that are wanted are shared, and it is destroyed: before packing when what is not shared
+ * does not fit the memory beside it, after it otherwise. A load that fails before that gives it back as it was.
+ *
+ * beside (NULL: none) is borrowed until the load's last report: an engine that goes on serving. It may compute
+ * meanwhile; the loader reads it, shares its units and never changes it. A slice that would fit alone but not beside it
+ * fails with ERROR_BUSY; one that does not fit at all with ERROR_SYSTEM. */
+void loader_load_take(struct loader *loader, struct assignment *assignment, struct stage_engine *old,
                       const struct stage_engine *beside);
 /* Bytes of a chunk that was wanted. They stay the caller's until the loader calls release(context), from its thread. */
 void loader_store(struct loader *loader, const struct stage_chunk *chunk, const void *bytes,

@@ -4,10 +4,15 @@
 
 #include "base/allocate.h"
 
-struct stage_engine *stage_engine_new_take(struct model_config *config, struct slice slice) {
+#include <string.h>
+
+struct stage_engine *stage_engine_new_take(struct model_config *config, struct slice slice,
+                                           const struct hash *identity) {
     struct stage_engine *engine = allocate(1, sizeof *engine);
     engine->config = config;
     engine->slice = slice;
+    engine->identity = allocate(slice.end - slice.first, sizeof *identity);
+    memcpy(engine->identity, identity, (slice.end - slice.first) * sizeof *identity);
     model_cut(config, slice.first, &engine->in);
     model_cut(config, slice.end, &engine->out);
     return engine;
@@ -32,6 +37,7 @@ void stage_engine_destroy(struct stage_engine **pointer) {
     buffers_close(engine);
     slice_unload(&engine->model);
     model_config_destroy(&engine->config);
+    release(engine->identity);
     release(engine);
 }
 
@@ -61,13 +67,23 @@ bool stage_engine_fit(struct stage_engine *engine, unsigned items, unsigned thre
     return false;
 }
 
-uint64_t stage_engine_bytes(const struct model_config *config, struct slice slice, unsigned items,
-                            const struct kernels *kernels, unsigned threads) {
+bool stage_engine_has(const struct stage_engine *engine, unsigned unit, const struct hash *identity) {
+    return engine && unit >= engine->slice.first && unit < engine->slice.end &&
+           memcmp(&engine->identity[unit - engine->slice.first], identity, sizeof *identity) == 0;
+}
+
+uint64_t stage_engine_buffer_bytes(const struct model_config *config, struct slice slice, unsigned items,
+                                   const struct kernels *kernels, unsigned threads) {
     struct payload in, out;
     model_cut(config, slice.first, &in);
     model_cut(config, slice.end, &out);
     uint64_t bytes = model_workspace_bytes(config, slice, items, kernels, threads);
-    bytes += (uint64_t)items * (STAGE_INPUTS * payload_bytes(&in) + STAGE_OUTPUTS * payload_bytes(&out));
+    return bytes + (uint64_t)items * (STAGE_INPUTS * payload_bytes(&in) + STAGE_OUTPUTS * payload_bytes(&out));
+}
+
+uint64_t stage_engine_bytes(const struct model_config *config, struct slice slice, unsigned items,
+                            const struct kernels *kernels, unsigned threads) {
+    uint64_t bytes = stage_engine_buffer_bytes(config, slice, items, kernels, threads);
     for (unsigned unit = slice.first; unit < slice.end; unit++)
         bytes += model_unit_weight_bytes(config, unit);
     return bytes;

@@ -13,30 +13,38 @@
 #include "kernels/kernels.h"
 #include "model/model.h"
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
 struct stage_engine {
-    struct hash
-        weights; /* of everything that the packed weights depend on: two engines with the same are interchangeable */
     struct model_config *config;
     struct slice slice;
-    struct slice_model *model;
-    unsigned items; /* most in a microbatch; 0: no buffers yet */
+    struct hash
+        *identity; /* [end - first]: units of the same identity have the same packed weights (slice_tensors.h) */
+    struct slice_model *model; /* may share units with those of other engines */
+    unsigned items;            /* most in a microbatch; 0: no buffers yet */
     struct workspace *workspace;
     struct payload in, out;                           /* per item */
     void *output[STAGE_OUTPUTS][MODEL_PAYLOAD_PARTS]; /* of the slots */
 };
 
-/* Takes config, whatever comes of it. The weights are loaded by the caller, into ->model. */
-struct stage_engine *stage_engine_new_take(struct model_config *config, struct slice slice);
+/* Takes config and copies the identities of the slice's units. The weights are loaded by the caller, into ->model. */
+struct stage_engine *stage_engine_new_take(struct model_config *config, struct slice slice,
+                                           const struct hash *identity);
 /* NULL is fine; *engine becomes NULL. Nothing may be computing in it or sending from it. */
 void stage_engine_destroy(struct stage_engine **engine);
 
 /* Makes scratch and output buffers for microbatches of up to `items`, unless they are there. */
 bool stage_engine_fit(struct stage_engine *engine, unsigned items, unsigned threads, struct error *error);
 
-/* The bytes that a slice takes once it serves: weights, scratch, and the slots of both kinds. */
+/* Has the engine (NULL: none) this unit with packed weights of that identity? */
+bool stage_engine_has(const struct stage_engine *engine, unsigned unit, const struct hash *identity);
+
+/* The bytes that a slice takes once it serves beside its weights: scratch, and the slots of both kinds. */
+uint64_t stage_engine_buffer_bytes(const struct model_config *config, struct slice slice, unsigned items,
+                                   const struct kernels *kernels, unsigned threads);
+/* And with its weights. */
 uint64_t stage_engine_bytes(const struct model_config *config, struct slice slice, unsigned items,
                             const struct kernels *kernels, unsigned threads);
 

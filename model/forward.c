@@ -143,7 +143,7 @@ static void place_output(const struct slice_model *slice, const struct workspace
 
 static void run_unit(const struct slice_model *slice, const struct workspace *workspace, void *const out[],
                      struct unit_call *call) {
-    call->weights = &slice->units[call->unit - slice->slice.first];
+    call->weights = &slice->units[call->unit - slice->slice.first]->weights;
     call->temporary = workspace->block + workspace->stream_bytes +
                       temporary_offset(slice->config, slice->slice, call->unit, call->items);
     place_output(slice, workspace, out, call);

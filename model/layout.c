@@ -1,7 +1,7 @@
 /* How a family writes down the weights of a unit: tensors appended to slots.
  *
  * One description serves everybody who must know what a unit reads: model_tensors (what a board fetches), model_open
- * (what a checkpoint must hold), slice_load (where each tensor is packed), model_unit_weight_bytes (what the planner
+ * (what a checkpoint must hold), slice_pack (where each tensor is packed), model_unit_weight_bytes (what the planner
  * counts) and model_synthesise (what is written). The description is a plain struct on the caller's stack; nothing here
  * allocates or fails, and a family that appends too much is our own bug.
  */

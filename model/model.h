@@ -82,7 +82,7 @@ struct tensor {
     uint64_t bytes;
 };
 
-/* Where slice_load gets tensors from: a model directory or a board's cache. */
+/* Where slice_pack gets tensors from: a model directory or a board's cache. */
 struct tensor_source {
     void *context;
     /* Fills *tensor with the tensor of that name; data stays valid until release or the source's end. false with an
@@ -118,14 +118,33 @@ void model_borrow_json(const struct model *model, const void **config, size_t *c
 
 struct slice_model; /* packed weights of a slice, ready to compute; one compute thread at a time */
 
-/* Loads and packs a slice. Peak memory is the packed weights plus one tensor. progress (may be NULL) is told bytes
- * packed so far; returning false cancels (error says so). kernels must outlive it. */
+/* A slice of which nothing is loaded yet: slice_share and then slice_pack fill it. config and kernels must outlive it.
+ * NULL with an error when it is no range of units. */
+struct slice_model *slice_new(const struct model_config *config, struct slice slice, const struct kernels *kernels,
+                              struct error *error);
+/* Takes the unit from a loaded slice: the two hold one copy of its packed weights from now on, whichever is unloaded
+ * first. Costs neither time nor memory. Both have the unit and the kernels, and the caller knows that the weights are
+ * those wanted; the configurations need not be the same object. `from` may be computing meanwhile, in any thread, but
+ * not be unloaded. */
+void slice_share(struct slice_model *slice, const struct slice_model *from, unsigned unit);
+/* Packs the units that were not shared. Peak memory is their packed weights plus one tensor. progress (may be NULL) is
+ * told bytes packed so far, of those to be packed; returning false cancels (error says so). After false the slice can
+ * only be unloaded. */
+bool slice_pack(struct slice_model *slice, const struct tensor_source *source,
+                bool (*progress)(void *context, uint64_t done, uint64_t total), void *context, struct error *error);
+
+/* slice_new and slice_pack: a slice that shares nothing. NULL with an error. */
 struct slice_model *slice_load(const struct model_config *config, struct slice slice,
                                const struct tensor_source *source, const struct kernels *kernels,
                                bool (*progress)(void *context, uint64_t done, uint64_t total), void *context,
                                struct error *error);
+/* Frees what no other slice holds. Slices that share units may be unloaded by different threads at the same time. NULL
+ * is fine; *slice becomes NULL. */
 void slice_unload(struct slice_model **slice);
+/* Bytes of packed weights that the slice holds, shared or not. */
 size_t slice_weight_bytes(const struct slice_model *slice);
+/* Those that no other slice holds now: what unloading it would free. */
+size_t slice_weight_bytes_alone(const struct slice_model *slice);
 
 /* Scratch for forward passes of up to `items` items (1 to MODEL_ITEMS_MAX) on a pool of `threads` threads: one block of
  * model_workspace_bytes, allocated once, reused. NULL with an error when memory is short. */

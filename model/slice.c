@@ -1,14 +1,19 @@
 /* A slice of a model in memory: weights bound by name, converted to fp32 and packed once for the kernel set.
  *
- * slice_load walks the layouts of its units tensor by tensor: find in the source, check shape, pack, release. The
+ * slice_pack walks the layouts of its units tensor by tensor: find in the source, check shape, pack, release. The
  * source drops the pages of a packed tensor, so the peak is the packed weights plus one tensor. Sizes come from
  * config.json, that is, from outside: memory is asked for with try_allocate and a refusal is an error that names the
- * unit. A slice is immutable once loaded; whoever loads it owns it, and the kernels and the config must outlive it.
+ * unit.
+ *
+ * Packed units are immutable, so slices may share them (slice_share): each has a count of the slices that hold it, and
+ * whoever takes the last hold frees it. A slice itself has one owner; the kernels and the config must outlive it.
  */
 #include "model/slice.h"
 #include "base/allocate.h"
 
+#include <assert.h>
 #include <inttypes.h>
+#include <limits.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -23,33 +28,49 @@ struct loading {
 
 /* ---- memory of a unit ---- */
 
-static bool allocate_unit(struct slice_model *slice, const struct unit_layout *layout, struct unit_weights *weights) {
+/* False when memory is short; what was allocated is in *unit all the same. */
+static bool allocate_weights(const struct kernels *kernels, const struct unit_layout *layout,
+                             struct packed_unit *unit) {
     for (unsigned m = 0; m < UNIT_MATRICES_MAX; m++) {
-        struct matrix *matrix = &weights->matrix[m];
+        struct matrix *matrix = &unit->weights.matrix[m];
         matrix->n = layout->matrix[m].n;
         matrix->k = layout->matrix[m].k;
         if (matrix->n == 0)
             continue;
-        size_t bytes = slice->kernels->matrix_bytes(matrix->n, matrix->k);
+        size_t bytes = kernels->matrix_bytes(matrix->n, matrix->k);
         if (!(matrix->data = try_allocate(bytes, 1)))
             return false;
-        slice->weight_bytes += bytes;
+        unit->bytes += bytes;
     }
     for (unsigned v = 0; v < UNIT_VECTORS_MAX; v++) {
         if (layout->vector[v] == 0)
             continue;
-        if (!(weights->vector[v] = try_allocate(layout->vector[v], sizeof(float))))
+        if (!(unit->weights.vector[v] = try_allocate(layout->vector[v], sizeof(float))))
             return false;
-        slice->weight_bytes += layout->vector[v] * sizeof(float);
+        unit->bytes += layout->vector[v] * sizeof(float);
     }
     return true;
 }
 
-static void release_unit(struct unit_weights *weights) {
+/* Lets go of a unit; NULL is fine. What another holder read from it happened before it is freed: acquire and release.
+ */
+static void unit_drop(struct packed_unit *unit) {
+    if (!unit || atomic_fetch_sub_explicit(&unit->holders, 1, memory_order_acq_rel) > 1)
+        return;
     for (unsigned m = 0; m < UNIT_MATRICES_MAX; m++)
-        release(weights->matrix[m].data);
+        release(unit->weights.matrix[m].data);
     for (unsigned v = 0; v < UNIT_VECTORS_MAX; v++)
-        release(weights->vector[v]);
+        release(unit->weights.vector[v]);
+    release(unit);
+}
+
+static struct packed_unit *unit_new(const struct kernels *kernels, const struct unit_layout *layout) {
+    struct packed_unit *unit = allocate(1, sizeof *unit);
+    atomic_init(&unit->holders, 1);
+    if (allocate_weights(kernels, layout, unit))
+        return unit;
+    unit_drop(unit);
+    return NULL;
 }
 
 /* ---- one tensor ---- */
@@ -78,27 +99,27 @@ bool tensor_check(const struct tensor *got, const struct unit_tensor *want, stru
     return true;
 }
 
-static void pack(struct slice_model *slice, struct unit_weights *weights, const struct unit_tensor *want,
+static void pack(const struct kernels *kernels, struct unit_weights *weights, const struct unit_tensor *want,
                  const void *data, enum element element) {
     if (want->kind == SLOT_MATRIX)
-        slice->kernels->matrix_pack(&weights->matrix[want->slot], want->first, (size_t)want->shape[0], data, element);
+        kernels->matrix_pack(&weights->matrix[want->slot], want->first, (size_t)want->shape[0], data, element);
     else
-        slice->kernels->convert(weights->vector[want->slot] + want->first, data, element,
-                                tensor_elements(want->rank, want->shape));
+        kernels->convert(weights->vector[want->slot] + want->first, data, element,
+                         tensor_elements(want->rank, want->shape));
 }
 
 /* A file may put a tensor at any byte; kernels want it aligned to its elements. */
-static bool pack_aligned(struct slice_model *slice, struct unit_weights *weights, const struct unit_tensor *want,
+static bool pack_aligned(const struct kernels *kernels, struct unit_weights *weights, const struct unit_tensor *want,
                          const struct tensor *tensor, struct error *error) {
     if ((uintptr_t)tensor->data % element_bytes(tensor->element) == 0) {
-        pack(slice, weights, want, tensor->data, tensor->element);
+        pack(kernels, weights, want, tensor->data, tensor->element);
         return true;
     }
     void *copy = try_allocate((size_t)tensor->bytes, 1);
     if (!copy)
         return error_set(error, ERROR_SYSTEM, "%s: no memory for %" PRIu64 " bytes", want->name, tensor->bytes);
     memcpy(copy, tensor->data, (size_t)tensor->bytes);
-    pack(slice, weights, want, copy, tensor->element);
+    pack(kernels, weights, want, copy, tensor->element);
     release(copy);
     return true;
 }
@@ -109,7 +130,8 @@ static bool load_tensor(struct loading *loading, struct unit_weights *weights, c
     const struct tensor_source *source = loading->source;
     if (!source->find(source->context, want->name, &tensor, error))
         return false;
-    bool ok = tensor_check(&tensor, want, error) && pack_aligned(loading->slice, weights, want, &tensor, error);
+    bool ok =
+        tensor_check(&tensor, want, error) && pack_aligned(loading->slice->kernels, weights, want, &tensor, error);
     if (source->release)
         source->release(source->context, &tensor);
     if (!ok)
@@ -124,16 +146,54 @@ static bool load_tensor(struct loading *loading, struct unit_weights *weights, c
 
 static bool load_unit(struct loading *loading, unsigned unit, struct error *error) {
     struct slice_model *slice = loading->slice;
-    struct unit_weights *weights = &slice->units[unit - slice->slice.first];
     struct unit_layout layout;
     char name[40];
     slice->config->family->layout(slice->config, unit, &layout);
-    if (!allocate_unit(slice, &layout, weights))
+    struct packed_unit *packed = unit_new(slice->kernels, &layout);
+    if (!packed)
         return error_set(error, ERROR_SYSTEM, "unit %u (%s): no memory for %zu bytes of weights", unit,
                          model_unit_name(slice->config, unit, name), model_unit_weight_bytes(slice->config, unit));
+    slice->units[unit - slice->slice.first] = packed;
     for (unsigned i = 0; i < layout.tensors; i++)
-        if (!load_tensor(loading, weights, &layout.tensor[i], error))
+        if (!load_tensor(loading, &packed->weights, &layout.tensor[i], error))
             return error_wrap(error, "unit %u (%s)", unit, model_unit_name(slice->config, unit, name));
+    return true;
+}
+
+struct slice_model *slice_new(const struct model_config *config, struct slice slice, const struct kernels *kernels,
+                              struct error *error) {
+    if (slice.first >= slice.end || slice.end > config->units) {
+        error_set(error, ERROR_INPUT, "slice [%u, %u): want a range within [0, %u)", slice.first, slice.end,
+                  config->units);
+        return NULL;
+    }
+    struct slice_model *empty = allocate(1, sizeof *empty);
+    empty->config = config;
+    empty->slice = slice;
+    empty->kernels = kernels;
+    empty->units = allocate(slice.end - slice.first, sizeof *empty->units);
+    return empty;
+}
+
+void slice_share(struct slice_model *slice, const struct slice_model *from, unsigned unit) {
+    assert(unit >= slice->slice.first && unit < slice->slice.end && unit >= from->slice.first &&
+           unit < from->slice.end && slice->kernels == from->kernels);
+    struct packed_unit *packed = from->units[unit - from->slice.first];
+    struct packed_unit **place = &slice->units[unit - slice->slice.first];
+    assert(packed && !*place);
+    atomic_fetch_add_explicit(&packed->holders, 1, memory_order_relaxed); /* from's own hold keeps it alive meanwhile */
+    *place = packed;
+}
+
+bool slice_pack(struct slice_model *slice, const struct tensor_source *source,
+                bool (*progress)(void *context, uint64_t done, uint64_t total), void *context, struct error *error) {
+    struct loading loading = {.slice = slice, .source = source, .progress = progress, .context = context};
+    for (unsigned unit = slice->slice.first; unit < slice->slice.end; unit++)
+        if (!slice->units[unit - slice->slice.first])
+            loading.total += model_unit_weight_bytes(slice->config, unit);
+    for (unsigned unit = slice->slice.first; unit < slice->slice.end; unit++)
+        if (!slice->units[unit - slice->slice.first] && !load_unit(&loading, unit, error))
+            return false;
     return true;
 }
 
@@ -141,23 +201,9 @@ struct slice_model *slice_load(const struct model_config *config, struct slice s
                                const struct tensor_source *source, const struct kernels *kernels,
                                bool (*progress)(void *context, uint64_t done, uint64_t total), void *context,
                                struct error *error) {
-    if (slice.first >= slice.end || slice.end > config->units) {
-        error_set(error, ERROR_INPUT, "slice [%u, %u): want a range within [0, %u)", slice.first, slice.end,
-                  config->units);
-        return NULL;
-    }
-    struct slice_model *loaded = allocate(1, sizeof *loaded);
-    loaded->config = config;
-    loaded->slice = slice;
-    loaded->kernels = kernels;
-    loaded->units = allocate(slice.end - slice.first, sizeof *loaded->units);
-    struct loading loading = {
-        .slice = loaded, .source = source, .progress = progress, .context = context, .done = 0, .total = 0};
-    for (unsigned unit = slice.first; unit < slice.end; unit++)
-        loading.total += model_unit_weight_bytes(config, unit);
-    for (unsigned unit = slice.first; loaded && unit < slice.end; unit++)
-        if (!load_unit(&loading, unit, error))
-            slice_unload(&loaded);
+    struct slice_model *loaded = slice_new(config, slice, kernels, error);
+    if (loaded && !slice_pack(loaded, source, progress, context, error))
+        slice_unload(&loaded);
     return loaded;
 }
 
@@ -165,12 +211,27 @@ void slice_unload(struct slice_model **slice) {
     if (!*slice)
         return;
     for (unsigned unit = 0; unit < (*slice)->slice.end - (*slice)->slice.first; unit++)
-        release_unit(&(*slice)->units[unit]);
+        unit_drop((*slice)->units[unit]);
     release((*slice)->units);
     release(*slice);
     *slice = NULL;
 }
 
+/* Of the units that at most so many slices hold. */
+static size_t bytes_held_by(const struct slice_model *slice, unsigned holders) {
+    size_t bytes = 0;
+    for (unsigned i = 0; i < slice->slice.end - slice->slice.first; i++) {
+        const struct packed_unit *unit = slice->units[i];
+        if (unit && atomic_load_explicit(&unit->holders, memory_order_relaxed) <= holders)
+            bytes += unit->bytes;
+    }
+    return bytes;
+}
+
 size_t slice_weight_bytes(const struct slice_model *slice) {
-    return slice->weight_bytes;
+    return bytes_held_by(slice, UINT_MAX);
+}
+
+size_t slice_weight_bytes_alone(const struct slice_model *slice) {
+    return bytes_held_by(slice, 1);
 }

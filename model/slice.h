@@ -4,12 +4,20 @@
 
 #include "model/family.h"
 
+#include <stdatomic.h>
+
+/* The packed weights of one unit, in one slice or in several. */
+struct packed_unit {
+    struct unit_weights weights; /* immutable once packed */
+    size_t bytes;
+    atomic_uint holders; /* slices; the last one frees it */
+};
+
 struct slice_model {
     const struct model_config *config;
     struct slice slice;
     const struct kernels *kernels;
-    struct unit_weights *units; /* [end - first] */
-    size_t weight_bytes;
+    struct packed_unit **units; /* [end - first]; NULL: neither packed nor shared yet */
 };
 
 size_t element_bytes(enum element element);

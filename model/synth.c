@@ -2,7 +2,7 @@
  *
  * model_synthesise writes the config.json of a preset, parses it with the program's own reader, and asks the resulting
  * configuration for its tensors: so a preset is a row of numbers, and names and shapes cannot drift from what
- * slice_load wants. Values stream through one small buffer, whatever the model's size. They depend on seed, tensor name
+ * slice_pack wants. Values stream through one small buffer, whatever the model's size. They depend on seed, tensor name
  * and position only, are made with integer arithmetic and single IEEE roundings, and are therefore the same bytes
  * everywhere.
  *

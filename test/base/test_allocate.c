@@ -37,6 +37,22 @@ static void test_counted(void **state) {
     assert_int_equal(allocation_count() - before, 3); /* what was refused was not made */
 }
 
+static void test_bytes_counted(void **state) {
+    (void)state;
+    uint64_t before = allocation_bytes();
+    void *first = allocate(10, 100);
+    void *second = try_allocate(0, 7);
+    assert_int_equal(allocation_bytes() - before, 1000);
+    assert_null(try_allocate(SIZE_MAX, 1));
+    assert_int_equal(allocation_bytes() - before, 1000);
+    size_t capacity = 1000;
+    allocate_grow(&first, &capacity, 1500, 1);
+    assert_int_equal(allocation_bytes() - before, 2000);
+    release(first);
+    release(second);
+    assert_int_equal(allocation_bytes(), before);
+}
+
 static void test_too_large(void **state) {
     (void)state;
     assert_null(try_allocate(SIZE_MAX, 2));
@@ -86,8 +102,11 @@ static void test_failing_on_demand(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_zeroed_and_aligned), cmocka_unit_test(test_counted),
-        cmocka_unit_test(test_too_large),          cmocka_unit_test(test_growing),
+        cmocka_unit_test(test_zeroed_and_aligned),
+        cmocka_unit_test(test_counted),
+        cmocka_unit_test(test_bytes_counted),
+        cmocka_unit_test(test_too_large),
+        cmocka_unit_test(test_growing),
         cmocka_unit_test(test_failing_on_demand),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,5 +1,6 @@
-/* The loader: a small ViT from "the coordinator", played by this file, through the cache into an engine; and all that
- * can go wrong on the way: damaged bytes, full disks, little memory, cancels, assignments that make no sense. */
+/* The loader: a small ViT from "the coordinator", played by this file, through the cache into an engine, which shares
+ * units with the engines at hand; and all that can go wrong on the way: damaged bytes, full disks, little memory,
+ * cancels, assignments that make no sense. */
 #include "base/allocate.h"
 #include "base/log.h"
 #include "daemon/loader.h"
@@ -135,6 +136,10 @@ static struct assignment *assignment_of(const struct fixture *fixture, struct sl
 }
 #define WHOLE ((struct slice){0, UNITS})
 
+static struct tensor_entry *entries_of(struct assignment *assignment) {
+    return (struct tensor_entry *)(uintptr_t)assignment->message.tensors;
+}
+
 static void give_back(void *context) {
     release(context);
 }
@@ -195,8 +200,9 @@ static struct loader_report *run(struct fixture *fixture) {
     }
 }
 
-static struct stage_engine *load(struct fixture *fixture, struct assignment *assignment, struct stage_engine *old) {
-    loader_load_take(fixture->loader, assignment, old, NULL);
+static struct stage_engine *load_beside(struct fixture *fixture, struct assignment *assignment,
+                                        struct stage_engine *old, const struct stage_engine *beside) {
+    loader_load_take(fixture->loader, assignment, old, beside);
     struct loader_report *report = run(fixture);
     if (report->type != LOADER_LOADED)
         fail_msg("%s", report->error.text);
@@ -207,17 +213,39 @@ static struct stage_engine *load(struct fixture *fixture, struct assignment *ass
     return engine;
 }
 
-/* The load fails and says so with these words; gives back what is left of the old engine. */
-static struct stage_engine *fails(struct fixture *fixture, struct assignment *assignment, struct stage_engine *old,
-                                  const char *words) {
-    loader_load_take(fixture->loader, assignment, old, NULL);
+static struct stage_engine *load(struct fixture *fixture, struct assignment *assignment, struct stage_engine *old) {
+    return load_beside(fixture, assignment, old, NULL);
+}
+
+/* The load fails and says so with this code and these words; gives back what is left of the old engine. */
+static struct stage_engine *fails_beside(struct fixture *fixture, struct assignment *assignment,
+                                         struct stage_engine *old, const struct stage_engine *beside,
+                                         enum error_code code, const char *words) {
+    loader_load_take(fixture->loader, assignment, old, beside);
     struct loader_report *report = run(fixture);
     assert_int_equal(report->type, LOADER_FAILED);
+    assert_true(code == ERROR_NONE || report->error.code == code);
     if (!strstr(report->error.text, words))
         fail_msg("got \"%s\", want \"%s\" in it", report->error.text, words);
     struct stage_engine *engine = report->engine;
     loader_report_destroy(&report);
     return engine;
+}
+
+static struct stage_engine *fails(struct fixture *fixture, struct assignment *assignment, struct stage_engine *old,
+                                  const char *words) {
+    return fails_beside(fixture, assignment, old, NULL, ERROR_NONE, words);
+}
+
+/* Empties the cache: what is not asked for now was shared. */
+static void forget_files(const struct fixture *fixture) {
+    char tensors[96];
+    snprintf(tensors, sizeof tensors, "%s/tensors", fixture->directory);
+    DIR *directory = opendir(tensors);
+    assert_non_null(directory);
+    for (const struct dirent *entry; (entry = readdir(directory));)
+        unlinkat(dirfd(directory), entry->d_name, 0);
+    closedir(directory);
 }
 
 /* ---- loads that succeed ---- */
@@ -297,6 +325,160 @@ static void test_a_damaged_cache_heals(void **state) {
     stage_engine_destroy(&engine);
 }
 
+/* ---- loads beside engines that stay ---- */
+
+struct listing {
+    const struct fixture *fixture;
+    bool seen[TENSORS_MAX];
+    uint64_t bytes;
+};
+
+static bool add_bytes(void *context, const struct tensor *tensor) {
+    struct listing *listing = context;
+    const struct fixture *fixture = listing->fixture;
+    size_t at = 0, same = 0;
+    while (strcmp(fixture->name[at], tensor->name) != 0)
+        at++;
+    while (memcmp(&fixture->entry[same].hash, &fixture->entry[at].hash, sizeof(struct hash)) != 0)
+        same++; /* the first of equal contents stands for all */
+    if (!listing->seen[same])
+        listing->bytes += fixture->entry[at].bytes;
+    return listing->seen[same] = true;
+}
+
+/* Bytes that must be fetched for these units when nothing is cached. */
+static uint64_t tensor_bytes(const struct fixture *fixture, struct slice slice) {
+    struct listing listing = {.fixture = fixture};
+    model_tensors(fixture->config, slice, add_bytes, &listing);
+    return listing.bytes;
+}
+
+static uint64_t buffer_bytes(const struct fixture *fixture, const struct stage_engine *engine) {
+    return stage_engine_buffer_bytes(fixture->config, engine->slice, MICROBATCH, fixture->settings.kernels, 1);
+}
+
+static void test_overlap_is_shared(void **state) {
+    struct fixture *fixture = *state;
+    const struct slice all = {2, 8}, new_units = {5, 8};
+    struct stage_engine *serving = load(fixture, assignment_of(fixture, (struct slice){0, 5}), NULL);
+    forget_files(fixture);
+    fixture->asked = 0;
+    uint64_t before = allocation_bytes();
+    struct stage_engine *engine = load_beside(fixture, assignment_of(fixture, all), NULL, serving);
+    uint64_t grown = allocation_bytes() - before, alone = slice_weight_bytes_alone(engine->model);
+    assert_int_equal(fixture->asked, tensor_bytes(fixture, new_units));
+    assert_int_equal(alone, slice_weight_bytes(engine->model) + slice_weight_bytes_alone(serving->model) -
+                                slice_weight_bytes(serving->model));
+    assert_true(alone > 0 && grown >= alone);
+    assert_true(grown - alone < buffer_bytes(fixture, engine) + 50000); /* less than the smallest matrix */
+    stage_engine_destroy(&serving);
+    assert_int_equal(slice_weight_bytes_alone(engine->model), slice_weight_bytes(engine->model));
+    stage_engine_destroy(&engine);
+}
+
+/* All that is wanted serves already: a second engine, and not a byte. */
+static void test_the_same_slice_beside(void **state) {
+    struct fixture *fixture = *state;
+    struct stage_engine *serving = load(fixture, assignment_of(fixture, WHOLE), NULL);
+    forget_files(fixture);
+    fixture->asked = 0;
+    struct stage_engine *engine = load_beside(fixture, assignment_of(fixture, WHOLE), NULL, serving);
+    assert_ptr_not_equal(engine, serving);
+    assert_int_equal(fixture->asked, 0);
+    assert_int_equal(slice_weight_bytes_alone(engine->model), 0);
+    stage_engine_destroy(&engine);
+    stage_engine_destroy(&serving);
+}
+
+/* From the old engine and from the one that serves, each what it has. */
+static void test_units_of_both(void **state) {
+    struct fixture *fixture = *state;
+    struct stage_engine *serving = load(fixture, assignment_of(fixture, (struct slice){0, 3}), NULL);
+    struct stage_engine *engine = load_beside(fixture, assignment_of(fixture, (struct slice){2, 6}), NULL, serving);
+    forget_files(fixture);
+    fixture->asked = 0;
+    engine = load_beside(fixture, assignment_of(fixture, (struct slice){1, 7}), engine, serving);
+    assert_int_equal(fixture->asked, tensor_bytes(fixture, (struct slice){6, 7}));
+    assert_int_equal(slice_weight_bytes(serving->model) > slice_weight_bytes_alone(serving->model), true);
+    stage_engine_destroy(&engine);
+    assert_int_equal(slice_weight_bytes(serving->model), slice_weight_bytes_alone(serving->model));
+    stage_engine_destroy(&serving);
+}
+
+/* A unit of the same number and other contents is another unit. */
+static void test_other_contents_are_packed_anew(void **state) {
+    struct fixture *fixture = *state;
+    struct stage_engine *serving = load(fixture, assignment_of(fixture, WHOLE), NULL);
+    struct tensor_entry *entry = &fixture->entry[fixture->tensors - 2]; /* classifier.weight */
+    fixture->data[fixture->tensors - 2][0] ^= 1;
+    entry->hash = hash_of(fixture->data[fixture->tensors - 2], entry->bytes);
+    fixture->asked = 0;
+    struct stage_engine *engine = load_beside(fixture, assignment_of(fixture, WHOLE), NULL, serving);
+    assert_int_equal(fixture->asked, entry->bytes);
+    struct stage_engine *head = load(fixture, assignment_of(fixture, (struct slice){UNITS - 1, UNITS}), NULL);
+    assert_int_equal(slice_weight_bytes_alone(engine->model), slice_weight_bytes(head->model));
+    stage_engine_destroy(&head);
+    stage_engine_destroy(&engine);
+    stage_engine_destroy(&serving);
+}
+
+static void test_memory_beside(void **state) {
+    struct fixture *fixture = *state;
+    struct stage_engine *serving = load(fixture, assignment_of(fixture, (struct slice){0, 4}), NULL);
+    struct stage_engine *old = load(fixture, assignment_of(fixture, (struct slice){9, 10}), NULL), *before = old;
+    uint64_t whole = stage_engine_bytes(fixture->config, WHOLE, MICROBATCH, fixture->settings.kernels, 1);
+    size_t weights = slice_weight_bytes(serving->model);
+    fixture->settings.memory_bytes = whole + buffer_bytes(fixture, serving) - 1;
+    loader_reopen(fixture);
+    old = fails_beside(fixture, assignment_of(fixture, WHOLE), old, serving, ERROR_BUSY,
+                       "do not fit beside units 0 to 3, which serve");
+    assert_ptr_equal(old, before);
+    assert_int_equal(slice_weight_bytes_alone(serving->model), weights);
+    assert_int_equal(fixture->asked, 0);
+    fixture->settings.memory_bytes = whole - 1;
+    loader_reopen(fixture);
+    old = fails_beside(fixture, assignment_of(fixture, WHOLE), old, serving, ERROR_SYSTEM, "are missing");
+    assert_ptr_equal(old, before);
+    fixture->settings.memory_bytes = whole + buffer_bytes(fixture, serving); /* enough, and none for the old one */
+    loader_reopen(fixture);
+    struct stage_engine *engine = load_beside(fixture, assignment_of(fixture, WHOLE), old, serving);
+    assert_int_equal(slice_weight_bytes_alone(serving->model), 0);
+    stage_engine_destroy(&engine);
+    stage_engine_destroy(&serving);
+}
+
+/* The old engine has to go before the rest is packed; its shared units stay. */
+static void test_old_units_outlive_their_engine(void **state) {
+    struct fixture *fixture = *state;
+    struct stage_engine *engine = load(fixture, assignment_of(fixture, (struct slice){0, 5}), NULL);
+    fixture->settings.memory_bytes =
+        stage_engine_bytes(fixture->config, (struct slice){3, 7}, MICROBATCH, fixture->settings.kernels, 1);
+    loader_reopen(fixture);
+    forget_files(fixture);
+    engine = load(fixture, assignment_of(fixture, (struct slice){3, 7}), engine);
+    assert_int_equal(fixture->asked, tensor_bytes(fixture, (struct slice){5, 7}));
+    stage_engine_destroy(&engine);
+}
+
+/* It fails after units were shared: nothing of them is lost, and nothing is left of the new engine. */
+static void test_a_failure_beside(void **state) {
+    struct fixture *fixture = *state;
+    struct stage_engine *serving = load(fixture, assignment_of(fixture, (struct slice){0, 5}), NULL);
+    struct stage_engine *old = load(fixture, assignment_of(fixture, (struct slice){5, 7}), NULL), *before = old;
+    size_t weights = slice_weight_bytes(serving->model), old_weights = slice_weight_bytes(old->model);
+    struct assignment *assignment = assignment_of(fixture, WHOLE);
+    uint64_t bytes = allocation_bytes();
+    entries_of(assignment)[fixture->tensors - 1].shape[0]++;
+    bytes -= sizeof *assignment;
+    old = fails_beside(fixture, assignment, old, serving, ERROR_INPUT, fixture->name[fixture->tensors - 1]);
+    assert_ptr_equal(old, before);
+    assert_true(allocation_bytes() <= bytes);
+    assert_int_equal(slice_weight_bytes_alone(serving->model), weights);
+    assert_int_equal(slice_weight_bytes_alone(old->model), old_weights);
+    stage_engine_destroy(&old);
+    stage_engine_destroy(&serving);
+}
+
 /* ---- loads that fail ---- */
 
 static void test_bytes_that_are_always_wrong(void **state) {
@@ -346,10 +528,6 @@ static void test_a_full_disk(void **state) {
     stage_engine_destroy(&engine);
 }
 
-static struct tensor_entry *entries_of(struct assignment *assignment) {
-    return (struct tensor_entry *)(uintptr_t)assignment->message.tensors;
-}
-
 static void test_assignments_that_make_no_sense(void **state) {
     struct fixture *fixture = *state;
     struct assignment *assignment = assignment_of(fixture, WHOLE);
@@ -397,14 +575,7 @@ static void test_cancel_and_go_on(void **state) {
     struct fixture *fixture = *state;
     struct stage_engine *engine = load(fixture, assignment_of(fixture, (struct slice){9, 10}), NULL), *before = engine;
     loader_cancel(fixture->loader); /* without a load: nothing */
-    char tensors[96], path[512];
-    snprintf(tensors, sizeof tensors, "%s/tensors", fixture->directory);
-    DIR *directory = opendir(tensors);
-    for (const struct dirent *entry; (entry = readdir(directory));) {
-        snprintf(path, sizeof path, "%s/%s", tensors, entry->d_name);
-        unlink(path);
-    }
-    closedir(directory);
+    forget_files(fixture);
     loader_load_take(fixture->loader, assignment_of(fixture, WHOLE), engine, NULL);
     struct stage_chunk chunk = first_wish(fixture);
     loader_cancel(fixture->loader);
@@ -440,6 +611,13 @@ int main(void) {
         TEST(test_another_slice_replaces),
         TEST(test_damaged_bytes_are_asked_for_again),
         TEST(test_a_damaged_cache_heals),
+        TEST(test_overlap_is_shared),
+        TEST(test_the_same_slice_beside),
+        TEST(test_units_of_both),
+        TEST(test_other_contents_are_packed_anew),
+        TEST(test_memory_beside),
+        TEST(test_old_units_outlive_their_engine),
+        TEST(test_a_failure_beside),
         TEST(test_bytes_that_are_always_wrong),
         TEST(test_too_little_memory),
         TEST(test_too_small_a_cache),

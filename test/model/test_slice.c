@@ -1,9 +1,11 @@
 /* Slices: any chain of slices gives the bits of the whole model, an item's bits do not depend on its microbatch,
- * nothing is allocated while computing, and loading fails cleanly wherever it is made to fail. */
+ * nothing is allocated while computing, slices that share units hold one copy of them, and loading fails cleanly
+ * wherever it is made to fail. */
 #include "base/allocate.h"
 #include "model/model.h"
 #include "test/model/fixture.h"
 
+#include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -83,9 +85,9 @@ static struct slice_model *load(const struct bench *bench, struct slice slice) {
 }
 
 /* Consumes `in`. The workspace is for more items than there are, as a stage's is for a last, smaller microbatch. */
-static struct parcel run(const struct bench *bench, struct slice slice, unsigned items, struct parcel in) {
+static struct parcel run_loaded(const struct bench *bench, const struct slice_model *loaded, struct slice slice,
+                                unsigned items, struct parcel in) {
     struct error error = {0};
-    struct slice_model *loaded = load(bench, slice);
     struct workspace *workspace = workspace_new(loaded, ITEMS_MOST, bench->threads, &error);
     struct parcel out = parcel_new(bench->config, slice.end, items);
     assert_non_null(workspace);
@@ -93,8 +95,14 @@ static struct parcel run(const struct bench *bench, struct slice slice, unsigned
     slice_forward(loaded, workspace, bench->pool, items, in.part, out.part);
     assert_int_equal(allocation_count(), allocations);
     workspace_destroy(&workspace);
-    slice_unload(&loaded);
     parcel_release(&in);
+    return out;
+}
+
+static struct parcel run(const struct bench *bench, struct slice slice, unsigned items, struct parcel in) {
+    struct slice_model *loaded = load(bench, slice);
+    struct parcel out = run_loaded(bench, loaded, slice, items, in);
+    slice_unload(&loaded);
     return out;
 }
 
@@ -264,6 +272,108 @@ static void test_timed(void **state) {
     model_config_destroy(&bench.config);
 }
 
+/* ---- shared units ---- */
+
+/* The slice with the units [shared.first, shared.end) taken from another. */
+static struct slice_model *load_sharing(const struct bench *bench, struct slice slice, const struct slice_model *from,
+                                        struct slice shared) {
+    struct error error = {0};
+    struct random_weights weights = {.config = bench->config};
+    struct tensor_source source = random_source(&weights);
+    struct slice_model *loaded = slice_new(bench->config, slice, bench->kernels, &error);
+    assert_non_null(loaded);
+    for (unsigned unit = shared.first; unit < shared.end; unit++)
+        slice_share(loaded, from, unit);
+    if (!slice_pack(loaded, &source, NULL, NULL, &error))
+        fail_msg("%s", error.text);
+    assert_int_equal(weights.finds, weights.releases);
+    if (shared.first == slice.first && shared.end == slice.end)
+        assert_int_equal(weights.finds, 0);
+    return loaded;
+}
+
+/* Whichever goes first, the other computes the same bits, and in the end nothing is left. */
+static void check_unload_order(const struct bench *bench, uint64_t seed, bool first_goes_first) {
+    unsigned units = model_units(bench->config);
+    struct slice early = {0, units - 1}, shared = {2, units - 1}, late = {1, units};
+    uint64_t nothing = allocation_bytes();
+    struct slice_model *first = load(bench, early);
+    uint64_t alone = allocation_bytes();
+    struct slice_model *second = load_sharing(bench, late, first, shared);
+    assert_true(allocation_bytes() - alone < slice_weight_bytes(second));
+    slice_unload(first_goes_first ? &first : &second);
+    struct slice rest = first_goes_first ? late : early;
+    struct parcel in = parcel_new(bench->config, rest.first, 2), same = parcel_new(bench->config, rest.first, 2);
+    struct dice dice = {seed};
+    for (unsigned p = 0; p < MODEL_PAYLOAD_PARTS; p++)
+        for (size_t i = 0; i < in.bytes[p] / sizeof(float); i++)
+            ((float *)same.part[p])[i] = ((float *)in.part[p])[i] = rest.first ? dice_float(&dice) : 0;
+    struct parcel want = run(bench, rest, 2, same);
+    struct parcel got = run_loaded(bench, first_goes_first ? second : first, rest, 2, in);
+    for (unsigned p = 0; p < MODEL_PAYLOAD_PARTS; p++)
+        if (want.bytes[p])
+            assert_memory_equal(got.part[p], want.part[p], want.bytes[p]);
+    parcel_release(&got);
+    parcel_release(&want);
+    slice_unload(first_goes_first ? &second : &first);
+    assert_int_equal(allocation_bytes(), nothing);
+}
+
+static void check_sharing(const struct bench *bench, uint64_t seed) {
+    check_unload_order(bench, seed, false);
+    check_unload_order(bench, seed, true);
+}
+
+static void test_shared_units(void **state) {
+    (void)state;
+    for_each_bench(check_sharing);
+}
+
+static void test_bytes_of_shared_units(void **state) {
+    (void)state;
+    struct bench bench = {.config = config_new(configs[0]), .kernels = kernels_get("ref", NULL), .threads = 1};
+    struct slice_model *first = load(&bench, (struct slice){0, 4}), *tail = load(&bench, (struct slice){2, 4});
+    size_t bytes = slice_weight_bytes(first), common = slice_weight_bytes(tail);
+    assert_int_equal(slice_weight_bytes_alone(first), bytes);
+    struct slice_model *second = load_sharing(&bench, (struct slice){2, 6}, first, (struct slice){2, 4});
+    assert_int_equal(slice_weight_bytes(first), bytes);
+    assert_int_equal(slice_weight_bytes_alone(first), bytes - common);
+    assert_int_equal(slice_weight_bytes_alone(second), slice_weight_bytes(second) - common);
+    struct slice_model *third = load_sharing(&bench, (struct slice){2, 4}, second, (struct slice){2, 4});
+    assert_int_equal(slice_weight_bytes(third), common);
+    assert_int_equal(slice_weight_bytes_alone(third), 0);
+    slice_unload(&second);
+    slice_unload(&first);
+    assert_int_equal(slice_weight_bytes_alone(third), common);
+    slice_unload(&third);
+    slice_unload(&tail);
+    model_config_destroy(&bench.config);
+}
+
+static void *unload(void *context) {
+    slice_unload(context);
+    return NULL;
+}
+
+/* Two threads let go at the same time, one of them after it has computed. */
+static void test_unloading_in_two_threads(void **state) {
+    (void)state;
+    struct bench bench = {.config = config_new(configs[0]), .kernels = kernels_get("ref", NULL), .threads = 1};
+    struct slice all = whole(&bench);
+    uint64_t before = allocation_bytes();
+    for (unsigned round = 0; round < 50; round++) {
+        pthread_t thread;
+        struct slice_model *first = load(&bench, all), *second = load_sharing(&bench, all, first, all);
+        assert_int_equal(pthread_create(&thread, NULL, unload, &first), 0);
+        struct parcel out = run_loaded(&bench, second, all, 1, pixels_new(bench.config, 1, round));
+        slice_unload(&second);
+        assert_int_equal(pthread_join(thread, NULL), 0);
+        parcel_release(&out);
+        assert_int_equal(allocation_bytes(), before);
+    }
+    model_config_destroy(&bench.config);
+}
+
 /* ---- failures ---- */
 
 static struct slice_model *load_from(struct random_weights *weights, struct slice slice, struct error *error) {
@@ -350,6 +460,9 @@ int main(void) {
         cmocka_unit_test(test_last_block_is_short),
         cmocka_unit_test(test_weights_and_workspace),
         cmocka_unit_test(test_timed),
+        cmocka_unit_test(test_shared_units),
+        cmocka_unit_test(test_bytes_of_shared_units),
+        cmocka_unit_test(test_unloading_in_two_threads),
         cmocka_unit_test(test_allocation_failures),
         cmocka_unit_test(test_missing_tensors),
         cmocka_unit_test(test_bad_slices_and_cancel),
