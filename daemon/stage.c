@@ -38,7 +38,7 @@ static void log_step(struct stage *stage, enum stage_state before) {
     if (core->state == STAGE_JOINING)
         log_warn("lost the coordinator%s", stage->engine ? "; keeping what is loaded" : "");
     if (core->state == STAGE_GONE)
-        log_info("leaving");
+        log_info(core->leaving || before == STAGE_JOINING ? "leaving" : "drained: the coordinator let this board go");
 }
 
 /* At most one line a second, whatever strangers send: the first fault at once, the others as a number. */

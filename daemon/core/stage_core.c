@@ -554,7 +554,7 @@ static void apply_control_event(struct stage_core *core, const struct stage_even
             begin_serving(core, now);
         break;
     case STAGE_RELEASED:
-        if (core->leaving)
+        if (core->leaving || core->state != STAGE_JOINING) /* also unasked: the board is drained */
             finish(core, effects);
         break;
     case STAGE_SHUTDOWN:

@@ -4,7 +4,7 @@
 
 #include "proto/message.h"
 
-#define MESSAGE_TYPES MESSAGE_JOINED /* the types are 1 to this */
+#define MESSAGE_TYPES MESSAGE_DRAINED /* the types are 1 to this */
 
 uint64_t random_word(void);
 /* 0 to end - 1 */

@@ -249,7 +249,7 @@ struct sim_item {
 };
 
 struct sim_counts {
-    uint64_t histories, steps, answered, failed, replayed, deaths, cuts, epochs, restarts, leaves, freezes, damages,
+    uint64_t histories, steps, answered, failed, replayed, deaths, cuts, epochs, restarts, leaves, drains, freezes, damages,
         stale;
 };
 
