@@ -249,8 +249,8 @@ struct sim_item {
 };
 
 struct sim_counts {
-    uint64_t histories, steps, answered, failed, replayed, deaths, cuts, epochs, restarts, leaves, drains, freezes, damages,
-        stale;
+    uint64_t histories, steps, answered, failed, replayed, deaths, cuts, epochs, restarts, leaves, drains, freezes,
+        damages, stale;
 };
 
 struct world {
