@@ -58,7 +58,14 @@ check 'every line of a JSON log is an object' not grep -qv '^{"time": "[0-9TZ:.-
 check 'the log has the events with their members' grep -q '"event": "serving", "number": [0-9]*, "epoch": 1, "stages": 2, "took_s": [0-9.]*, .*"text": "epoch 1 serves' "$scratch/coordinator.log"
 check 'another format: a usage error' exits_with 2 run coordinator --model "$scratch/model" --log-format xml
 
+stop_fleet
+
 # ---- draining ----
+
+# Anew, so that b1 and b2 serve: those that came back first did before, and a drained spare would prove nothing.
+start_fleet 2 --model "$scratch/model" --microbatch 4 --log-format json
+start_stage b3
+wait_until "$PATIENCE" is_spare || give_up "b3 is no spare: $(status)"
 
 stream() { # in the background, under way when it returns
     rm -f "$scratch/stream"
