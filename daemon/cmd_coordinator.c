@@ -10,7 +10,7 @@
 #include <unistd.h>
 
 struct values {
-    const char *model, *config, *listen, *endpoint_file, *policy, *survey, *state, *write_fleet;
+    const char *model, *config, *listen, *endpoint_file, *policy, *survey, *state, *write_fleet, *log_format;
     unsigned stages, microbatch, microbatch_wait_ms, in_flight, patience_s, plan_s, gain, decoders;
     struct option_list cuts;
     bool insecure, secure, verbose;
@@ -59,7 +59,7 @@ static int run(const void *parsed, char **operands, unsigned count) {
     char state[4096];
     (void)operands;
     (void)count;
-    if (!check(values, &error))
+    if (!check(values, &error) || !command_log_format(values->log_format, &error))
         return command_fail(&error);
     long cores = sysconf(_SC_NPROCESSORS_ONLN);
     struct coordinator_options options = {
@@ -125,6 +125,7 @@ static const struct option options[] = {
      "threads that decode images; 0: by the number of cores"},
     {"endpoint-file", OPTION_TEXT, FIELD(endpoint_file), "FILE", NULL, 0, 0,
      "write the endpoint there once listening (for port 0)"},
+    LOG_FORMAT_OPTION,
     {"verbose", OPTION_FLAG, FIELD(verbose), NULL, NULL, 0, 0, "log more"},
 };
 

@@ -10,7 +10,7 @@
 #include <stdlib.h>
 
 struct values {
-    const char *coordinator, *config, *name, *kernels, *cache, *listen;
+    const char *coordinator, *config, *name, *kernels, *cache, *listen, *log_format;
     uint64_t memory, reserve, cache_limit;
     unsigned threads;
     struct key_values key;
@@ -40,7 +40,8 @@ static int run(const void *parsed, char **operands, unsigned count) {
     struct error error;
     (void)operands;
     (void)count;
-    if (!board_memory_offered(values->memory, values->reserve, &memory, &error))
+    if (!command_log_format(values->log_format, &error) ||
+        !board_memory_offered(values->memory, values->reserve, &memory, &error))
         return command_fail(&error);
     board_default_name(host, sizeof host);
     struct stage_options options = {
@@ -88,6 +89,7 @@ static const struct option options[] = {
     {"listen", OPTION_TEXT, FIELD(listen), "tcp://ADDR:PORT", NULL, 0, 0,
      "where microbatches arrive (default: the address that reaches the coordinator, any port)"},
     KEY_OPTIONS,
+    LOG_FORMAT_OPTION,
     {"verbose", OPTION_FLAG, FIELD(verbose), NULL, NULL, 0, 0, "log more"},
 };
 

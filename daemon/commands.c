@@ -2,6 +2,7 @@
 #include "daemon/commands.h"
 
 #include "base/file.h"
+#include "base/log.h"
 #include "daemon/board.h"
 #include "daemon/join.h"
 #include "proto/codec.h"
@@ -59,6 +60,13 @@ bool command_join(const struct key_values *values, const char *coordinator, cons
     if (values->token) /* argv, which every user of the machine may read for as long as the process lives */
         key_forget((char *)(uintptr_t)values->token, strlen(values->token));
     return ok;
+}
+
+bool command_log_format(const char *format, struct error *error) {
+    bool json = strcmp(format, "json") == 0;
+    log_set_json(json);
+    return json || strcmp(format, "text") == 0 ||
+           error_set(error, ERROR_USAGE, "--log-format: got '%.40s', want text or json", format);
 }
 
 unsigned thread_count(unsigned option) {

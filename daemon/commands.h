@@ -10,7 +10,7 @@
 #define EXIT_USAGE        2
 
 extern const struct command command_coordinator, command_stage, command_submit, command_classify, command_status,
-    command_synth, command_bench, command_plan, command_profile, command_keys;
+    command_synth, command_bench, command_plan, command_profile, command_keys, command_drain;
 
 /* Prints "stagecoach: <error>" on stderr and returns the exit status for it. */
 int command_fail(const struct error *error);
@@ -54,6 +54,12 @@ struct key_values {
  * wiped from the command line. name: of the board; NULL for a client, which is then named after host and user. */
 bool command_join(const struct key_values *values, const char *coordinator, const char *name, struct identity *identity,
                   bool *keyed, struct error *error);
+
+/* --log-format, for the daemons: text or json, put in force. LOG_FORMAT_OPTION declares it, as a member `log_format` of
+ * the command's values. */
+bool command_log_format(const char *format, struct error *error);
+#define LOG_FORMAT_OPTION                                                                                              \
+    { "log-format", OPTION_TEXT, FIELD(log_format), "F", "text", 0, 0, "text, or json: an object per line" }
 
 /* Threads asked for, or as many as this process may run on. */
 unsigned thread_count(unsigned option);

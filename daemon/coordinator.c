@@ -82,12 +82,6 @@ void coordinator_complain(struct coordinator *c, const char *what, const struct 
 
 /* ---- the core ---- */
 
-static void tell(struct coordinator *c, const struct fleet_event *event) {
-    char words[512];
-    const char *board = event->board < CORE_BOARDS_MAX ? c->core.board[event->board].name : "";
-    log_info("%s", fleet_event_words(event, board, words, sizeof words));
-}
-
 static void carry_out(struct coordinator *c, const struct coordinator_effect *effect) {
     switch (effect->type) {
     case CORE_PLAN:
@@ -115,7 +109,7 @@ static void carry_out(struct coordinator *c, const struct coordinator_effect *ef
         boards_release(c, effect->board);
         break;
     case CORE_EVENT:
-        tell(c, effect->event);
+        events_tell(c, effect->event);
         break;
     case CORE_EXIT:
         c->stop = true;
@@ -187,6 +181,8 @@ static void on_control_message(struct coordinator *c, struct net_message *receiv
         clients_hello(c, received, &message.hello);
     else if (message.type == MESSAGE_STATUS_GET)
         status_send(c, &received->peer);
+    else if (message.type == MESSAGE_DRAIN)
+        events_drain(c, received, &message.drain);
     else if (!known) {
         const struct message again = {.type = MESSAGE_REFUSE, .refuse = {"say hello first", true}};
         coordinator_send(c, &received->peer, &again, NULL);

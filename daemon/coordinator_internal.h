@@ -1,13 +1,15 @@
 /* What the parts of the coordinator daemon share: coordinator.c (start, loop, effects), coordinator_boards.c (messages
  * of boards, slices, weights), coordinator_gate.c (who may
  * say what), coordinator_survey.c (measuring), coordinator_plan.c (plans), coordinator_clients.c
- * (submissions, microbatches, answers), coordinator_status.c. All of it runs in the I/O thread. */
+ * (submissions, microbatches, answers), coordinator_events.c (what is told, drains), coordinator_status.c. All of it
+ * runs in the I/O thread. */
 #ifndef DAEMON_COORDINATOR_INTERNAL_H
 #define DAEMON_COORDINATOR_INTERNAL_H
 
 #include "daemon/coordinator.h"
 #include "daemon/core/coordinator_core.h"
 #include "daemon/core/survey_core.h"
+#include "daemon/event_log.h"
 #include "daemon/identity.h"
 #include "daemon/keyring.h"
 #include "daemon/manifest.h"
@@ -81,9 +83,10 @@ struct survey {
 struct gate {
     bool on; /* else there are no keys */
     struct key_pair keys;
-    struct keyring *keyring;                     /* as it was last read; owned */
+    struct keyring *keyring;      /* as it was last read; owned */
+    struct public_key owner;      /* of the client whose keys lie beside the coordinator's: may drain boards */
     struct public_key last_stage[MESSAGE_LANES]; /* of the last pipeline in each lane: its results come from it alone */
-    int watch;                                   /* of the state directory */
+    int watch;                    /* of the state directory */
     mono_t denied_logged, turned_away_logged;
     unsigned turned_away; /* since then */
 };
@@ -108,6 +111,7 @@ struct coordinator {
 
     struct coordinator_core core;
     struct coordinator_effects effects;
+    struct event_log events;
     struct plan_work plan_work;
     struct survey survey;
     uint64_t joins;
@@ -125,6 +129,9 @@ struct coordinator {
         uint64_t weight_bytes;
         struct message_heartbeat beats[BUSY_BEATS]; /* the last ones of an epoch, a ring */
         unsigned beat_count;
+        uint64_t busy_before_ns, serving_before_ns; /* in the epochs before that of the last heartbeat */
+        bool drained;                               /* on the wish of drained_by, who waits for it to have left */
+        struct net_peer drained_by;
     } board[CORE_BOARDS_MAX]; /* beside core.board */
 
     struct item *items; /* [CORE_ITEMS_MAX] */
@@ -232,6 +239,12 @@ void clients_dispatch(struct coordinator *c, const struct coordinator_effect *ef
 void clients_result(struct coordinator *c, struct net_message *received);
 void clients_answer(struct coordinator *c, unsigned item, unsigned row);
 void clients_fail(struct coordinator *c, unsigned item, const char *text);
+
+/* coordinator_events.c */
+/* CORE_EVENT was given: dates, keeps and logs it. */
+void events_tell(struct coordinator *c, const struct fleet_event *event);
+/* A client asks that a board be let go without loss. */
+void events_drain(struct coordinator *c, const struct net_message *received, const struct message_drain *drain);
 
 /* coordinator_status.c */
 void status_send(struct coordinator *c, const struct net_peer *peer);

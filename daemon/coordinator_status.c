@@ -34,12 +34,21 @@ static double rate_now(struct coordinator *c) {
     return (double)sum / (double)seconds;
 }
 
+/* The last heartbeat, NULL while there is none. */
+static const struct message_heartbeat *newest_beat(const struct coordinator *c, unsigned board) {
+    unsigned count = c->board[board].beat_count;
+    return count > 0 ? &c->board[board].beats[(count - 1) % BUSY_BEATS] : NULL;
+}
+
 void status_heartbeat(struct coordinator *c, unsigned board, const struct message_heartbeat *heartbeat) {
-    struct message_heartbeat *beats = c->board[board].beats;
     unsigned *count = &c->board[board].beat_count;
-    if (*count > 0 && beats[(*count - 1) % BUSY_BEATS].epoch.number != heartbeat->epoch.number)
+    const struct message_heartbeat *last = newest_beat(c, board);
+    if (last && last->epoch.number != heartbeat->epoch.number) {
+        c->board[board].busy_before_ns += last->busy_ns;
+        c->board[board].serving_before_ns += last->serving_ns;
         *count = 0;
-    beats[(*count)++ % BUSY_BEATS] = *heartbeat;
+    }
+    c->board[board].beats[(*count)++ % BUSY_BEATS] = *heartbeat;
 }
 
 void status_result(struct coordinator *c, unsigned items) {
@@ -70,9 +79,9 @@ static double measured_period(const struct coordinator *c) {
 static double busy_share(struct coordinator *c, unsigned board) {
     const struct message_heartbeat *beats = c->board[board].beats;
     unsigned count = c->board[board].beat_count;
-    if (count == 0)
+    const struct message_heartbeat *newest = newest_beat(c, board);
+    if (!newest)
         return 0;
-    const struct message_heartbeat *newest = &beats[(count - 1) % BUSY_BEATS];
     struct message_heartbeat oldest = {0};
     if (count > 1)
         oldest = beats[count > BUSY_BEATS ? count % BUSY_BEATS : 0];
@@ -86,6 +95,7 @@ static void board_row(struct coordinator *c, unsigned number, char words[100], s
     const struct core_board *board = &c->core.board[number];
     const struct message_heartbeat *last = &board->last;
     char first[40], end[40];
+    struct payload payload;
     *row = (struct board_status){
         .name = board->name,
         .state = board_state_name(board->state),
@@ -104,6 +114,13 @@ static void board_row(struct coordinator *c, unsigned number, char words[100], s
         .allocations = last->allocations,
         .rejected = last->rejected,
     };
+    const struct message_heartbeat *beat = newest_beat(c, number);
+    row->busy_ns = c->board[number].busy_before_ns + (beat ? beat->busy_ns : 0);
+    row->serving_ns = c->board[number].serving_before_ns + (beat ? beat->serving_ns : 0);
+    row->memory_used = beat ? beat->memory_used : 0;
+    row->silent_ms = (uint64_t)(mono_since(mono_now(), board->heard) / MONO_MS);
+    if (board->state == BOARD_IDLE)
+        row->state = core_pipeline_in_force(&c->core) ? "spare" : "waiting";
     if (board->state == BOARD_IDLE && c->survey.core.board[number].profile == SURVEY_ASKED)
         row->state = "profiling";
     if (board->state == BOARD_IDLE && survey_core_probing(&c->survey.core, number))
@@ -114,6 +131,10 @@ static void board_row(struct coordinator *c, unsigned number, char words[100], s
     const struct plan_stage *stage = &pipeline->plan.stage[board->stage];
     row->first = stage->first;
     row->end = stage->end;
+    row->endpoint = c->board[number].endpoint[epoch_lane(pipeline->epoch)];
+    row->planned_memory_bytes = stage->memory_bytes;
+    model_cut(c->config, stage->end, &payload);
+    row->payload_bytes = payload_bytes(&payload);
     snprintf(words, 100, "%s to %s", model_unit_name(c->config, stage->first, first),
              model_unit_name(c->config, stage->end - 1, end));
     row->units = words;
@@ -162,6 +183,8 @@ void status_send(struct coordinator *c, const struct net_peer *peer) {
     char reason[CORE_REASON_MAX];
     struct board_status rows[CORE_BOARDS_MAX];
     char words[CORE_BOARDS_MAX][100];
+    struct event_status events[EVENT_LOG_MAX];
+    size_t event_count = event_log_list(&c->events, events);
     unsigned order[CORE_BOARDS_MAX];
     unsigned count = pipeline_order(c, order);
     const struct core_pipeline *pipeline = core_pipeline_in_force(&c->core);
@@ -193,6 +216,8 @@ void status_send(struct coordinator *c, const struct net_peer *peer) {
                    .allocations = allocation_count(),
                    .rejected = c->rejected,
                    .boards = rows,
-                   .board_count = count}};
+                   .board_count = count,
+                   .events = events,
+                   .event_count = event_count}};
     coordinator_send(c, peer, &message, NULL);
 }

@@ -6,6 +6,7 @@
 
 #include "base/allocate.h"
 #include "base/log.h"
+#include "daemon/board.h"
 
 #include <string.h>
 
@@ -214,6 +215,7 @@ static void say_heartbeat(struct stage *stage) {
     struct message message = {.type = MESSAGE_HEARTBEAT};
     message.heartbeat = stage_core_heartbeat(&stage->core, mono_now());
     message.heartbeat.allocations = allocation_count();
+    message.heartbeat.memory_used = board_memory_used();
     control_say(stage, &message);
 }
 

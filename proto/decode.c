@@ -138,6 +138,7 @@ static struct message_heartbeat heartbeat_get(const Stagecoach__Heartbeat *from)
         .busy_ns = from->busy_ns,
         .serving_ns = from->serving_ns,
         .computing_ns = from->computing_ns,
+        .memory_used = from->memory_used,
         .allocations = from->allocations,
         .rejected = rejected_get(from->rejected),
     };
@@ -172,6 +173,12 @@ static struct board_status board_status_get(const Stagecoach__BoardStatus *from)
         .predicted_receive_s = from->predicted_receive_s,
         .predicted_send_s = from->predicted_send_s,
         .measured_compute_s = from->measured_compute_s,
+        .busy_ns = from->busy_ns,
+        .serving_ns = from->serving_ns,
+        .planned_memory_bytes = from->planned_memory_bytes,
+        .memory_used = from->memory_used,
+        .payload_bytes = from->payload_bytes,
+        .silent_ms = from->silent_ms,
         .first = from->first,
         .end = from->end,
         .threads = from->threads,
@@ -188,13 +195,35 @@ static struct board_status board_status_get(const Stagecoach__BoardStatus *from)
     };
 }
 
+static struct event_status event_get(const Stagecoach__Event *from) {
+    return (struct event_status){
+        .number = from->number,
+        .unix_ms = from->unix_ms,
+        .kind = from->kind,
+        .board = from->board,
+        .epoch = {from->epoch},
+        .boards = from->boards,
+        .stages = from->stages,
+        .items = from->items,
+        .microbatches = from->microbatches,
+        .predicted_period_s = from->predicted_period_s,
+        .took_s = from->took_s,
+        .unserved_s = from->unserved_s,
+        .reason = from->reason,
+        .text = from->text,
+    };
+}
+
 static bool status_get(struct arena *arena, const Stagecoach__Status *from, struct message_status *to,
                        struct error *error) {
     struct board_status *boards = arena_take(arena, from->n_boards, sizeof *boards);
-    if (!boards)
+    struct event_status *events = arena_take(arena, from->n_events, sizeof *events);
+    if (!boards || !events)
         return no_memory(arena, "status", error);
     for (size_t i = 0; i < from->n_boards; i++)
         boards[i] = board_status_get(from->boards[i]);
+    for (size_t i = 0; i < from->n_events; i++)
+        events[i] = event_get(from->events[i]);
     *to = (struct message_status){
         .version = from->version,
         .state = from->state,
@@ -218,6 +247,8 @@ static bool status_get(struct arena *arena, const Stagecoach__Status *from, stru
         .rejected = rejected_get(from->rejected),
         .boards = boards,
         .board_count = from->n_boards,
+        .events = events,
+        .event_count = from->n_events,
     };
     return true;
 }
@@ -306,6 +337,12 @@ static bool simple_get(const Stagecoach__Envelope *from, struct message *to, str
     case MESSAGE_SUBMIT:
         to->submit =
             (struct message_submit){from->submit->request, from->submit->item, from->submit->top, from->submit->logits};
+        return true;
+    case MESSAGE_DRAIN:
+        to->drain = (struct message_drain){from->drain->board, from->drain->force};
+        return true;
+    case MESSAGE_DRAINED:
+        to->drained = (struct message_drained){from->drained->left};
         return true;
     case MESSAGE_LEAVE:
     case MESSAGE_RELEASED:

@@ -40,6 +40,8 @@ union body {
     Stagecoach__Join join;
     Stagecoach__Joined joined;
     Stagecoach__Retire retire;
+    Stagecoach__Drain drain;
+    Stagecoach__Drained drained;
 };
 
 /* A copy of at most MESSAGE_TEXT_MAX bytes, cut between characters, with '?' for every byte that is not UTF-8. */
@@ -216,6 +218,7 @@ static void heartbeat_put(struct arena *arena, const struct message_heartbeat *f
     to->busy_ns = from->busy_ns;
     to->serving_ns = from->serving_ns;
     to->computing_ns = from->computing_ns;
+    to->memory_used = from->memory_used;
     to->allocations = from->allocations;
     to->rejected = rejected_put(arena, &from->rejected);
 }
@@ -270,6 +273,12 @@ static void board_status_put(struct arena *arena, const struct board_status *fro
     to->predicted_compute_s = from->predicted_compute_s;
     to->predicted_receive_s = from->predicted_receive_s;
     to->predicted_send_s = from->predicted_send_s;
+    to->busy_ns = from->busy_ns;
+    to->serving_ns = from->serving_ns;
+    to->planned_memory_bytes = from->planned_memory_bytes;
+    to->memory_used = from->memory_used;
+    to->payload_bytes = from->payload_bytes;
+    to->silent_ms = from->silent_ms;
     to->measured_compute_s = from->measured_compute_s;
 }
 
@@ -280,6 +289,34 @@ static void boards_put(struct arena *arena, const struct message_status *from, S
     for (size_t i = 0; i < to->n_boards; i++) {
         to->boards[i] = &boards[i];
         board_status_put(arena, &from->boards[i], &boards[i]);
+    }
+}
+
+static void event_put(struct arena *arena, const struct event_status *from, Stagecoach__Event *to) {
+    stagecoach__event__init(to);
+    to->number = from->number;
+    to->unix_ms = from->unix_ms;
+    to->kind = text_put(arena, from->kind);
+    to->board = text_put(arena, from->board);
+    to->epoch = from->epoch.number;
+    to->boards = from->boards;
+    to->stages = from->stages;
+    to->items = from->items;
+    to->microbatches = from->microbatches;
+    to->predicted_period_s = from->predicted_period_s;
+    to->took_s = from->took_s;
+    to->unserved_s = from->unserved_s;
+    to->reason = text_put(arena, from->reason);
+    to->text = text_put(arena, from->text);
+}
+
+static void events_put(struct arena *arena, const struct message_status *from, Stagecoach__Status *to) {
+    Stagecoach__Event *events = arena_take(arena, from->event_count, sizeof *events);
+    to->events = arena_take(arena, from->event_count, sizeof *to->events);
+    to->n_events = events && to->events ? from->event_count : 0;
+    for (size_t i = 0; i < to->n_events; i++) {
+        to->events[i] = &events[i];
+        event_put(arena, &from->events[i], &events[i]);
     }
 }
 
@@ -306,6 +343,7 @@ static void status_put(struct arena *arena, const struct message_status *from, S
     to->predicted_period_s = from->predicted_period_s;
     to->measured_period_s = from->measured_period_s;
     boards_put(arena, from, to);
+    events_put(arena, from, to);
 }
 
 static void profile_get_put(struct arena *arena, const struct message_profile_get *from, Stagecoach__ProfileGet *to) {
@@ -343,6 +381,18 @@ static void probed_put(struct arena *arena, const struct message_probed *from, S
     to->error = text_put(arena, from->error);
     to->latency_s = from->latency_s;
     to->bytes_per_second = from->bytes_per_second;
+}
+
+static void drain_put(struct arena *arena, const struct message_drain *from, Stagecoach__Drain *to) {
+    stagecoach__drain__init(to);
+    to->board = text_put(arena, from->board);
+    to->force = from->force;
+}
+
+static void drained_put(struct arena *arena, const struct message_drained *from, Stagecoach__Drained *to) {
+    (void)arena;
+    stagecoach__drained__init(to);
+    to->left = from->left;
 }
 
 /* Lays the body out and hangs it into the envelope; false for a type that does not exist. */
@@ -383,6 +433,8 @@ static bool body_put(struct arena *arena, const struct message *message, union b
         BODY(MESSAGE_PROBED, probed);
         BODY(MESSAGE_JOIN, join);
         EMPTY_BODY(MESSAGE_JOINED, joined);
+        BODY(MESSAGE_DRAIN, drain);
+        BODY(MESSAGE_DRAINED, drained);
     }
 #undef BODY
 #undef EMPTY_BODY

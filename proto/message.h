@@ -20,6 +20,7 @@
 #define MESSAGE_NAME_MAX     63 /* bytes of a board's name: letters, digits, '.', '_', '-' */
 #define MESSAGE_TENSORS_MAX  65536
 #define MESSAGE_BOARDS_MAX   64
+#define MESSAGE_EVENTS_MAX   64
 #define MESSAGE_TOP_MAX      1000
 #define MESSAGE_RANK_MAX     4
 #define MESSAGE_PARTS_MAX    2
@@ -186,6 +187,7 @@ struct message_heartbeat {
     uint64_t busy_ns, serving_ns; /* computing, and serving at all, in this epoch */
     uint64_t computing_ns;        /* what is being computed has been for so long; 0: nothing is */
     uint64_t allocations;
+    uint64_t memory_used; /* bytes of the process that are resident; 0: not known */
     struct rejected rejected;
 };
 
@@ -222,6 +224,21 @@ struct board_status {
     struct rejected rejected;
     /* seconds for a full microbatch; finite, from 0, which means not known */
     double predicted_compute_s, predicted_receive_s, predicted_send_s, measured_compute_s;
+    uint64_t busy_ns, serving_ns;  /* computing, and serving at all, since it joined: over all epochs */
+    uint64_t planned_memory_bytes; /* of its slice with workspace and slots; 0: no plan, or not known */
+    uint64_t memory_used;          /* resident; 0: not known */
+    uint64_t payload_bytes;        /* that it sends on, of one item; 0: no plan */
+    uint64_t silent_ms;            /* since anything was heard of it */
+};
+
+/* What happened to the fleet (daemon/core/fleet_event.h); what does not matter to its kind is 0 or empty. */
+struct event_status {
+    uint64_t number;  /* 1, 2, ... since the coordinator started */
+    uint64_t unix_ms; /* when, by the coordinator's clock */
+    const char *kind, *board, *reason, *text;
+    epoch_t epoch;
+    uint32_t boards, stages, items, microbatches;
+    double predicted_period_s, took_s, unserved_s; /* finite, from 0 */
 };
 
 struct message_status {
@@ -236,6 +253,17 @@ struct message_status {
     struct rejected rejected;
     const struct board_status *boards;
     size_t board_count;
+    const struct event_status *events; /* the last ones, oldest first */
+    size_t event_count;                /* at most MESSAGE_EVENTS_MAX */
+};
+
+struct message_drain {
+    const char *board; /* a valid board name */
+    bool force;        /* even if the others could not serve without it */
+};
+
+struct message_drained {
+    bool left; /* else it is on its way out */
 };
 
 enum message_type {
@@ -262,6 +290,8 @@ enum message_type {
     MESSAGE_PROBED,
     MESSAGE_JOIN,
     MESSAGE_JOINED,
+    MESSAGE_DRAIN,
+    MESSAGE_DRAINED,
     MESSAGE_RETIRE,
 };
 
@@ -288,6 +318,8 @@ struct message {
         struct message_probe probe;
         struct message_probed probed;
         struct message_join join;
+        struct message_drain drain;
+        struct message_drained drained;
     };
 };
 

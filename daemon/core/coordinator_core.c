@@ -337,7 +337,9 @@ static void take_plan(struct coordinator_core *core, const struct plan *plan, mo
     for (unsigned i = 0; i < core->boards; i++)
         core->board[i].measured = core->board[i].measured || core->board[i].listed;
     pipeline_prepare(core, plan, now, effects);
-    struct fleet_event *event = tell_planned(core, FLEET_PLANNED, "", now, effects);
+    bool replaces = core->state == COORDINATOR_SERVING;
+    struct fleet_event *event =
+        tell_planned(core, FLEET_PLANNED, replaces ? effects_keep(effects, core->cause) : "", now, effects);
     event->epoch = core->epoch;
     event->stages = plan->stages;
     event->period_s = plan->period_s;

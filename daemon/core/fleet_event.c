@@ -19,11 +19,14 @@ static double seconds(int64_t ns) {
 }
 
 static void planned_words(const struct fleet_event *event, char *text, size_t size) {
-    char predicted[64] = "";
+    char predicted[64] = "", cause[512] = "";
+    if (event->text[0])
+        snprintf(cause, sizeof cause, ": %.500s", event->text);
     if (event->period_s > 0)
         snprintf(predicted, sizeof predicted, ", %.4g ms per microbatch predicted", 1e3 * event->period_s);
-    snprintf(text, size, "epoch %llu is planned after %.2f s: %u of %u boards%s; they load",
-             (unsigned long long)event->epoch.number, seconds(event->took_ns), event->stages, event->boards, predicted);
+    snprintf(text, size, "epoch %llu is planned after %.2f s: %u of %u boards%s; they load%s",
+             (unsigned long long)event->epoch.number, seconds(event->took_ns), event->stages, event->boards, predicted,
+             cause);
 }
 
 static void serving_words(const struct fleet_event *event, char *text, size_t size) {

@@ -440,7 +440,7 @@ static void apply_control_event(struct stage_core *core, const struct stage_even
         on_retired(core, event->epoch, effects);
         break;
     case STAGE_RELEASED:
-        if (core->leaving)
+        if (core->leaving || core->state != STAGE_JOINING) /* also unasked: the board is drained */
             finish(core, effects);
         break;
     case STAGE_SHUTDOWN:

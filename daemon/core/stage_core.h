@@ -91,7 +91,7 @@ enum stage_event_type {
     STAGE_ASSIGNED,    /* epoch, first, end, microbatch, beside: the slice to prepare */
     STAGE_TOLD_SERVE,  /* epoch */
     STAGE_RETIRED,     /* epoch: nothing will come of it any more */
-    STAGE_RELEASED,    /* the coordinator lets us go */
+    STAGE_RELEASED,    /* the coordinator lets us go, as we asked or because the board is drained */
     STAGE_PART,        /* chunk: bytes of a tensor came */
     STAGE_WANTED,      /* chunk: the loader wants bytes of a tensor */
     STAGE_PROGRESSED,  /* done, total, fetched: the loader tells how far it is */

@@ -228,7 +228,7 @@ static unsigned every_message(struct message *messages) {
         {.type = MESSAGE_RETIRE, .retire = {{UINT64_MAX}}},
         {.type = MESSAGE_RELEASED},
         {.type = MESSAGE_HEARTBEAT,
-         .heartbeat = {{1}, UINT64_MAX, UINT64_MAX, UINT64_MAX, 1, UINT64_MAX, UINT64_MAX, many}},
+         .heartbeat = {.epoch = {1}, UINT64_MAX, UINT64_MAX, UINT64_MAX, 1, UINT64_MAX, UINT64_MAX, UINT64_MAX, many}},
         {.type = MESSAGE_SUBMIT, .submit = {.request = 1}}, /* without its file */
         {.type = MESSAGE_ANSWER, .answer = {.request = 1, .error = "no"}},
         {.type = MESSAGE_PROFILE, .profile = {.survey = 1, .json = "{\"units\": 1e9}", .json_bytes = 14}},

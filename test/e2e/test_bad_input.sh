@@ -39,7 +39,8 @@ usage "want tcp://HOST:PORT" stage --coordinator nowhere
 usage "want tcp://HOST:PORT" status --coordinator tcp://127.0.0.1:99999
 usage "want tcp://HOST:PORT" coordinator --model "$scratch/model" --listen 7600
 usage 'kernels "abacus"' stage --kernels abacus
-usage '1 operands, want none' status x
+usage '1 operands, want none' stage x
+usage "'x': only --watch takes a number" status x
 usage 'there must be keys' coordinator --model "$scratch/model" --listen tcp://0.0.0.0:0 --state none
 usage 'give --insecure' stage --listen tcp://0.0.0.0:0 --coordinator tcp://127.0.0.1:1
 

@@ -110,6 +110,7 @@ static void fill_heartbeat(struct message_heartbeat *heartbeat) {
         .serving_ns = number(),
         .computing_ns = number(),
         .allocations = number(),
+        .memory_used = number(),
         .rejected = rejected(),
     };
 }
@@ -145,13 +146,41 @@ static struct board_status board(void) {
         .predicted_receive_s = (double)random_below(1000) / 7,
         .predicted_send_s = (double)random_below(1000) / 7,
         .measured_compute_s = (double)random_below(1000) / 7,
+        .busy_ns = number(),
+        .serving_ns = number(),
+        .planned_memory_bytes = number(),
+        .memory_used = number(),
+        .payload_bytes = number(),
+        .silent_ms = number(),
     };
     made.first = (uint32_t)random_below(made.end + 1);
     return made;
 }
 
+static struct event_status event(void) {
+    return (struct event_status){
+        .number = number(),
+        .unix_ms = number(),
+        .kind = text(),
+        .board = text(),
+        .reason = text(),
+        .text = text(),
+        .epoch = {number()},
+        .boards = number32(),
+        .stages = number32(),
+        .items = number32(),
+        .microbatches = number32(),
+        .predicted_period_s = (double)random_below(1000) / 7,
+        .took_s = (double)random_below(1000) / 7,
+        .unserved_s = (double)random_below(1000) / 7,
+    };
+}
+
 static void fill_status(struct message_status *status) {
     static struct board_status boards[MESSAGE_BOARDS_MAX];
+    static struct event_status events[MESSAGE_EVENTS_MAX];
+    for (size_t i = 0; i < MESSAGE_EVENTS_MAX; i++)
+        events[i] = event();
     size_t count = random_below(4) == 0 ? MESSAGE_BOARDS_MAX : random_below(6);
     for (size_t i = 0; i < count; i++)
         boards[i] = board();
@@ -178,6 +207,8 @@ static void fill_status(struct message_status *status) {
         .rejected = rejected(),
         .boards = boards,
         .board_count = count,
+        .events = events,
+        .event_count = random_below(MESSAGE_EVENTS_MAX + 1),
     };
 }
 
@@ -302,6 +333,12 @@ struct message random_message(enum message_type type) {
     case MESSAGE_JOIN:
         fill_join(&made.join);
         break;
+    case MESSAGE_DRAIN:
+        made.drain = (struct message_drain){board_name(), random_below(2)};
+        break;
+    case MESSAGE_DRAINED:
+        made.drained = (struct message_drained){random_below(2)};
+        break;
     case MESSAGE_PROFILE_GET:
     case MESSAGE_PROFILE:
     case MESSAGE_PROBE:
@@ -407,6 +444,7 @@ static void same_heartbeat(const struct message_heartbeat *left, const struct me
     SAME(serving_ns);
     SAME(computing_ns);
     SAME(allocations);
+    SAME(memory_used);
     SAME_REJECTED(rejected);
 }
 
@@ -446,6 +484,29 @@ static void same_board(const struct board_status *left, const struct board_statu
     SAME(fetched);
     SAME(allocations);
     SAME_REJECTED(rejected);
+    SAME(busy_ns);
+    SAME(serving_ns);
+    SAME(planned_memory_bytes);
+    SAME(memory_used);
+    SAME(payload_bytes);
+    SAME(silent_ms);
+}
+
+static void same_event(const struct event_status *left, const struct event_status *right) {
+    SAME(number);
+    SAME(unix_ms);
+    SAME_TEXT(kind);
+    SAME_TEXT(board);
+    SAME_TEXT(reason);
+    SAME_TEXT(text);
+    SAME(epoch.number);
+    SAME(boards);
+    SAME(stages);
+    SAME(items);
+    SAME(microbatches);
+    SAME(predicted_period_s);
+    SAME(took_s);
+    SAME(unserved_s);
 }
 
 static void same_status(const struct message_status *left, const struct message_status *right) {
@@ -472,6 +533,9 @@ static void same_status(const struct message_status *left, const struct message_
     SAME(board_count);
     for (size_t i = 0; i < left->board_count; i++)
         same_board(&left->boards[i], &right->boards[i]);
+    SAME(event_count);
+    for (size_t i = 0; i < left->event_count; i++)
+        same_event(&left->events[i], &right->events[i]);
 }
 
 static void same_profile_get(const struct message_profile_get *left, const struct message_profile_get *right) {
@@ -592,6 +656,13 @@ void assert_same_message(const struct message *left, const struct message *right
         SAME(join.role);
         SAME_TEXT(join.name);
         same_key(left->join.key, right->join.key);
+        break;
+    case MESSAGE_DRAIN:
+        SAME_TEXT(drain.board);
+        SAME(drain.force);
+        break;
+    case MESSAGE_DRAINED:
+        SAME(drained.left);
         break;
     case MESSAGE_PROFILE_GET:
     case MESSAGE_PROFILE:

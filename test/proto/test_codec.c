@@ -297,6 +297,7 @@ static void test_limits_of_the_others(void **state) {
     struct answer_class top[] = {{.label = "cat", .score = NAN}};
     struct board_status board = {.name = "pi-3", .busy = INFINITY};
     struct board_status nameless = {.name = "", .busy = 0};
+    struct event_status early = {.took_s = -1};
     struct board_status backwards = {.name = "pi-3", .first = 2, .end = 1};
     const struct {
         struct message message;
@@ -337,7 +338,10 @@ static void test_limits_of_the_others(void **state) {
         {{.type = MESSAGE_PROBED, .probed = {.probe = 1, .latency_s = -1}}, "probed: got -1 s"},
         {{.type = MESSAGE_PROBED, .probed = {.probe = 1, .bytes_per_second = INFINITY}}, "probed: got 0 s and inf"},
         {{.type = MESSAGE_STATUS, .status = {.predicted_period_s = NAN}}, "status: a period is not"},
-        {{.type = (enum message_type)25}, "envelope: no message of type 25"},
+        {{.type = MESSAGE_STATUS, .status = {.event_count = 65}}, "status: events: count: got 65, want 0 to 64"},
+        {{.type = MESSAGE_STATUS, .status = {.events = &early, .event_count = 1}}, "status: events[0]: a time is not"},
+        {{.type = MESSAGE_DRAIN, .drain = {.board = "a b"}}, "drain: board: got \"a b\", want a board name"},
+        {{.type = (enum message_type)27}, "envelope: no message of type 27"},
     };
     for (size_t i = 0; i < sizeof table / sizeof *table; i++)
         refused(arena, &table[i].message, table[i].says);

@@ -85,6 +85,8 @@ void board_stop(struct world *world, unsigned number, bool silent) {
     world->board[number].alive = false;
     world->board[number].frozen_until.ns = 0;
     network_process_ended(world, number, silent);
+    if (!world->chaos) /* one that was leaving when all was mended: somebody starts it again */
+        sim_in(world, MONO_SECOND, SIM_REVIVE, number, 0);
 }
 
 /* ---- talk with the coordinator ---- */

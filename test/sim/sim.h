@@ -269,8 +269,8 @@ struct sim_item {
 };
 
 struct sim_counts {
-    uint64_t histories, steps, answered, failed, replayed, deaths, cuts, epochs, restarts, leaves, freezes, damages,
-        stale, besides;
+    uint64_t histories, steps, answered, failed, replayed, deaths, cuts, epochs, restarts, leaves, drains, freezes,
+        damages, stale, besides;
 };
 
 struct world {
