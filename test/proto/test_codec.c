@@ -337,6 +337,7 @@ static void test_limits_of_the_others(void **state) {
         {{.type = MESSAGE_PROBED, .probed = {.probe = 1, .latency_s = -1}}, "probed: got -1 s"},
         {{.type = MESSAGE_PROBED, .probed = {.probe = 1, .bytes_per_second = INFINITY}}, "probed: got 0 s and inf"},
         {{.type = MESSAGE_STATUS, .status = {.predicted_period_s = NAN}}, "status: a period is not"},
+        {{.type = MESSAGE_STATUS, .status = {.preparation_period_s = -1}}, "status: a period is not"},
         {{.type = (enum message_type)24}, "envelope: no message of type 24"},
     };
     for (size_t i = 0; i < sizeof table / sizeof *table; i++)
