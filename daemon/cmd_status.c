@@ -84,6 +84,27 @@ static void json_board(const struct board_status *board) {
     printf("}");
 }
 
+/* Preparation of images is a stage of the pipeline, too, though no board's. */
+static bool preparation_is_slowest(const struct message_status *status) {
+    return status->predicted_period_s > 0 && status->preparation_period_s > status->predicted_period_s;
+}
+
+static double predicted_period(const struct message_status *status) {
+    return preparation_is_slowest(status) ? status->preparation_period_s : status->predicted_period_s;
+}
+
+/* What the predicted period is that of; empty where none is predicted. */
+static const char *bottleneck(const struct message_status *status) {
+    const char *name = "";
+    double longest = 0;
+    for (size_t i = 0; i < status->board_count; i++)
+        if (board_period(&status->boards[i]) > longest) {
+            longest = board_period(&status->boards[i]);
+            name = status->boards[i].name;
+        }
+    return preparation_is_slowest(status) ? "preparation" : name;
+}
+
 /* Items per second at this period, 0: not known. */
 static double throughput(const struct message_status *status, double period_s) {
     return period_s > 0 ? status->microbatch / period_s : 0;
@@ -107,9 +128,12 @@ static void print_json(const struct message_status *status) {
     json_number("clients", status->clients);
     json_number("uptime_ms", status->uptime_ms);
     json_number("allocations", status->allocations);
-    json_seconds("predicted_period_s", status->predicted_period_s);
+    json_seconds("predicted_period_s", predicted_period(status));
+    json_seconds("planned_period_s", status->predicted_period_s);
+    json_seconds("preparation_period_s", status->preparation_period_s);
+    json_text("bottleneck", bottleneck(status));
     json_seconds("measured_period_s", status->measured_period_s);
-    json_seconds("predicted_throughput", throughput(status, status->predicted_period_s));
+    json_seconds("predicted_throughput", throughput(status, predicted_period(status)));
     json_seconds("measured_throughput", throughput(status, status->measured_period_s));
     printf("\"items_per_second\": ");
     json_double(stdout, status->items_per_second);
@@ -159,9 +183,12 @@ static void print_times(const struct message_status *status) {
         printf("\n");
     }
     printf("%-16s %9s %9s %9s", "pipeline", "", "", "");
-    print_seconds(status->predicted_period_s);
+    print_seconds(predicted_period(status));
     print_seconds(status->measured_period_s);
-    printf("  predicted %.4g images/s", throughput(status, status->predicted_period_s));
+    printf("  predicted %.4g images/s", throughput(status, predicted_period(status)));
+    if (preparation_is_slowest(status))
+        printf(" (the coordinator's preparation of images; the stages %.4g)",
+               throughput(status, status->predicted_period_s));
     if (status->measured_period_s > 0)
         printf(", measured %.4g while full", throughput(status, status->measured_period_s));
     printf("\n");

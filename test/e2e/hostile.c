@@ -12,6 +12,7 @@
  *   data DATA CONTROL MODEL CUT EPOCH: microbatches with one thing wrong in each, and probes that nobody asked for
  *   hello ENDPOINT PROTOCOL VERSION: says hello as a board of that version, prints the answer
  *   deaf ENDPOINT NAME: a board that tells a profile but is reached by nobody; stays until it is killed
+ *   mortal ENDPOINT NAME: the same, but it dies whenever it is asked for a profile, and is back at once
  *   json: reads lines; says which are no JSON
  */
 #include "base/allocate.h"
@@ -489,24 +490,44 @@ static void tell_profile(struct client *client, const struct message_profile_get
     model_config_destroy(&config);
 }
 
-static int do_deaf(char **arguments) {
-    struct client client = open_client(arguments[0]);
+/* Plays a board that nobody reaches until it is asked for a profile, or for ever. False when the coordinator is gone.
+ */
+static bool play_board(struct client *client, const char *name, bool tells) {
     struct message_hello hello = as_board;
-    hello.name = arguments[1];
+    hello.name = name;
     hello.threads = 1;
     hello.kernels = "ref";
-    say_hello(&client, &hello);
+    say_hello(client, &hello);
     for (;;) {
         struct net_message received;
         struct message message;
         struct error error;
-        send_message(&client, &(struct message){.type = MESSAGE_HEARTBEAT});
-        if (client_receive(&client, 300, &received, &message, &error)) {
-            if (message.type == MESSAGE_PROFILE_GET)
-                tell_profile(&client, &message.profile_get);
+        send_message(client, &(struct message){.type = MESSAGE_HEARTBEAT});
+        if (client_receive(client, 300, &received, &message, &error)) {
+            bool asked = message.type == MESSAGE_PROFILE_GET;
+            if (asked && tells)
+                tell_profile(client, &message.profile_get);
             net_message_close(&received);
+            if (asked && !tells)
+                return true;
         } else if (error.code != ERROR_TIMEOUT)
+            return false;
+    }
+}
+
+static int do_deaf(char **arguments) {
+    struct client client = open_client(arguments[0]);
+    play_board(&client, arguments[1], true);
+    return 0;
+}
+
+static int do_mortal(char **arguments) {
+    for (;;) {
+        struct client client = open_client(arguments[0]);
+        if (!play_board(&client, arguments[1], false))
             return 0;
+        client_close(&client);
+        usleep(200000);
     }
 }
 
@@ -536,9 +557,9 @@ int main(int argc, char **argv) {
         int arguments;
         int (*run)(char **arguments);
     } ways[] = {
-        {"raw", 1, do_raw},         {"flood", 2, do_flood}, {"guests", 2, do_guests},
-        {"control", 1, do_control}, {"board", 1, do_board}, {"data", 5, do_data},
-        {"hello", 3, do_hello},     {"json", 0, do_json},   {"deaf", 2, do_deaf},
+        {"raw", 1, do_raw},     {"flood", 2, do_flood},   {"guests", 2, do_guests}, {"control", 1, do_control},
+        {"board", 1, do_board}, {"data", 5, do_data},     {"hello", 3, do_hello},   {"json", 0, do_json},
+        {"deaf", 2, do_deaf},   {"mortal", 2, do_mortal},
     };
     for (size_t i = 0; argc > 1 && i < sizeof ways / sizeof ways[0]; i++)
         if (strcmp(argv[1], ways[i].name) == 0 && argc == 2 + ways[i].arguments)
