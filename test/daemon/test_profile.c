@@ -202,9 +202,7 @@ static void test_no_memory(void **state) {
     model_config_destroy(&config);
 }
 
-struct heap {
-    size_t before, most;
-};
+static struct heap { size_t before, most; } heap;
 
 /* Bytes that malloc has given out. */
 static size_t heap_used(void) {
@@ -212,39 +210,59 @@ static size_t heap_used(void) {
     return info.uordblks + info.hblkhd;
 }
 
-static bool watch_heap(void *context) {
-    struct heap *heap = context;
+static void watch_heap(void) {
     size_t used = heap_used();
-    if (used > heap->before + heap->most)
-        heap->most = used - heap->before;
+    if (used > heap.before + heap.most)
+        heap.most = used - heap.before;
+}
+
+static bool watch_between_runs(void *context) {
+    (void)context;
+    watch_heap();
     return true;
 }
 
-/* Within whatever limit, it either says that it has no room or keeps to it. */
-static void test_no_more_memory_than_it_may_take(void **state) {
-    static const unsigned sizes[] = {1, 16};
+/* While the tensor is held. */
+static void watch_and_pack(struct matrix *matrix, size_t first, size_t rows, const void *data, enum element element) {
+    watch_heap();
+    fastest()->matrix_pack(matrix, first, rows, data, element);
+}
+
+/* Within this limit, it either says that it has no room or keeps to it. False: no room. */
+static bool keeps_to(size_t limit, const struct model_config *config, const struct kernels *watched, unsigned items) {
     const size_t slack = 64 << 10; /* of malloc, and for the times of the runs */
-    struct model_config *config = config_new(256, 6, "b");
+    const unsigned sizes[] = {1, items};
+    struct error error = {0};
     struct profile *profile = allocate(1, sizeof *profile);
-    unsigned refused = 0, kept = 0;
-    (void)state;
-    for (size_t limit = 1 << 19; limit < (size_t)64 << 20; limit += limit / 8) {
-        struct heap heap = {.before = heap_used()};
-        struct error error = {0};
-        struct profile_settings settings = settings_for(config, sizes, 2);
-        settings.memory_bytes = limit;
-        settings.go_on = watch_heap;
-        settings.context = &heap;
-        if (!profile_measure(&settings, profile, &error)) {
-            refused++;
-            assert_non_null(strstr(error.text, "MiB are available"));
-        } else
-            kept++;
-        if (heap.most > limit + slack)
-            fail_msg("%zu bytes where %zu were allowed", heap.most, limit);
-    }
-    assert_true(refused > 0 && kept > 0);
+    struct profile_settings settings = settings_for(config, sizes, 2);
+    heap = (struct heap){.before = heap_used()};
+    settings.kernels = watched;
+    settings.memory_bytes = limit;
+    settings.go_on = watch_between_runs;
+    bool ok = profile_measure(&settings, profile, &error);
+    if (!ok)
+        assert_non_null(strstr(error.text, "MiB are available"));
+    if (heap.most > limit + slack)
+        fail_msg("%zu bytes where %zu were allowed", heap.most, limit);
     release(profile);
+    return ok;
+}
+
+static void test_no_more_memory_than_it_may_take(void **state) {
+    static const unsigned items[] = {2, 128}; /* weights are the most, or what is computed */
+    struct model_config *config = config_new(256, 6, "b");
+    struct kernels watched = *fastest();
+    watched.matrix_pack = watch_and_pack;
+    (void)state;
+    for (size_t i = 0; i < sizeof items / sizeof items[0]; i++) {
+        unsigned refused = 0, kept = 0;
+        for (size_t limit = 1 << 19; limit < (size_t)32 << 20; limit += limit / 16)
+            if (keeps_to(limit, config, &watched, items[i]))
+                kept++;
+            else
+                refused++;
+        assert_true(refused > 0 && kept > 0);
+    }
     model_config_destroy(&config);
 }
 
