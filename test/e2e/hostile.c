@@ -484,7 +484,10 @@ static void tell_profile(struct client *client, const struct message_profile_get
     for (unsigned unit = 0; unit < profile->units; unit++)
         profile->times[0].unit_s[unit] = 1e-6; /* too good to be left out */
     char *json = profile_to_json(profile);
-    send_message(client, &(struct message){.type = MESSAGE_PROFILE, .profile = {get->survey, "", json, strlen(json)}});
+    send_message(
+        client,
+        &(struct message){.type = MESSAGE_PROFILE,
+                          .profile = {.survey = get->survey, .error = "", .json = json, .json_bytes = strlen(json)}});
     release(json);
     release(profile);
     model_config_destroy(&config);
