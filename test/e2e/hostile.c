@@ -30,7 +30,8 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#define TEXT_MAX 65536
+#define TEXT_MAX     65536
+#define THREADS_MANY 1000 /* more than a board is believed */
 
 static uint64_t dice = 88172645463325252u;
 
@@ -478,7 +479,8 @@ static void tell_profile(struct client *client, const struct message_profile_get
     profile_fingerprint(config, profile->fingerprint);
     snprintf(profile->version, sizeof profile->version, "%s", STAGECOACH_VERSION);
     snprintf(profile->kernels, sizeof profile->kernels, "ref");
-    profile->threads = profile->sizes = 1;
+    profile->threads = THREADS_MANY;
+    profile->sizes = 1;
     profile->units = model_units(config);
     profile->times[0].microbatch = get->microbatches[0];
     for (unsigned unit = 0; unit < profile->units; unit++)
@@ -498,7 +500,7 @@ static void tell_profile(struct client *client, const struct message_profile_get
 static bool play_board(struct client *client, const char *name, bool tells) {
     struct message_hello hello = as_board;
     hello.name = name;
-    hello.threads = 1;
+    hello.threads = THREADS_MANY;
     hello.kernels = "ref";
     say_hello(client, &hello);
     for (;;) {

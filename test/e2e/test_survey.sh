@@ -122,13 +122,21 @@ stop_fleet
 # ---- a link that is not there ----
 
 # b2 says that it takes microbatches where nobody listens.
-start_coordinator --policy optimal --stages 2 --model "$scratch/model" --microbatch 4 --state "$state"
+start_coordinator --policy optimal --stages 2 --model "$scratch/model" --microbatch 4 --state "$state" --write-fleet "$scratch/deaf.yaml"
 start_stage b1
 "$HELPER" deaf "$STAGECOACH_COORDINATOR" b2 >/dev/null 2>&1 &
 check 'a board out of reach: serves without it' wait_serving_some
 check 'a board out of reach: the links are named' logged 'no link between b[12] and b[12]: '
 check 'a board out of reach: is not used' test "$(board_value b2 end)" = 0
+check 'a board out of reach: its word of a thousand threads is not believed' not grep -q 1000 "$scratch/deaf.yaml"
 check 'a board out of reach: answers' answers_right
+stop_fleet
+
+start_coordinator --policy optimal --stages 1 --model "$scratch/model" --microbatch 4 --state none
+"$HELPER" deaf "$STAGECOACH_COORDINATOR" b2 >/dev/null 2>&1 &
+check 'nobody in reach: no plan' wait_until "$PATIENCE" logged 'no plan: '
+tried_again() { [ "$(grep -c 'no link between b2 and coordinator' "$scratch/coordinator.log")" -ge 2 ]; }
+check 'nobody in reach: it is tried again' wait_until "$PATIENCE" tried_again
 stop_fleet
 
 # ---- an open fleet: a board that joins is measured while the others serve ----
