@@ -90,8 +90,8 @@ static bool show_waiting(void *context) {
     return true;
 }
 
-static bool measure(const struct values *values, const struct model_config *config, struct profile *profile,
-                    struct error *error) {
+static bool measure(const struct values *values, const struct model_config *config, uint64_t memory_bytes,
+                    struct profile *profile, struct error *error) {
     struct waiting waiting = {mono_now(), values->budget_s, isatty(STDERR_FILENO) == 1};
     const struct kernels *kernels = kernels_get(values->kernels, error);
     if (!kernels)
@@ -99,8 +99,18 @@ static bool measure(const struct values *values, const struct model_config *conf
     struct pool *pool = pool_new(thread_count(values->threads), error);
     if (!pool)
         return false;
-    bool ok = profile_measure(config, kernels, pool, values->microbatches.value, values->microbatches.count,
-                              values->budget_s, show_waiting, &waiting, profile, error);
+    const struct profile_settings settings = {
+        .config = config,
+        .kernels = kernels,
+        .pool = pool,
+        .microbatches = values->microbatches.value,
+        .sizes = values->microbatches.count,
+        .budget_s = values->budget_s,
+        .memory_bytes = memory_bytes,
+        .go_on = show_waiting,
+        .context = &waiting,
+    };
+    bool ok = profile_measure(&settings, profile, error);
     if (waiting.terminal)
         fputs("\r\033[K", stderr);
     pool_destroy(&pool);
@@ -223,7 +233,7 @@ static bool measure_board(const struct values *values, const struct model_config
     double storage = 0;
     if (!board_memory_offered(values->memory, values->reserve, &memory, error) ||
         (values->storage && !(storage_measure(values->storage, &storage, error) || error_wrap(error, "--storage"))) ||
-        !measure(values, config, profile, error))
+        !measure(values, config, memory, profile, error))
         return false;
     profile->memory_bytes = memory;
     profile->storage_bytes_per_second = storage;

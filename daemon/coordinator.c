@@ -358,7 +358,7 @@ static bool open_sockets(struct coordinator *c, struct error *error) {
                                                          strlen(net_endpoint(c->control)), error));
 }
 
-static void set_up_core(struct coordinator *c) {
+static bool set_up_core(struct coordinator *c, struct error *error) {
     const struct coordinator_options *options = c->options;
     struct coordinator_settings settings = {
         .stages = options->cut_count ? options->cut_count + 1 : options->stages,
@@ -373,10 +373,12 @@ static void set_up_core(struct coordinator *c) {
         .repay_ns = REPAY_NS,
     };
     snprintf(c->policy, sizeof c->policy, "%s", options->cut_count ? "manual" : options->policy);
-    survey_init(c);
+    if (!survey_init(c, error))
+        return false;
     settings.measured_first = c->survey.needed;
     settings.wedged_ns = c->survey.needed ? WEDGED_NS : 0; /* else no stage's time is known */
     coordinator_core_init(&c->core, &settings, mono_now());
+    return true;
 }
 
 /* ZeroMQ's threads must have ended (net_destroy) before buffers it may still be sending from go. */
@@ -411,9 +413,9 @@ bool coordinator_run(const struct coordinator_options *options, struct error *er
     pthread_mutex_init(&c->buffers_lock, NULL);
     bool ok = getrandom(&c->cluster, sizeof c->cluster, 0) == (ssize_t)sizeof c->cluster ||
               error_set_errno(error, "getrandom");
-    ok = ok && (c->signals = signals_open(error)) >= 0 && open_model(c, error) && open_sockets(c, error);
+    ok = ok && (c->signals = signals_open(error)) >= 0 && open_model(c, error) && open_sockets(c, error) &&
+         set_up_core(c, error);
     if (ok) {
-        set_up_core(c);
         log_info("%s, %u units, listening on %s", model_architecture(c->config), model_units(c->config),
                  net_endpoint(c->control));
         if (c->core.settings.stages > 0)

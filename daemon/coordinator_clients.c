@@ -141,6 +141,7 @@ void clients_prepared(struct coordinator *c) {
         net_frame_close(&item->file);
         job->file = NULL;
         if (job->ok) {
+            status_prepared(c, job->seconds);
             coordinator_step(c, &(struct coordinator_event){.type = CORE_ITEM_ADMITTED, .item = item->number});
             continue;
         }

@@ -18,14 +18,17 @@
 #include "daemon/preparation.h"
 #include "daemon/prober.h"
 #include "daemon/profile.h"
+#include "daemon/profile_writer.h"
 #include "model/model.h"
 #include "proto/codec.h"
 
 #include <pthread.h>
 
-#define PEERS_MAX    1024
-#define RATE_SECONDS 10
-#define BUSY_BEATS   10 /* heartbeats over which the busy share is told */
+#define PEERS_MAX       1024
+#define RATE_SECONDS    10
+#define PREPARED_IMAGES 64  /* over which the time of preparation is told */
+#define REACH_WORDS_MAX 400 /* of why a board is out of reach */
+#define BUSY_BEATS      10  /* heartbeats over which the busy share is told */
 
 /* Someone who has said hello, board or client. */
 struct peer {
@@ -71,22 +74,25 @@ struct survey {
     char fingerprint[33]; /* of the model */
     struct survey_core core;
     struct prober prober;                                   /* the coordinator's end */
+    struct profile_writer *writer;                          /* NULL: profiles are not kept */
     struct profile *profile[CORE_BOARDS_MAX];               /* owned; the last one known, NULL: none */
     char profile_of[CORE_BOARDS_MAX][MESSAGE_NAME_MAX + 1]; /* whose */
     char fault[320];                                        /* the last probe that failed */
+    char unreached[CORE_BOARDS_MAX][320];                   /* why the last one between it and the coordinator did */
     char words[128];                                        /* logged last */
     mono_t logged, ticked;
     bool was_busy;
+    bool replan; /* a newcomer is measured that no plan was asked for with */
 };
 
 /* Who may come in, and as what. */
 struct gate {
     bool on; /* else there are no keys */
     struct key_pair keys;
-    struct keyring *keyring;      /* as it was last read; owned */
-    struct public_key owner;      /* of the client whose keys lie beside the coordinator's: may drain boards */
+    struct keyring *keyring; /* as it was last read; owned */
+    struct public_key owner; /* of the client whose keys lie beside the coordinator's: may drain boards */
     struct public_key last_stage[MESSAGE_LANES]; /* of the last pipeline in each lane: its results come from it alone */
-    int watch;                    /* of the state directory */
+    int watch;                                   /* of the state directory */
     mono_t denied_logged, turned_away_logged;
     unsigned turned_away; /* since then */
 };
@@ -136,8 +142,10 @@ struct coordinator {
 
     struct item *items; /* [CORE_ITEMS_MAX] */
     struct item *free_items;
-    unsigned preparing; /* items with the preparers */
-    size_t file_bytes;  /* of their files */
+    unsigned preparing;                 /* items with the preparers */
+    size_t file_bytes;                  /* of their files */
+    double prepared_s[PREPARED_IMAGES]; /* that a preparer took for each of the last images, a ring */
+    uint64_t prepared;
     size_t pixel_bytes, answer_size;
     pthread_mutex_t buffers_lock;
     struct flight_buffer *free_buffers; /* under buffers_lock: ZeroMQ gives them back from its own thread */
@@ -204,13 +212,16 @@ void boards_release(struct coordinator *c, unsigned board);
 /* coordinator_plan.c */
 /* CORE_PLAN was given. */
 void plan_asked(struct coordinator *c);
+/* Is this board one of those that the plan under way is asked for? */
+bool plan_includes(const struct coordinator *c, unsigned board);
 /* Begins a plan when all that it needs is there, and tells the core when it is made. */
 void plan_turn(struct coordinator *c);
 /* Waits for the planner, at most its time limit. */
 void plan_close(struct coordinator *c);
 
 /* coordinator_survey.c */
-void survey_init(struct coordinator *c);
+/* False with an error when a thread cannot start. */
+bool survey_init(struct coordinator *c, struct error *error);
 /* After net_destroy. */
 void survey_close(struct coordinator *c);
 void survey_joined(struct coordinator *c, unsigned board);
@@ -221,6 +232,13 @@ bool survey_arrived(struct coordinator *c, const struct net_message *received);
 void survey_turn(struct coordinator *c);
 /* Are these boards measured, as far as they are to be? Asking has them measured. */
 bool survey_ready(struct coordinator *c, const unsigned *boards, unsigned count);
+/* A plan is asked for: what failed may be tried again. */
+void survey_plan_asked(struct coordinator *c);
+/* Is this a board that a plan need not wait for: not measured yet, and not asked to be? */
+bool survey_is_newcomer(const struct coordinator *c, unsigned board);
+/* Is this board of no use because nobody reaches it? Then text (REACH_WORDS_MAX) says when it is tried again, and why.
+ */
+bool survey_out_of_reach(const struct coordinator *c, unsigned board, char *text, size_t size);
 /* Is anything being measured? */
 bool survey_busy(const struct coordinator *c);
 /* "measuring boards: 3 of 4 profiled, links 5 of 10" */
@@ -249,6 +267,8 @@ void events_drain(struct coordinator *c, const struct net_message *received, con
 /* coordinator_status.c */
 void status_send(struct coordinator *c, const struct net_peer *peer);
 void status_count_answer(struct coordinator *c);
+/* A preparer has taken so long for an image. */
+void status_prepared(struct coordinator *c, double seconds);
 /* A result of so many items has come, and the core knows. */
 void status_result(struct coordinator *c, unsigned items);
 void status_heartbeat(struct coordinator *c, unsigned board, const struct message_heartbeat *heartbeat);

@@ -2,7 +2,9 @@
  *
  * The core lists boards (CORE_PLAN). When they are surveyed, where the policy needs that, and the model is hashed, the
  * live state becomes a fleet file (fleet_file.h) and a planner works on it; its answer goes back to the core. A board
- * that goes or starts anew meanwhile makes the answer stale: the core then asks again. What was measured is planned
+ * that goes or starts anew meanwhile makes the answer stale: the core then asks again. In an open fleet (no --stages)
+ * boards that nobody reaches are left out, and once it has served so are those that are not measured yet: they come in
+ * later, as newcomers (coordinator_survey.c). What was measured is planned
  * with; a board that could not be measured counts as fast as the slowest that was, and where nothing is measured boards
  * count as equal and links as free.
  */
@@ -19,6 +21,41 @@
 #define THREADS_MOST     256 /* that a board is believed; scratch memory goes with them */
 #define SPEED_UNKNOWN    1e9 /* the same for all: only proportions matter */
 
+bool plan_includes(const struct coordinator *c, unsigned board) {
+    const struct plan_work *work = &c->plan_work;
+    bool included = false;
+    for (unsigned i = 0; c->core.planning && i < work->board_count; i++)
+        included = included || work->boards[i] == board;
+    return included;
+}
+
+/* Is the plan better made without waiting for this board, or without it at all? Then why says so. */
+static bool left_out(const struct coordinator *c, unsigned board, char *why, size_t size) {
+    if (survey_out_of_reach(c, board, why, size))
+        return true;
+    snprintf(why, size, "it is not measured yet");
+    return c->core.epoch.number > 0 && survey_is_newcomer(c, board);
+}
+
+/* Takes the boards off the list that are left out, unless that would be all. */
+static void leave_out(struct coordinator *c) {
+    char why[REACH_WORDS_MAX];
+    struct plan_work *work = &c->plan_work;
+    struct plan_work kept = *work;
+    kept.board_count = 0;
+    for (unsigned i = 0; i < work->board_count; i++)
+        if (!left_out(c, work->boards[i], why, sizeof why)) {
+            kept.boards[kept.board_count] = work->boards[i];
+            kept.joined[kept.board_count++] = work->joined[i];
+        }
+    if (c->core.settings.stages > 0 || kept.board_count == 0)
+        return;
+    for (unsigned i = 0; i < work->board_count; i++)
+        if (left_out(c, work->boards[i], why, sizeof why))
+            log_warn("planned without board %s: %s", c->core.board[work->boards[i]].name, why);
+    *work = kept;
+}
+
 void plan_asked(struct coordinator *c) {
     struct plan_work *work = &c->plan_work;
     work->wanted = true;
@@ -27,6 +64,8 @@ void plan_asked(struct coordinator *c) {
         work->boards[i] = c->effects.boards[i];
         work->joined[i] = c->board[work->boards[i]].joined;
     }
+    survey_plan_asked(c);
+    leave_out(c);
 }
 
 /* ---- the live state as a fleet ---- */
@@ -57,9 +96,11 @@ static void fill_board(struct coordinator *c, unsigned number, double speed, str
         fleet_board_set_profile(board, profile);
     else {
         board->kernels = allocate_string(c->board[number].kernels);
-        board->threads = c->board[number].threads < THREADS_MOST ? c->board[number].threads : THREADS_MOST;
+        board->threads = c->board[number].threads;
         board->speed = speed > 0 ? speed : SPEED_UNKNOWN;
     }
+    if (board->threads > THREADS_MOST) /* whoever says so, the board or its profile */
+        board->threads = THREADS_MOST;
     bool limited = core->memory_bytes > 0 && core->memory_bytes < MEMORY_UNLIMITED;
     board->memory_bytes = limited ? core->memory_bytes : MEMORY_UNLIMITED;
 }
@@ -123,6 +164,14 @@ static struct plan in_force(const struct coordinator *c) {
     return plan;
 }
 
+/* Boards that were asked about are not to be taken for newcomers; those that nobody reaches are, so that they get
+ * another chance. */
+static void mark_measured(struct coordinator *c) {
+    const struct plan_work *work = &c->plan_work;
+    for (unsigned i = 0; i < work->board_count; i++)
+        c->board[work->boards[i]].measured = !survey_core_out_of_reach(&c->survey.core, work->boards[i]);
+}
+
 static void begin(struct coordinator *c) {
     struct error error;
     const struct plan before = in_force(c);
@@ -140,8 +189,8 @@ static void begin(struct coordinator *c) {
         .fleet_comment = "Measured by a coordinator; see docs/FLEET.md.",
     };
     work->wanted = false;
-    for (unsigned i = 0; i < work->board_count; i++)
-        c->board[work->boards[i]].measured = true; /* it was asked about; not to be taken for a newcomer */
+    mark_measured(c);
+    leave_out(c);
     work->planner = planner_new_take(live_fleet(c), &settings, &error);
     if (!work->planner)
         coordinator_step(c, &(struct coordinator_event){.type = CORE_PLANNED, .text = error.text});

@@ -2,7 +2,8 @@
  * is that of its last ten heartbeats, five seconds; images per second are counted over the last ten whole seconds.
  * Measured times are those of the epoch, for a full microbatch, beside what the plan predicted from the survey: a
  * stage's seconds from its heartbeats, the pipeline's period from the times between results while at least one
- * microbatch per stage was still under way behind them, so that neither filling nor idling counts. */
+ * microbatch per stage was still under way behind them, so that neither filling nor idling counts. Images are prepared
+ * by the coordinator's own threads; what that takes is a mean over the last images. */
 #include "base/allocate.h"
 #include "daemon/coordinator_internal.h"
 
@@ -38,6 +39,19 @@ static double rate_now(struct coordinator *c) {
 static const struct message_heartbeat *newest_beat(const struct coordinator *c, unsigned board) {
     unsigned count = c->board[board].beat_count;
     return count > 0 ? &c->board[board].beats[(count - 1) % BUSY_BEATS] : NULL;
+}
+
+void status_prepared(struct coordinator *c, double seconds) {
+    c->prepared_s[c->prepared++ % PREPARED_IMAGES] = seconds;
+}
+
+/* Seconds between full microbatches if nothing but preparation took any, 0 while not known. */
+static double preparation_period(const struct coordinator *c) {
+    unsigned count = c->prepared < PREPARED_IMAGES ? (unsigned)c->prepared : PREPARED_IMAGES;
+    double sum = 0;
+    for (unsigned i = 0; i < count; i++)
+        sum += c->prepared_s[i];
+    return count > 0 ? sum / count * c->options->microbatch / c->options->decoders : 0;
 }
 
 void status_heartbeat(struct coordinator *c, unsigned board, const struct message_heartbeat *heartbeat) {
@@ -91,7 +105,7 @@ static double busy_share(struct coordinator *c, unsigned board) {
     return share < 1 ? share : 1;
 }
 
-static void board_row(struct coordinator *c, unsigned number, char words[100], struct board_status *row) {
+static void board_row(struct coordinator *c, unsigned number, char words[REACH_WORDS_MAX], struct board_status *row) {
     const struct core_board *board = &c->core.board[number];
     const struct message_heartbeat *last = &board->last;
     char first[40], end[40];
@@ -125,6 +139,10 @@ static void board_row(struct coordinator *c, unsigned number, char words[100], s
         row->state = "profiling";
     if (board->state == BOARD_IDLE && survey_core_probing(&c->survey.core, number))
         row->state = "probing";
+    else if (board->state == BOARD_IDLE && survey_out_of_reach(c, number, words, REACH_WORDS_MAX)) {
+        row->state = "unreached";
+        row->units = words;
+    }
     const struct core_pipeline *pipeline = core_pipeline_in_force(&c->core);
     if (board->stage < 0 || !pipeline)
         return;
@@ -135,7 +153,7 @@ static void board_row(struct coordinator *c, unsigned number, char words[100], s
     row->planned_memory_bytes = stage->memory_bytes;
     model_cut(c->config, stage->end, &payload);
     row->payload_bytes = payload_bytes(&payload);
-    snprintf(words, 100, "%s to %s", model_unit_name(c->config, stage->first, first),
+    snprintf(words, REACH_WORDS_MAX, "%s to %s", model_unit_name(c->config, stage->first, first),
              model_unit_name(c->config, stage->end - 1, end));
     row->units = words;
     row->measured_compute_s =
@@ -182,7 +200,7 @@ static const char *state_words(struct coordinator *c, char reason[CORE_REASON_MA
 void status_send(struct coordinator *c, const struct net_peer *peer) {
     char reason[CORE_REASON_MAX];
     struct board_status rows[CORE_BOARDS_MAX];
-    char words[CORE_BOARDS_MAX][100];
+    char words[CORE_BOARDS_MAX][REACH_WORDS_MAX];
     struct event_status events[EVENT_LOG_MAX];
     size_t event_count = event_log_list(&c->events, events);
     unsigned order[CORE_BOARDS_MAX];
@@ -212,6 +230,7 @@ void status_send(struct coordinator *c, const struct net_peer *peer) {
                    .items_per_second = rate_now(c),
                    .predicted_period_s = c->survey.needed && pipeline ? pipeline->plan.period_s : 0,
                    .measured_period_s = measured_period(c),
+                   .preparation_period_s = preparation_period(c),
                    .uptime_ms = (uint64_t)(mono_since(mono_now(), c->started) / MONO_MS),
                    .allocations = allocation_count(),
                    .rejected = c->rejected,

@@ -26,6 +26,26 @@ double status_board_period(const struct board_status *board) {
     return fmax(board->predicted_compute_s, fmax(board->predicted_receive_s, board->predicted_send_s));
 }
 
+bool status_preparation_is_slowest(const struct message_status *status) {
+    return status->predicted_period_s > 0 && status->preparation_period_s > status->predicted_period_s;
+}
+
+double status_predicted_period(const struct message_status *status) {
+    return status_preparation_is_slowest(status) ? status->preparation_period_s : status->predicted_period_s;
+}
+
+/* What the predicted period is that of; empty where none is predicted. */
+static const char *bottleneck(const struct message_status *status) {
+    const char *name = "";
+    double longest = 0;
+    for (size_t i = 0; i < status->board_count; i++)
+        if (status_board_period(&status->boards[i]) > longest) {
+            longest = status_board_period(&status->boards[i]);
+            name = status->boards[i].name;
+        }
+    return status_preparation_is_slowest(status) ? "preparation" : name;
+}
+
 static void json_number(FILE *to, const char *name, uint64_t number) {
     fprintf(to, "\"%s\": %llu, ", name, (unsigned long long)number);
 }
@@ -114,9 +134,12 @@ void status_print_json(FILE *to, const struct message_status *status) {
     json_number(to, "clients", status->clients);
     json_number(to, "uptime_ms", status->uptime_ms);
     json_number(to, "allocations", status->allocations);
-    json_seconds(to, "predicted_period_s", status->predicted_period_s);
+    json_seconds(to, "predicted_period_s", status_predicted_period(status));
+    json_seconds(to, "planned_period_s", status->predicted_period_s);
+    json_seconds(to, "preparation_period_s", status->preparation_period_s);
+    json_text(to, "bottleneck", bottleneck(status));
     json_seconds(to, "measured_period_s", status->measured_period_s);
-    json_seconds(to, "predicted_throughput", status_throughput(status, status->predicted_period_s));
+    json_seconds(to, "predicted_throughput", status_throughput(status, status_predicted_period(status)));
     json_seconds(to, "measured_throughput", status_throughput(status, status->measured_period_s));
     fprintf(to, "\"items_per_second\": ");
     json_double(to, status->items_per_second);

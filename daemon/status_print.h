@@ -19,6 +19,10 @@ void status_print_text(FILE *to, const struct message_status *status, size_t eve
 double status_board_period(const struct board_status *board);
 
 /* Items per second at this period, 0: not known. */
+/* Preparation of images is a stage of the pipeline, too, though no board's: is it the slowest? */
+bool status_preparation_is_slowest(const struct message_status *status);
+/* Seconds between full microbatches, preparation included; 0: not known. */
+double status_predicted_period(const struct message_status *status);
 double status_throughput(const struct message_status *status, double period_s);
 
 #endif

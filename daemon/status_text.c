@@ -93,9 +93,12 @@ static void print_times(FILE *to, const struct message_status *status) {
         fputc('\n', to);
     }
     fprintf(to, "%-16s %9s %9s %9s", "pipeline", "", "", "");
-    print_seconds(to, status->predicted_period_s);
+    print_seconds(to, status_predicted_period(status));
     print_seconds(to, status->measured_period_s);
-    fprintf(to, "  predicted %.4g images/s", status_throughput(status, status->predicted_period_s));
+    fprintf(to, "  predicted %.4g images/s", status_throughput(status, status_predicted_period(status)));
+    if (status_preparation_is_slowest(status))
+        fprintf(to, " (the coordinator's preparation of images; the stages %.4g)",
+                status_throughput(status, status->predicted_period_s));
     if (status->measured_period_s > 0)
         fprintf(to, ", measured %.4g while full", status_throughput(status, status->measured_period_s));
     fputc('\n', to);

@@ -145,7 +145,8 @@ static bool status_check(const struct message_status *status, struct error *erro
         return false;
     if (!isfinite(status->items_per_second) || status->items_per_second < 0)
         return error_set(error, ERROR_INPUT, "status: items_per_second: got %g, want a rate", status->items_per_second);
-    if (!seconds_valid(status->predicted_period_s) || !seconds_valid(status->measured_period_s))
+    if (!seconds_valid(status->predicted_period_s) || !seconds_valid(status->measured_period_s) ||
+        !seconds_valid(status->preparation_period_s))
         return error_set(error, ERROR_INPUT, "status: a period is not a number of seconds");
     for (size_t i = 0; i < status->board_count; i++)
         if (!board_check(&status->boards[i], i, error))

@@ -241,6 +241,7 @@ static bool status_get(struct arena *arena, const Stagecoach__Status *from, stru
         .clients = from->clients,
         .items_per_second = from->items_per_second,
         .predicted_period_s = from->predicted_period_s,
+        .preparation_period_s = from->preparation_period_s,
         .measured_period_s = from->measured_period_s,
         .uptime_ms = from->uptime_ms,
         .allocations = from->allocations,
@@ -290,7 +291,7 @@ static bool measuring_get(const Stagecoach__Envelope *from, struct message *to, 
         return true;
     case MESSAGE_PROFILE:
         to->profile = (struct message_profile){from->profile->survey, from->profile->error, from->profile->profile.data,
-                                               from->profile->profile.len};
+                                               from->profile->profile.len, from->profile->busy};
         return true;
     case MESSAGE_PROBE:
         return probe_get(from->probe, &to->probe, error);

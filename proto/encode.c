@@ -341,6 +341,7 @@ static void status_put(struct arena *arena, const struct message_status *from, S
     to->data_endpoint = text_put(arena, from->data_endpoint);
     to->allocations = from->allocations;
     to->predicted_period_s = from->predicted_period_s;
+    to->preparation_period_s = from->preparation_period_s;
     to->measured_period_s = from->measured_period_s;
     boards_put(arena, from, to);
     events_put(arena, from, to);
@@ -362,6 +363,7 @@ static void profile_put(struct arena *arena, const struct message_profile *from,
     to->survey = from->survey;
     to->error = text_put(arena, from->error);
     to->profile = bytes_put(from->json, from->json_bytes);
+    to->busy = from->busy;
 }
 
 static void probe_put(struct arena *arena, const struct message_probe *from, Stagecoach__Probe *to) {

@@ -157,6 +157,7 @@ struct message_profile {
     const char *error; /* empty: measured */
     const void *json;
     size_t json_bytes; /* at most MESSAGE_PROFILE_MAX */
+    bool busy;         /* the error is that it cannot now; later it may */
 };
 
 struct message_probe {
@@ -249,6 +250,7 @@ struct message_status {
     uint32_t waiting, in_flight, clients;
     double items_per_second;                      /* over the last ten seconds; finite, from 0 */
     double predicted_period_s, measured_period_s; /* between full microbatches; finite, from 0: not known */
+    double preparation_period_s; /* the least that the coordinator's preparation of images allows; likewise */
     uint64_t uptime_ms, allocations;
     struct rejected rejected;
     const struct board_status *boards;

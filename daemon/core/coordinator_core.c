@@ -141,6 +141,7 @@ static void on_measured(struct coordinator_core *core, struct core_board *board,
     if (board->state == BOARD_ABSENT)
         return;
     board->measured = true;
+    core->changed = core->changed || core->state == COORDINATOR_WAITING;
     consider(core, board, now);
 }
 

@@ -201,6 +201,7 @@ static void fill_status(struct message_status *status) {
         .clients = number32(),
         .items_per_second = (double)random_below(100000) / 7,
         .predicted_period_s = (double)random_below(1000) / 7,
+        .preparation_period_s = (double)random_below(1000) / 9,
         .measured_period_s = (double)random_below(1000) / 7,
         .uptime_ms = number(),
         .allocations = number(),
@@ -252,7 +253,7 @@ static void fill_measured(struct message *made) {
         fill_profile_get(&made->profile_get);
         break;
     case MESSAGE_PROFILE:
-        made->profile = (struct message_profile){number(), text(), "{\"units\": 3}", random_below(14)};
+        made->profile = (struct message_profile){number(), text(), "{\"units\": 3}", random_below(14), random_below(2)};
         break;
     case MESSAGE_PROBE:
         made->probe = (struct message_probe){1 + number() / 2,
@@ -526,6 +527,7 @@ static void same_status(const struct message_status *left, const struct message_
     SAME(clients);
     SAME(items_per_second);
     SAME(predicted_period_s);
+    SAME(preparation_period_s);
     SAME(measured_period_s);
     SAME(uptime_ms);
     SAME(allocations);
@@ -559,6 +561,7 @@ static void same_measured(const struct message *left, const struct message *righ
         SAME(profile.survey);
         SAME_TEXT(profile.error);
         SAME(profile.json_bytes);
+        SAME(profile.busy);
         if (left->profile.json_bytes > 0)
             SAME_BYTES(profile.json, left->profile.json_bytes);
         break;

@@ -338,6 +338,7 @@ static void test_limits_of_the_others(void **state) {
         {{.type = MESSAGE_PROBED, .probed = {.probe = 1, .latency_s = -1}}, "probed: got -1 s"},
         {{.type = MESSAGE_PROBED, .probed = {.probe = 1, .bytes_per_second = INFINITY}}, "probed: got 0 s and inf"},
         {{.type = MESSAGE_STATUS, .status = {.predicted_period_s = NAN}}, "status: a period is not"},
+        {{.type = MESSAGE_STATUS, .status = {.preparation_period_s = -1}}, "status: a period is not"},
         {{.type = MESSAGE_STATUS, .status = {.event_count = 65}}, "status: events: count: got 65, want 0 to 64"},
         {{.type = MESSAGE_STATUS, .status = {.events = &early, .event_count = 1}}, "status: events[0]: a time is not"},
         {{.type = MESSAGE_DRAIN, .drain = {.board = "a b"}}, "drain: board: got \"a b\", want a board name"},
