@@ -5,6 +5,7 @@
  * microbatch per stage was still under way behind them, so that neither filling nor idling counts. */
 #include "base/allocate.h"
 #include "daemon/coordinator_internal.h"
+#include "daemon/slice_words.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -79,10 +80,9 @@ static double busy_share(struct coordinator *c, unsigned board) {
     return share < 1 ? share : 1;
 }
 
-static void board_row(struct coordinator *c, unsigned number, char words[100], struct board_status *row) {
+static void board_row(struct coordinator *c, unsigned number, char words[SLICE_WORDS_MAX], struct board_status *row) {
     const struct core_board *board = &c->core.board[number];
     const struct message_heartbeat *last = &board->last;
-    char first[40], end[40];
     *row = (struct board_status){
         .name = board->name,
         .state = board_state_name(board->state),
@@ -110,9 +110,7 @@ static void board_row(struct coordinator *c, unsigned number, char words[100], s
     const struct plan_stage *stage = &c->core.plan.stage[board->stage];
     row->first = stage->first;
     row->end = stage->end;
-    snprintf(words, 100, "%s to %s", model_unit_name(c->config, stage->first, first),
-             model_unit_name(c->config, stage->end - 1, end));
-    row->units = words;
+    row->units = slice_words(c->config, stage->first, stage->end, words);
     row->measured_compute_s =
         last->items > 0 ? (double)last->busy_ns / 1e9 / (double)last->items * c->options->microbatch : 0;
     if (c->survey.needed) {
@@ -156,7 +154,7 @@ static const char *state_words(struct coordinator *c, char reason[CORE_REASON_MA
 void status_send(struct coordinator *c, const struct net_peer *peer) {
     char reason[CORE_REASON_MAX];
     struct board_status rows[CORE_BOARDS_MAX];
-    char words[CORE_BOARDS_MAX][100];
+    char words[CORE_BOARDS_MAX][SLICE_WORDS_MAX];
     unsigned order[CORE_BOARDS_MAX];
     unsigned count = pipeline_order(c, order);
     for (unsigned i = 0; i < count; i++)

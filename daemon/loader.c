@@ -19,6 +19,7 @@
 #include "base/queue.h"
 #include "daemon/cache.h"
 #include "daemon/loader_fetch.h"
+#include "daemon/slice_words.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -317,10 +318,11 @@ static bool check_memory(struct load *load, struct error *error) {
     uint64_t limit = load->loader->settings.memory_bytes;
     if (limit == 0 || wanted <= limit)
         return true;
+    char words[SLICE_WORDS_MAX];
     return error_set(error, ERROR_SYSTEM,
-                     "units %u to %u at microbatch %u need %.1f MB, this board may use %.1f MB: %.1f MB are missing",
-                     load->slice.first, load->slice.end - 1, load->assign->microbatch, (double)wanted / 1e6,
-                     (double)limit / 1e6, (double)(wanted - limit) / 1e6);
+                     "%s at microbatch %u: %.1f MB are needed, this board may use %.1f MB: %.1f MB are missing",
+                     slice_words(load->config, load->slice.first, load->slice.end, words), load->assign->microbatch,
+                     (double)wanted / 1e6, (double)limit / 1e6, (double)(wanted - limit) / 1e6);
 }
 
 /* Destroys the old engine when the new one does not fit beside it. */
@@ -391,16 +393,16 @@ static bool parse(struct load *load, struct error *error) {
 }
 
 static void log_loaded(const struct load *load, const struct stage_engine *engine) {
-    char first[40], last[40];
-    log_info("loaded units %u-%u (%s to %s) in %.1f s, %" PRIu64 " bytes fetched", load->slice.first,
-             load->slice.end - 1, model_unit_name(engine->config, load->slice.first, first),
-             model_unit_name(engine->config, load->slice.end - 1, last),
-             (double)mono_since(mono_now(), load->started) / (double)MONO_SECOND, load->fetched);
+    char words[SLICE_WORDS_MAX];
+    log_info("loaded %s (units %u-%u) in %.1f s, %" PRIu64 " bytes fetched",
+             slice_words(engine->config, load->slice.first, load->slice.end, words), load->slice.first,
+             load->slice.end - 1, (double)mono_since(mono_now(), load->started) / (double)MONO_SECOND, load->fetched);
 }
 
 /* The engine that the assignment asks for, or NULL with an error. load->old stays what is left of the old one. */
 static struct stage_engine *prepare(struct load *load, struct error *error) {
     struct hash weights;
+    char words[SLICE_WORDS_MAX];
     if (!parse(load, error) || !hash_of_weights(load->assign, &weights, error) || !check_memory(load, error))
         return NULL;
     struct stage_engine *engine = load->old;
@@ -409,7 +411,8 @@ static struct stage_engine *prepare(struct load *load, struct error *error) {
             return NULL;
         load->old = NULL;
         load->done = load->total;
-        log_info("units %u-%u are still loaded", load->slice.first, load->slice.end - 1);
+        log_info("%s: still loaded (units %u-%u)", slice_words(load->config, load->slice.first, load->slice.end, words),
+                 load->slice.first, load->slice.end - 1);
         return engine;
     }
     if (!tables_new(load, error) || !gather(load, error))

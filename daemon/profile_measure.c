@@ -18,6 +18,7 @@
 #include "base/mono.h"
 #include "daemon/board.h"
 #include "daemon/profile.h"
+#include "daemon/slice_words.h"
 
 #include <assert.h>
 #include <math.h>
@@ -354,9 +355,11 @@ static bool check_room(const struct measuring *measuring, const struct bench *be
                     model_workspace_bytes(measuring->config, bench->slice, items, measuring->kernels,
                                           pool_threads(measuring->pool)) +
                     items * (payload_bytes(&bench->first) + payload_bytes(&bench->last));
+    char words[SLICE_WORDS_MAX];
     return want <= measuring->room ||
-           error_set(error, ERROR_SYSTEM, "microbatch %u: units %u to %u take %.0f MiB, but %.0f MiB are available",
-                     items, bench->slice.first, bench->slice.end - 1, (double)want / 1048576,
+           error_set(error, ERROR_SYSTEM, "microbatch %u: %.0f MiB are needed for %s, but %.0f MiB are available",
+                     items, (double)want / 1048576,
+                     slice_words(measuring->config, bench->slice.first, bench->slice.end, words),
                      (double)measuring->room / 1048576);
 }
 
