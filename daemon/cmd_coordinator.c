@@ -37,8 +37,8 @@ static int survey_of(const char *text) {
 }
 
 static bool check(const struct values *values, struct error *error) {
-    if (!values->model)
-        return error_set(error, ERROR_USAGE, "--model DIR is missing; see 'stagecoach coordinator --help'");
+    if (!command_check_model(values->model, "coordinator", error))
+        return false;
     if (values->cuts.count > 0 && values->stages > 0 && values->stages != values->cuts.count + 1)
         return error_set(error, ERROR_USAGE, "--cuts: %u cuts make %u stages, but --stages is %u", values->cuts.count,
                          values->cuts.count + 1, values->stages);
@@ -50,7 +50,8 @@ static bool check(const struct values *values, struct error *error) {
         return error_set(error, ERROR_USAGE, "--write-fleet: there is nothing to write with --survey never");
     if (values->secure && values->insecure)
         return error_set(error, ERROR_USAGE, "--secure and --insecure: choose one");
-    return policy_known(values->policy, error);
+    return policy_known(values->policy, error) &&
+           (!values->write_fleet || command_check_output("--write-fleet", values->write_fleet, error));
 }
 
 static int run(const void *parsed, char **operands, unsigned count) {
@@ -91,10 +92,9 @@ static int run(const void *parsed, char **operands, unsigned count) {
     return coordinator_run(&options, &error) ? 0 : command_fail(&error);
 }
 
-#define FIELD(name) offsetof(struct values, name)
 static const struct option options[] = {
-    {"model", OPTION_TEXT, FIELD(model), "DIR", NULL, 0, 0, "Hugging Face model directory"},
-    {"config", OPTION_TEXT, FIELD(config), "FILE", NULL, 0, 0, "YAML file with any of these options"},
+    MODEL_OPTION,
+    CONFIG_OPTION,
     {"listen", OPTION_TEXT, FIELD(listen), "tcp://ADDR:PORT", "tcp://127.0.0.1:7600", 0, 0,
      "where boards and clients connect"},
     {"insecure", OPTION_FLAG, FIELD(insecure), NULL, NULL, 0, 0,
@@ -113,7 +113,7 @@ static const struct option options[] = {
      "how much faster another plan must be to replace one that serves"},
     {"write-fleet", OPTION_TEXT, FIELD(write_fleet), "FILE", NULL, 0, 0,
      "write what was measured as a fleet file for 'plan', whenever a plan is made"},
-    {"cuts", OPTION_LIST, FIELD(cuts), "C,C,...", NULL, 0, 0, "slice by hand: units before which to cut"},
+    CUTS_OPTION,
     {"microbatch", OPTION_NUMBER, FIELD(microbatch), "B", "8", 1, MESSAGE_ITEMS_MAX, "most images computed together"},
     {"microbatch-wait", OPTION_NUMBER, FIELD(microbatch_wait_ms), "MS", "5", 0, 60000,
      "how long an image waits for company"},
@@ -126,14 +126,11 @@ static const struct option options[] = {
     {"endpoint-file", OPTION_TEXT, FIELD(endpoint_file), "FILE", NULL, 0, 0,
      "write the endpoint there once listening (for port 0)"},
     LOG_FORMAT_OPTION,
-    {"verbose", OPTION_FLAG, FIELD(verbose), NULL, NULL, 0, 0, "log more"},
+    VERBOSE_OPTION,
 };
 
 const struct command command_coordinator = {
     .name = "coordinator",
     .summary = "admit boards, hand out slices of a model, stream images through them",
-    .options = options,
-    .option_count = sizeof options / sizeof options[0],
-    .values_size = sizeof(struct values),
-    .run = run,
+    COMMAND_PARTS,
 };

@@ -12,6 +12,7 @@
 #include "base/log.h"
 #include "daemon/coordinator_internal.h"
 #include "daemon/fleet_write.h"
+#include "daemon/slice_words.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -129,6 +130,7 @@ static struct fleet_file *live_fleet(struct coordinator *c) {
         fill_board(c, c->plan_work.boards[i], speed, &fleet->board[i]);
     if (c->survey.needed)
         fill_links(c, fleet);
+    fleet_round(fleet); /* so that the file of this fleet makes the very same plan */
     return fleet;
 }
 
@@ -212,16 +214,15 @@ static void log_unused(struct coordinator *c, const struct plan *plan, const str
 }
 
 static void log_plan(struct coordinator *c, const struct planner_result *result) {
-    char first[40], last[40], predicted[48] = "";
+    char words[SLICE_WORDS_MAX], predicted[48] = "";
     const struct plan *plan = &core_pipeline_of(&c->core, c->core.epoch)->plan;
     log_info("epoch %llu, policy %s:", (unsigned long long)c->core.epoch.number, c->policy);
     for (unsigned i = 0; i < plan->stages; i++) {
         const struct plan_stage *stage = &plan->stage[i];
         if (c->survey.needed)
             snprintf(predicted, sizeof predicted, ", %.3g ms", 1e3 * stage->compute_s);
-        log_info("  %-16s units %3u to %3u (%s to %s)%s", c->core.board[stage->board].name, stage->first,
-                 stage->end - 1, model_unit_name(c->config, stage->first, first),
-                 model_unit_name(c->config, stage->end - 1, last), predicted);
+        log_info("  %-16s %s (units %u-%u)%s", c->core.board[stage->board].name,
+                 slice_words(c->config, stage->first, stage->end, words), stage->first, stage->end - 1, predicted);
     }
     log_unused(c, plan, result);
     if (c->survey.needed)

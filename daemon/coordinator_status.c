@@ -6,6 +6,7 @@
  * by the coordinator's own threads; what that takes is a mean over the last images. */
 #include "base/allocate.h"
 #include "daemon/coordinator_internal.h"
+#include "daemon/slice_words.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -108,7 +109,6 @@ static double busy_share(struct coordinator *c, unsigned board) {
 static void board_row(struct coordinator *c, unsigned number, char words[REACH_WORDS_MAX], struct board_status *row) {
     const struct core_board *board = &c->core.board[number];
     const struct message_heartbeat *last = &board->last;
-    char first[40], end[40];
     struct payload payload;
     *row = (struct board_status){
         .name = board->name,
@@ -153,9 +153,7 @@ static void board_row(struct coordinator *c, unsigned number, char words[REACH_W
     row->planned_memory_bytes = stage->memory_bytes;
     model_cut(c->config, stage->end, &payload);
     row->payload_bytes = payload_bytes(&payload);
-    snprintf(words, REACH_WORDS_MAX, "%s to %s", model_unit_name(c->config, stage->first, first),
-             model_unit_name(c->config, stage->end - 1, end));
-    row->units = words;
+    row->units = slice_words(c->config, stage->first, stage->end, words);
     row->measured_compute_s =
         last->items > 0 ? (double)last->busy_ns / 1e9 / (double)last->items * c->options->microbatch : 0;
     if (c->survey.needed) {

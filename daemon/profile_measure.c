@@ -18,6 +18,7 @@
 #include "base/mono.h"
 #include "daemon/board.h"
 #include "daemon/profile.h"
+#include "daemon/slice_words.h"
 
 #include <assert.h>
 #include <math.h>
@@ -371,9 +372,11 @@ static uint64_t run_bytes(const struct measuring *measuring, const struct bench 
 static bool check_room(const struct measuring *measuring, const struct bench *bench, unsigned items,
                        struct error *error) {
     uint64_t want = run_bytes(measuring, bench, items);
+    char words[SLICE_WORDS_MAX];
     return want <= measuring->room ||
-           error_set(error, ERROR_SYSTEM, "microbatch %u: units %u to %u take %.0f MiB, but %.0f MiB are available",
-                     items, bench->slice.first, bench->slice.end - 1, (double)want / 1048576,
+           error_set(error, ERROR_SYSTEM, "microbatch %u: %.0f MiB are needed for %s, but %.0f MiB are available",
+                     items, (double)want / 1048576,
+                     slice_words(measuring->config, bench->slice.first, bench->slice.end, words),
                      (double)measuring->room / 1048576);
 }
 

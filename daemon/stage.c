@@ -204,8 +204,8 @@ static bool wait_for_network(struct stage *stage) {
     struct error error;
     struct pollfd signals = {.fd = stage->signals, .events = POLLIN};
     while (!net_local_address(stage->options->coordinator, address, &error)) {
-        control_log_waiting(stage);
-        log_debug("%s", error.text);
+        if (waiting_is_news(&stage->waiting, error.text))
+            log_info("waiting for the coordinator: %s", error.text);
         if (poll(&signals, 1, ADDRESS_PAUSE_MS) > 0)
             return false;
     }

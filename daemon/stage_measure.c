@@ -11,11 +11,7 @@
 #include "base/log.h"
 
 static bool may_profile(const struct stage *stage) {
-    const struct stage_core *core = &stage->core;
-    for (unsigned lane = 0; lane < STAGE_LANES; lane++)
-        if (core->lane[lane].state != LANE_FREE)
-            return false;
-    return core->state == STAGE_ADMITTED && !core->leaving;
+    return stage_core_idle(&stage->core) && !stage->core.leaving;
 }
 
 static void refuse(struct stage *stage, uint64_t survey, const char *why, bool busy) {

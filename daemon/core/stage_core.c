@@ -379,6 +379,10 @@ static unsigned lane_to_tell(const struct stage_core *core) {
     return best;
 }
 
+bool stage_core_idle(const struct stage_core *core) {
+    return core->state == STAGE_ADMITTED && lane_to_tell(core) == NO_LANE;
+}
+
 /* What is being computed counts as far as it is: a coordinator that sees no progress takes a microbatch for lost, and
  * on a slow board one takes longer than that. */
 struct message_heartbeat stage_core_heartbeat(const struct stage_core *core, mono_t now) {

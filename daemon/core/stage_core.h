@@ -251,6 +251,9 @@ bool stage_core_accepts(const struct stage_core *core, epoch_t epoch);
  * whatever comes then is stale, and is counted and dropped rather than left to be taken for fresh later. */
 bool stage_core_receiving(const struct stage_core *core, unsigned lane);
 
+/* Does a coordinator know us, and has nothing for us to do? */
+bool stage_core_idle(const struct stage_core *core);
+
 /* Is a lane READY or SERVING? */
 bool stage_core_working(const struct stage_core *core, unsigned lane);
 
