@@ -112,12 +112,12 @@ static bool write_fully(int descriptor, const char *from, size_t size) {
     return true;
 }
 
-bool file_write_atomic(const char *path, const void *contents, size_t size, struct error *error) {
+static bool write_whole(const char *path, mode_t mode, const void *contents, size_t size, struct error *error) {
     char part[4096];
     int length = snprintf(part, sizeof part, "%s.%ld.part", path, (long)getpid());
     if (length < 0 || (size_t)length >= sizeof part)
         return error_set(error, ERROR_INPUT, "%s: path too long", path);
-    int descriptor = open(part, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+    int descriptor = open(part, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, mode);
     if (descriptor < 0)
         return error_set_errno(error, "%s", part);
     bool ok = write_fully(descriptor, contents, size) && fsync(descriptor) == 0;
@@ -129,20 +129,47 @@ bool file_write_atomic(const char *path, const void *contents, size_t size, stru
     return false;
 }
 
-bool directory_make(const char *path, struct error *error) {
+bool file_write_atomic(const char *path, const void *contents, size_t size, struct error *error) {
+    return write_whole(path, 0666, contents, size, error);
+}
+
+bool file_write_private(const char *path, const void *contents, size_t size, struct error *error) {
+    return write_whole(path, 0600, contents, size, error);
+}
+
+bool file_check_writable(const char *path, struct error *error) {
+    bool existed = file_exists(path);
+    int descriptor = open(path, O_WRONLY | O_CREAT | O_CLOEXEC | O_NONBLOCK, 0666);
+    if (descriptor < 0)
+        return error_set_errno(error, "%s", path);
+    close(descriptor);
+    if (!existed)
+        unlink(path);
+    return true;
+}
+
+static bool make_directories(const char *path, mode_t mode, struct error *error) {
     char partial[4096];
     int length = snprintf(partial, sizeof partial, "%s", path);
     if (length <= 0 || (size_t)length >= sizeof partial)
         return error_set(error, ERROR_INPUT, "%s: not a usable path", path);
     for (char *slash = strchr(partial + 1, '/'); slash; slash = strchr(slash + 1, '/')) {
         *slash = '\0';
-        if (mkdir(partial, 0700) != 0 && errno != EEXIST)
+        if (mkdir(partial, mode) != 0 && errno != EEXIST)
             return error_set_errno(error, "%s: mkdir", partial);
         *slash = '/';
     }
-    if (mkdir(partial, 0700) != 0 && errno != EEXIST)
+    if (mkdir(partial, mode) != 0 && errno != EEXIST)
         return error_set_errno(error, "%s: mkdir", path);
     return true;
+}
+
+bool directory_make(const char *path, struct error *error) {
+    return make_directories(path, 0700, error);
+}
+
+bool directory_make_shared(const char *path, struct error *error) {
+    return make_directories(path, 0777, error);
 }
 
 bool path_join(char *out, size_t size, const char *directory, const char *name, struct error *error) {

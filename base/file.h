@@ -21,11 +21,18 @@ void file_unmap(const void *data, size_t size);
 void file_forget(const void *data, size_t size);
 
 /* Writes path + ".<pid>.part", flushes it, renames it over path: readers see the old or the new file, never half of
- * one. */
+ * one. Who may read it is as the umask says. */
 bool file_write_atomic(const char *path, const void *contents, size_t size, struct error *error);
+/* The same for what only its owner may read, such as keys: mode 0600. */
+bool file_write_private(const char *path, const void *contents, size_t size, struct error *error);
+
+/* Could a file be written there? To be asked before work whose result goes there. Nothing is changed or left. */
+bool file_check_writable(const char *path, struct error *error);
 
 /* mkdir -p with mode 0700 for what is new. */
 bool directory_make(const char *path, struct error *error);
+/* mkdir -p; who may enter what is new is as the umask says. */
+bool directory_make_shared(const char *path, struct error *error);
 
 /* Joins directory and name into out[size]; an error when it does not fit. */
 bool path_join(char *out, size_t size, const char *directory, const char *name, struct error *error);

@@ -127,6 +127,16 @@ uint64_t board_memory_available(void) {
     return board_memory_available_below("");
 }
 
+uint64_t board_memory_used(void) {
+    uint64_t pages = 0;
+    FILE *file = fopen("/proc/self/statm", "re");
+    if (file && fscanf(file, "%*s %" SCNu64, &pages) != 1)
+        pages = 0;
+    if (file)
+        fclose(file);
+    return pages * (uint64_t)sysconf(_SC_PAGESIZE);
+}
+
 bool board_memory_offered(uint64_t memory, uint64_t reserve, uint64_t *bytes, struct error *error) {
     uint64_t there = memory ? memory : board_memory_available();
     *bytes = there;

@@ -19,6 +19,7 @@ bool client_reopen(struct client *client, struct error *error) {
     }
     net_close(&client->socket, 0);
     client->gone = client->refused = client->mismatched = false;
+    waiting_begin(&client->waiting);
     client->socket = net_connect(client->net, NET_DEALER, client->endpoint, &options, error);
     return client->socket != NULL;
 }
@@ -63,6 +64,7 @@ static bool closed(struct client *client) {
     struct net_event event;
     bool gone = false;
     while ((event = net_next_event(client->socket)).kind != NET_NOTHING) {
+        waiting_event(&client->waiting, &event);
         gone = gone || event.kind == NET_CLOSED;
         client->refused = client->refused || event.kind == NET_REFUSED;
         client->mismatched =
@@ -93,6 +95,7 @@ bool client_receive(struct client *client, int timeout_ms, struct net_message *r
     for (;;) {
         if (net_receive(client->socket, received) == NET_OK) {
             arena_reset(client->decoded);
+            waiting_heard(&client->waiting);
             if (message_decode(client->decoded, net_frame_data(&received->frame[0]),
                                net_frame_size(&received->frame[0]), message, error))
                 return true;
@@ -115,6 +118,20 @@ bool client_receive(struct client *client, int timeout_ms, struct net_message *r
     }
 }
 
+const char *client_waits_because(const struct client *client, char buffer[WAITING_WORDS_MAX]) {
+    return waiting_words(&client->waiting, client->endpoint, true, buffer);
+}
+
+bool client_unanswered(const struct client *client, struct error *error) {
+    char words[WAITING_WORDS_MAX], address[64];
+    struct error unknown; /* an unknown host, or no way to it: then nothing can be said of a coordinator */
+    if (!net_local_address(client->endpoint, address, &unknown))
+        return error_set(error, ERROR_TIMEOUT, "%.300s; is this address right (--coordinator)?", unknown.text);
+    return error_set(error, ERROR_TIMEOUT,
+                     "no coordinator answers: %.300s; is it running, and is this its address (--coordinator)?",
+                     waiting_words(&client->waiting, client->endpoint, false, words));
+}
+
 bool client_ask(struct client *client, const struct message *question, enum message_type want,
                 struct net_message *received, struct message *answer, struct error *error) {
     mono_t deadline = mono_after(mono_now(), ASK_MS * MONO_MS);
@@ -126,9 +143,7 @@ bool client_ask(struct client *client, const struct message *question, enum mess
                 return false;
             if (left > 0 && error->code != ERROR_TIMEOUT)
                 continue; /* it may be restarting: ZeroMQ connects again, and the question waits in its queue */
-            return error_set(error, ERROR_TIMEOUT,
-                             "%s: no coordinator answers; is it running, and is this its address (--coordinator)?%s",
-                             client->endpoint, client->keyed ? " Or is it another one, with another key?" : "");
+            return client_unanswered(client, error);
         }
         if (answer->type == want)
             return true;

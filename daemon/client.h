@@ -4,6 +4,7 @@
 
 #include "daemon/identity.h"
 #include "daemon/net/net.h"
+#include "daemon/waiting.h"
 #include "proto/codec.h"
 
 struct client {
@@ -16,6 +17,7 @@ struct client {
     bool gone;                /* the connection was closed; to be told once what came before its end is read */
     bool refused;             /* the coordinator does not admit our key: nothing more will come */
     bool mismatched;          /* one side has keys and the other has none: likewise */
+    struct waiting waiting;   /* what is known of why no answer comes */
 };
 
 /* Starts connecting; on false nothing is left open. The identity is copied; NULL: without keys. */
@@ -33,6 +35,11 @@ enum net_result client_send(struct client *client, const struct message *message
  * or ERROR_DENIED when it does not admit our key, or one of us has keys and the other has none. */
 bool client_receive(struct client *client, int timeout_ms, struct net_message *received, struct message *message,
                     struct error *error);
+
+/* Why no answer comes, for people; may block in the system's resolver. buffer is filled and returned. */
+const char *client_waits_because(const struct client *client, char buffer[WAITING_WORDS_MAX]);
+/* The same as an error, ERROR_TIMEOUT; false. */
+bool client_unanswered(const struct client *client, struct error *error);
 
 /* Asks and waits at most five seconds in all for an answer of that type; a refusal is an error with its text. */
 bool client_ask(struct client *client, const struct message *question, enum message_type want,

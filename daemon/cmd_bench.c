@@ -145,11 +145,8 @@ static int run(const void *options, char **operands, unsigned count) {
     struct error error;
     (void)operands;
     (void)count;
-    if (!values->model) {
-        error_set(&error, ERROR_USAGE, "--model DIR is missing; see 'stagecoach bench --help'");
-        return command_fail(&error);
-    }
-    if (!whole_model_open(&whole, values->model, values->kernels, values->microbatch, thread_count(values->threads),
+    if (!command_check_model(values->model, "bench", &error) ||
+        !whole_model_open(&whole, values->model, values->kernels, values->microbatch, thread_count(values->threads),
                           &error))
         return command_fail(&error);
     bool filled = fill_pixels(&whole, values->pixels, &error);
@@ -163,13 +160,12 @@ static int run(const void *options, char **operands, unsigned count) {
     return filled ? 0 : command_fail(&error);
 }
 
-#define FIELD(name) offsetof(struct values, name)
 static const struct option options[] = {
-    {"model", OPTION_TEXT, FIELD(model), "DIR", NULL, 0, 0, "Hugging Face model directory"},
+    MODEL_OPTION,
     {"microbatch", OPTION_NUMBER, FIELD(microbatch), "B", "8", 1, MESSAGE_ITEMS_MAX, "images computed together"},
-    {"threads", OPTION_NUMBER, FIELD(threads), "N", "0", 0, 256, "compute threads, 0 = all cores"},
+    THREADS_OPTION,
     {"repeats", OPTION_NUMBER, FIELD(repeats), "N", "5", 1, 100000, "timed runs; the median counts"},
-    {"kernels", OPTION_TEXT, FIELD(kernels), "SET", NULL, 0, 0, "kernel set instead of the fastest"},
+    KERNELS_OPTION,
     {"pixels", OPTION_TEXT, FIELD(pixels), "FILE", NULL, 0, 0, "a microbatch as raw RGB bytes instead of random ones"},
     {"prompted", OPTION_FLAG, FIELD(prompted), NULL, NULL, 0, 0, "one timed run, as JSON, for each line of stdin"},
     {"logits", OPTION_FLAG, FIELD(logits), NULL, NULL, 0, 0, "answers too, as JSON"},
@@ -180,8 +176,5 @@ static const struct option options[] = {
 const struct command command_bench = {
     .name = "bench",
     .summary = "measure how fast this process runs a model",
-    .options = options,
-    .option_count = sizeof options / sizeof options[0],
-    .values_size = sizeof(struct values),
-    .run = run,
+    COMMAND_PARTS,
 };

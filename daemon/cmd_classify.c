@@ -85,12 +85,9 @@ static int run(const void *options, char **files, unsigned count) {
     const struct values *values = options;
     struct whole_model whole;
     struct error error;
-    if (!values->model) {
-        error_set(&error, ERROR_USAGE, "--model DIR is missing; see 'stagecoach classify --help'");
-        return command_fail(&error);
-    }
     unsigned items = count < values->microbatch ? count : values->microbatch;
-    if (!whole_model_open(&whole, values->model, values->kernels, items, thread_count(values->threads), &error))
+    if (!command_check_model(values->model, "classify", &error) ||
+        !whole_model_open(&whole, values->model, values->kernels, items, thread_count(values->threads), &error))
         return command_fail(&error);
     int status = classify_all(&whole, values, files, count);
     whole_model_close(&whole);
@@ -98,14 +95,11 @@ static int run(const void *options, char **files, unsigned count) {
 }
 
 static const struct option options[] = {
-    {"model", OPTION_TEXT, offsetof(struct values, model), "DIR", NULL, 0, 0, "Hugging Face model directory"},
-    {"json", OPTION_FLAG, offsetof(struct values, json), NULL, NULL, 0, 0, "one JSON object per file"},
-    {"logits", OPTION_FLAG, offsetof(struct values, logits), NULL, NULL, 0, 0, "print the logits too"},
-    {"top", OPTION_NUMBER, offsetof(struct values, top), "K", "5", 0, MESSAGE_TOP_MAX, "how many labels"},
-    {"threads", OPTION_NUMBER, offsetof(struct values, threads), "N", "0", 0, 256, "compute threads, 0 = all cores"},
-    {"microbatch", OPTION_NUMBER, offsetof(struct values, microbatch), "B", "8", 1, MESSAGE_ITEMS_MAX,
-     "images computed together"},
-    {"kernels", OPTION_TEXT, offsetof(struct values, kernels), "SET", NULL, 0, 0, "kernel set instead of the fastest"},
+    MODEL_OPTION,
+    ANSWER_OPTIONS,
+    THREADS_OPTION,
+    {"microbatch", OPTION_NUMBER, FIELD(microbatch), "B", "8", 1, MESSAGE_ITEMS_MAX, "images computed together"},
+    KERNELS_OPTION,
 };
 
 const struct command command_classify = {
@@ -114,8 +108,5 @@ const struct command command_classify = {
     .operands = "FILE...",
     .operands_min = 1,
     .operands_max = UINT32_MAX,
-    .options = options,
-    .option_count = sizeof options / sizeof options[0],
-    .values_size = sizeof(struct values),
-    .run = run,
+    COMMAND_PARTS,
 };

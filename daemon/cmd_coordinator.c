@@ -10,8 +10,8 @@
 #include <unistd.h>
 
 struct values {
-    const char *model, *config, *listen, *endpoint_file, *policy, *survey, *state, *write_fleet;
-    unsigned stages, microbatch, microbatch_wait_ms, in_flight, patience_s, plan_s, decoders;
+    const char *model, *config, *listen, *endpoint_file, *policy, *survey, *state, *write_fleet, *log_format;
+    unsigned stages, microbatch, microbatch_wait_ms, in_flight, patience_s, plan_s, gain, decoders;
     struct option_list cuts;
     bool insecure, secure, verbose;
 };
@@ -37,8 +37,8 @@ static int survey_of(const char *text) {
 }
 
 static bool check(const struct values *values, struct error *error) {
-    if (!values->model)
-        return error_set(error, ERROR_USAGE, "--model DIR is missing; see 'stagecoach coordinator --help'");
+    if (!command_check_model(values->model, "coordinator", error))
+        return false;
     if (values->cuts.count > 0 && values->stages > 0 && values->stages != values->cuts.count + 1)
         return error_set(error, ERROR_USAGE, "--cuts: %u cuts make %u stages, but --stages is %u", values->cuts.count,
                          values->cuts.count + 1, values->stages);
@@ -50,7 +50,8 @@ static bool check(const struct values *values, struct error *error) {
         return error_set(error, ERROR_USAGE, "--write-fleet: there is nothing to write with --survey never");
     if (values->secure && values->insecure)
         return error_set(error, ERROR_USAGE, "--secure and --insecure: choose one");
-    return policy_known(values->policy, error);
+    return policy_known(values->policy, error) &&
+           (!values->write_fleet || command_check_output("--write-fleet", values->write_fleet, error));
 }
 
 static int run(const void *parsed, char **operands, unsigned count) {
@@ -59,7 +60,7 @@ static int run(const void *parsed, char **operands, unsigned count) {
     char state[4096];
     (void)operands;
     (void)count;
-    if (!check(values, &error))
+    if (!check(values, &error) || !command_log_format(values->log_format, &error))
         return command_fail(&error);
     long cores = sysconf(_SC_NPROCESSORS_ONLN);
     struct coordinator_options options = {
@@ -74,6 +75,7 @@ static int run(const void *parsed, char **operands, unsigned count) {
         .in_flight = values->in_flight,
         .patience_ms = values->patience_s * 1000,
         .plan_seconds = values->plan_s,
+        .gain = values->gain / 100.0,
         .survey = (enum coordinator_survey)survey_of(values->survey),
         .state_directory = state_directory(values->state, state, sizeof state),
         .write_fleet = values->write_fleet,
@@ -90,10 +92,9 @@ static int run(const void *parsed, char **operands, unsigned count) {
     return coordinator_run(&options, &error) ? 0 : command_fail(&error);
 }
 
-#define FIELD(name) offsetof(struct values, name)
 static const struct option options[] = {
-    {"model", OPTION_TEXT, FIELD(model), "DIR", NULL, 0, 0, "Hugging Face model directory"},
-    {"config", OPTION_TEXT, FIELD(config), "FILE", NULL, 0, 0, "YAML file with any of these options"},
+    MODEL_OPTION,
+    CONFIG_OPTION,
     {"listen", OPTION_TEXT, FIELD(listen), "tcp://ADDR:PORT", "tcp://127.0.0.1:7600", 0, 0,
      "where boards and clients connect"},
     {"insecure", OPTION_FLAG, FIELD(insecure), NULL, NULL, 0, 0,
@@ -108,9 +109,11 @@ static const struct option options[] = {
     {"state", OPTION_TEXT, FIELD(state), "DIR", NULL, 0, 0,
      "where keys and profiles of boards are kept, or none (default ~/.local/state/stagecoach)"},
     {"plan-time", OPTION_NUMBER, FIELD(plan_s), "S", "5", 1, 3600, "how long policy optimal may search"},
+    {"gain", OPTION_NUMBER, FIELD(gain), "PERCENT", "10", 0, 1000,
+     "how much faster another plan must be to replace one that serves"},
     {"write-fleet", OPTION_TEXT, FIELD(write_fleet), "FILE", NULL, 0, 0,
      "write what was measured as a fleet file for 'plan', whenever a plan is made"},
-    {"cuts", OPTION_LIST, FIELD(cuts), "C,C,...", NULL, 0, 0, "slice by hand: units before which to cut"},
+    CUTS_OPTION,
     {"microbatch", OPTION_NUMBER, FIELD(microbatch), "B", "8", 1, MESSAGE_ITEMS_MAX, "most images computed together"},
     {"microbatch-wait", OPTION_NUMBER, FIELD(microbatch_wait_ms), "MS", "5", 0, 60000,
      "how long an image waits for company"},
@@ -122,14 +125,12 @@ static const struct option options[] = {
      "threads that decode images; 0: by the number of cores"},
     {"endpoint-file", OPTION_TEXT, FIELD(endpoint_file), "FILE", NULL, 0, 0,
      "write the endpoint there once listening (for port 0)"},
-    {"verbose", OPTION_FLAG, FIELD(verbose), NULL, NULL, 0, 0, "log more"},
+    LOG_FORMAT_OPTION,
+    VERBOSE_OPTION,
 };
 
 const struct command command_coordinator = {
     .name = "coordinator",
     .summary = "admit boards, hand out slices of a model, stream images through them",
-    .options = options,
-    .option_count = sizeof options / sizeof options[0],
-    .values_size = sizeof(struct values),
-    .run = run,
+    COMMAND_PARTS,
 };

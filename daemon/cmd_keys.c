@@ -188,10 +188,10 @@ static bool perform(const struct values *values, char **operands, unsigned count
     bool ok = true;
     if (!directory)
         return error_set(error, ERROR_USAGE, "--state DIR is missing: that of the coordinator");
-    if (strcmp(action, "token") == 0 && count == 1)
-        return make_token(directory, values, keyring, error);
-    if (strcmp(action, "list") == 0 && count == 1)
-        return list(directory, values, keyring, error);
+    bool make = strcmp(action, "token") == 0;
+    if (make || strcmp(action, "list") == 0)
+        return count > 1 ? operands_superfluous(operands[1], "keys", error)
+                         : (make ? make_token : list)(directory, values, keyring, error);
     if (strcmp(action, "revoke") != 0 || count < 2)
         return error_set(error, ERROR_USAGE, "want token, list, or revoke NAME|KEY...; see 'stagecoach keys --help'");
     for (unsigned i = 1; ok && i < count; i++)
@@ -207,7 +207,6 @@ static int run(const void *parsed, char **operands, unsigned count) {
     return ok ? 0 : command_fail(&error);
 }
 
-#define FIELD(name) offsetof(struct values, name)
 static const struct option options[] = {
     {"state", OPTION_TEXT, FIELD(state), "DIR", NULL, 0, 0, "the coordinator's (default ~/.local/state/stagecoach)"},
     {"role", OPTION_TEXT, FIELD(role), "ROLE", "stage", 0, 0, "whom a token lets in: stage or client"},
@@ -224,8 +223,5 @@ const struct command command_keys = {
     .operands = "token|list|revoke [NAME|KEY...]",
     .operands_min = 1,
     .operands_max = UINT32_MAX,
-    .options = options,
-    .option_count = sizeof options / sizeof options[0],
-    .values_size = sizeof(struct values),
-    .run = run,
+    COMMAND_PARTS,
 };

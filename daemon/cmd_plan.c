@@ -2,15 +2,16 @@
  *
  * The fleet comes from a fleet file and a model directory, or from PipeEdge's scheduler files. For each microbatch size
  * asked for, both become a problem, the policy solves it, and plan_check, which knows nothing of policies, says whether
- * the plan can run; the size with the highest throughput wins. Then it is shown: a table or JSON on stdout, a Gantt
- * chart in a file. No plan is exit status 1 with the reason, a wrong file or option is 2. Runs in one thread; the model
- * and the fleet file live until the end, of the problems only the best.
+ * the plan can run; the size with the highest throughput wins. Of the model only config.json is read. Then it is shown:
+ * a table or JSON on stdout, a Gantt chart in a file. No plan is exit status 1 with the reason, a wrong file or option
+ * is 2. Runs in one thread; the model and the fleet file live until the end, of the problems only the best.
  */
 #include "base/allocate.h"
 #include "base/mono.h"
 #include "daemon/commands.h"
 #include "daemon/fleet_problem.h"
 #include "daemon/gantt.h"
+#include "daemon/model_outline.h"
 #include "daemon/pipeedge.h"
 #include "daemon/plan_text.h"
 
@@ -18,7 +19,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define SAME_THROUGHPUT 1e-9
+#define SAME_THROUGHPUT  1e-9
+#define MICROBATCH_USUAL 8 /* that of coordinator and bench, too */
 
 struct values {
     const char *model, *fleet, *pipeedge, *model_name, *policy, *microbatch, *svg;
@@ -30,11 +32,12 @@ struct values {
 /* What is planned: one of a model with a fleet file, or PipeEdge's files. */
 struct source {
     const struct values *values;
-    struct model *model;
-    const struct model_config *config;
+    struct model_outline outline;
+    const struct model_config *config; /* the outline's; NULL for PipeEdge's files */
     struct fleet_file *file;
     unsigned sizes[FLEET_MICROBATCHES]; /* microbatches to choose from, ascending */
     unsigned size_count;
+    bool chosen; /* the size, by us */
 };
 
 struct solution {
@@ -60,7 +63,36 @@ static bool check(const struct values *values, struct error *error) {
     bool manual = strcmp(values->policy, "manual") == 0;
     if (values->cuts.count && !manual && strcmp(values->policy, "optimal") != 0)
         return error_set(error, ERROR_USAGE, "--cuts: policy %s chooses its own", values->policy);
-    return check_sources(values, error);
+    return check_sources(values, error) && (!values->svg || command_check_output("--svg", values->svg, error));
+}
+
+static void choose_one(struct source *source, unsigned size) {
+    source->sizes[0] = size;
+    source->size_count = 1;
+}
+
+static bool choose_among_all(struct source *source, struct error *error) {
+    source->size_count = fleet_file_microbatches(source->file, source->sizes);
+    return source->size_count > 0 ||
+           error_set(error, ERROR_USAGE, "%s: no microbatch that every board has times for", source->values->fleet);
+}
+
+/* Nothing was asked for: the usual size, or the only one that the boards have times for. */
+static bool choose_usual(struct source *source, struct error *error) {
+    char list[FLEET_SIZES_TEXT];
+    if (!source->file)
+        return choose_one(source, MICROBATCH_USUAL), true;
+    if (!choose_among_all(source, error))
+        return false;
+    unsigned count = source->size_count;
+    for (unsigned at = 0; at < count; at++)
+        if (source->sizes[at] == MICROBATCH_USUAL)
+            return choose_one(source, MICROBATCH_USUAL), true;
+    source->chosen = true;
+    return count == 1 ||
+           error_set(error, ERROR_USAGE,
+                     "%s: its boards have no times for microbatch %u, but for %s: choose with --microbatch, or auto",
+                     source->values->fleet, MICROBATCH_USUAL, fleet_sizes_text(source->sizes, count, list));
 }
 
 /* "8" or "1,4,8" to sizes, by the reader of lists that options have. */
@@ -79,13 +111,16 @@ static bool parse_sizes(struct source *source, struct error *error) {
 }
 
 static bool choose_sizes(struct source *source, struct error *error) {
-    if (strcmp(source->values->microbatch, "auto") != 0)
-        return parse_sizes(source, error);
-    if (!source->file)
-        return error_set(error, ERROR_USAGE, "--microbatch auto: want a size for --pipeedge files");
-    source->size_count = fleet_file_microbatches(source->file, source->sizes);
-    return source->size_count > 0 ||
-           error_set(error, ERROR_USAGE, "%s: no microbatch that every board has times for", source->values->fleet);
+    if (!source->values->microbatch)
+        return choose_usual(source, error);
+    source->chosen = strcmp(source->values->microbatch, "auto") == 0;
+    if (!source->chosen) {
+        bool ok = parse_sizes(source, error);
+        source->chosen = source->size_count > 1;
+        return ok;
+    }
+    return source->file ? choose_among_all(source, error)
+                        : error_set(error, ERROR_USAGE, "--microbatch auto: want a size for --pipeedge files");
 }
 
 /* ---- the source ---- */
@@ -93,9 +128,10 @@ static bool choose_sizes(struct source *source, struct error *error) {
 static bool source_open(struct source *source, const struct values *values, struct error *error) {
     *source = (struct source){.values = values};
     if (!values->pipeedge) {
-        if (!(source->model = model_open(values->model, error)))
+        if (!command_check_model(values->model, "plan", error) ||
+            !model_outline_open(&source->outline, values->model, error))
             return false;
-        source->config = model_borrow_config(source->model);
+        source->config = source->outline.config;
         source->file =
             fleet_file_read(values->fleet, model_architecture(source->config), model_units(source->config), error);
         if (!source->file)
@@ -106,7 +142,7 @@ static bool source_open(struct source *source, const struct values *values, stru
 
 static void source_close(struct source *source) {
     fleet_file_destroy(&source->file);
-    model_close(&source->model);
+    model_outline_close(&source->outline);
 }
 
 static bool make_problem(const struct source *source, unsigned items, struct fleet_problem *made, struct error *error) {
@@ -178,7 +214,7 @@ static bool show(const struct source *source, const struct solution *solution, s
         .config = source->config,
         .problem = &solution->made.problem,
         .plan = &solution->plan,
-        .microbatch_chosen = source->size_count > 1 || strcmp(values->microbatch, "auto") == 0,
+        .microbatch_chosen = source->chosen,
     };
     if (values->json)
         plan_print_json(&report, stdout);
@@ -201,16 +237,16 @@ static int run(const void *parsed, char **operands, unsigned count) {
     return ok ? 0 : command_fail(&error);
 }
 
-#define FIELD(name) offsetof(struct values, name)
 static const struct option options[] = {
-    {"model", OPTION_TEXT, FIELD(model), "DIR", NULL, 0, 0, "Hugging Face model directory"},
+    MODEL_CONFIG_OPTION,
     {"fleet", OPTION_TEXT, FIELD(fleet), "FILE", NULL, 0, 0, "boards and links (docs/FLEET.md)"},
     {"pipeedge", OPTION_TEXT, FIELD(pipeedge), "DIR", NULL, 0, 0, "instead of both: PipeEdge's scheduler files"},
     {"model-name", OPTION_TEXT, FIELD(model_name), "NAME", NULL, 0, 0, "which model of PipeEdge's models.yml"},
     {"policy", OPTION_TEXT, FIELD(policy), "P", "optimal", 0, 0, "optimal, pipedream, even or manual"},
-    {"cuts", OPTION_LIST, FIELD(cuts), "C,C,...", NULL, 0, 0, "slice by hand: units before which to cut"},
-    {"microbatch", OPTION_TEXT, FIELD(microbatch), "B|auto", "8", 0, 0,
-     "items computed together; of several (1,4,8) or auto the one with the highest throughput"},
+    CUTS_OPTION,
+    {"microbatch", OPTION_TEXT, FIELD(microbatch), "B|auto", NULL, 0, 0,
+     "items computed together; of several (1,4,8) or auto the one with the highest throughput (default 8, or the only "
+     "one that the fleet has times for)"},
     {"time-limit", OPTION_NUMBER, FIELD(time_limit_s), "S", "10", 0, 86400,
      "how long a fleet may be searched before the best plan so far is taken; 0: to the end"},
     {"svg", OPTION_TEXT, FIELD(svg), "FILE", NULL, 0, 0, "draw the schedule as a Gantt chart"},
@@ -220,8 +256,5 @@ static const struct option options[] = {
 const struct command command_plan = {
     .name = "plan",
     .summary = "find the best slicing of a model over a fleet described in a file",
-    .options = options,
-    .option_count = sizeof options / sizeof options[0],
-    .values_size = sizeof(struct values),
-    .run = run,
+    COMMAND_PARTS,
 };

@@ -1,8 +1,7 @@
 /* stagecoach profile: what this board takes for each unit of a model, measured with the kernels and threads it would
  * serve with.
  *
- * Needs the model's config.json alone: weights are random, and a board seldom has the real ones. (Where they are there,
- * model_open looks at their headers, because a checkpoint may lack the pooler, which config.json does not say.) The
+ * Needs the model's config.json alone (model_outline.h): weights are random, and a board seldom has the real ones. The
  * result goes to stdout as a table or as JSON, and into files that are whole or not there: the profile, and a fleet
  * file of this one board, to be merged with others'. One thread beside the pool's. Exit status 2 for what the user can
  * mend in the command, 1 when the board cannot: no memory, no threads, a disk that is full.
@@ -13,16 +12,16 @@
 #include "daemon/board.h"
 #include "daemon/commands.h"
 #include "daemon/fleet_write.h"
+#include "daemon/model_outline.h"
 #include "daemon/output.h"
 #include "daemon/profile.h"
 #include "daemon/storage.h"
-#include "proto/codec.h"
 
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
-#define CONFIG_BYTES_MAX ((size_t)16 << 20)
+#define NOISY 0.1 /* a spread above it makes plans a matter of luck; a quiet board stays below 0.05 */
 
 struct values {
     const char *model, *kernels, *out, *fleet, *name, *storage;
@@ -31,48 +30,6 @@ struct values {
     unsigned threads, budget_s;
     bool json;
 };
-
-/* Either the model's own configuration or, without weights, one of our own. */
-struct subject {
-    struct model *model;
-    struct model_config *parsed;
-    const struct model_config *config;
-};
-
-/* ---- the model ---- */
-
-static bool has_file(const char *directory, const char *name) {
-    char path[4096];
-    return path_join(path, sizeof path, directory, name, NULL) && file_exists(path);
-}
-
-static bool read_config(const char *directory, struct subject *subject, struct error *error) {
-    char path[4096];
-    void *contents = NULL;
-    size_t size;
-    if (!path_join(path, sizeof path, directory, "config.json", error) ||
-        !file_read(path, CONFIG_BYTES_MAX, &contents, &size, error))
-        return false;
-    subject->parsed = model_config_new(contents, size, NULL, 0, error);
-    release(contents);
-    subject->config = subject->parsed;
-    return subject->parsed || error_wrap(error, "%s", directory);
-}
-
-static bool subject_open(const char *directory, struct subject *subject, struct error *error) {
-    *subject = (struct subject){0};
-    if (!has_file(directory, "model.safetensors") && !has_file(directory, "model.safetensors.index.json"))
-        return read_config(directory, subject, error);
-    if (!(subject->model = model_open(directory, error)))
-        return false;
-    subject->config = model_borrow_config(subject->model);
-    return true;
-}
-
-static void subject_close(struct subject *subject) {
-    model_config_destroy(&subject->parsed);
-    model_close(&subject->model);
-}
 
 /* ---- measuring ---- */
 
@@ -90,20 +47,54 @@ static bool show_waiting(void *context) {
     return true;
 }
 
-static bool measure(const struct values *values, const struct model_config *config, struct profile *profile,
-                    struct error *error) {
-    struct waiting waiting = {mono_now(), values->budget_s, isatty(STDERR_FILENO) == 1};
+/* What is about to happen: a line that is drawn over on a terminal, and stays in a log. */
+static void announce(const struct values *values, const struct kernels *kernels, unsigned threads,
+                     struct waiting *waiting) {
+    *waiting = (struct waiting){mono_now(), values->budget_s, isatty(STDERR_FILENO) == 1};
+    fprintf(stderr, "measuring for about %u s at most, %s kernels, %u thread%s; leave this board alone%s",
+            values->budget_s, kernels->name, threads, threads == 1 ? "" : "s", waiting->terminal ? "" : "\n");
+    fflush(stderr);
+}
+
+static void warn_of_noise(const struct profile *profile) {
+    const struct profile_times *worst = &profile->times[0];
+    for (unsigned index = 1; index < profile->sizes; index++)
+        if (profile->times[index].spread > worst->spread)
+            worst = &profile->times[index];
+    if (worst->spread > NOISY)
+        fprintf(stderr,
+                "stagecoach: the times vary by %.0f %% (microbatch %u), want less than %.0f %%: end what else runs on "
+                "this board, then measure again, longer with --budget SECONDS\n",
+                100 * worst->spread, worst->microbatch, 100 * NOISY);
+}
+
+static bool measure(const struct values *values, const struct model_config *config, uint64_t memory_bytes,
+                    struct profile *profile, struct error *error) {
+    struct waiting waiting;
     const struct kernels *kernels = kernels_get(values->kernels, error);
     if (!kernels)
         return false;
     struct pool *pool = pool_new(thread_count(values->threads), error);
     if (!pool)
         return false;
-    bool ok = profile_measure(config, kernels, pool, values->microbatches.value, values->microbatches.count,
-                              values->budget_s, show_waiting, &waiting, profile, error);
+    announce(values, kernels, pool_threads(pool), &waiting);
+    const struct profile_settings settings = {
+        .config = config,
+        .kernels = kernels,
+        .pool = pool,
+        .microbatches = values->microbatches.value,
+        .sizes = values->microbatches.count,
+        .budget_s = values->budget_s,
+        .memory_bytes = memory_bytes,
+        .go_on = show_waiting,
+        .context = &waiting,
+    };
+    bool ok = profile_measure(&settings, profile, error);
     if (waiting.terminal)
         fputs("\r\033[K", stderr);
     pool_destroy(&pool);
+    if (ok)
+        warn_of_noise(profile);
     return ok;
 }
 
@@ -116,12 +107,12 @@ static double sum(const struct profile *profile, const struct profile_times *tim
     return seconds;
 }
 
-/* "projection x 31" for a kind that many blocks share, "block 31 projection" for one of a single unit. */
+/* "projection x 31" for a kind that many blocks share, "block 31.2 projection" for one of a single unit. */
 static void kind_name(const struct model_config *config, unsigned unit, unsigned count, char text[64]) {
     char name[40];
     const char *part = model_unit_name(config, unit, name);
     if (count > 1 && strncmp(part, "block ", 6) == 0)
-        part += 6 + strspn(part + 6, "0123456789") + 1;
+        part += 6 + strspn(part + 6, "0123456789.") + 1;
     if (count > 1)
         snprintf(text, 64, "%s x %u", part, count);
     else
@@ -203,18 +194,16 @@ static bool show(const struct values *values, const struct profile *profile, con
 
 /* ---- the command ---- */
 
-static bool check(const struct values *values, const char *name, struct error *error) {
+static bool check(const struct values *values, struct error *error) {
     const struct option_list *sizes = &values->microbatches;
-    if (!values->model)
-        return error_set(error, ERROR_USAGE, "--model DIR is missing; see 'stagecoach profile --help'");
+    if (!command_check_model(values->model, "profile", error))
+        return false;
     if (sizes->count > PROFILE_MICROBATCHES || sizes->value[0] == 0 ||
         sizes->value[sizes->count - 1] > FLEET_MICROBATCH_MAX)
         return error_set(error, ERROR_USAGE, "--microbatch: want 1 to %d ascending sizes from 1 to %d such as 1,4,8",
                          PROFILE_MICROBATCHES, FLEET_MICROBATCH_MAX);
-    return board_name_valid(name) ||
-           error_set(error, ERROR_USAGE,
-                     "--name: got '%.80s', want 1 to %d letters, digits, '.', '_' or '-', and not 'coordinator'", name,
-                     MESSAGE_NAME_MAX);
+    return (!values->out || command_check_output("--out", values->out, error)) &&
+           (!values->fleet || command_check_output("--fleet", values->fleet, error));
 }
 
 static bool measure_board(const struct values *values, const struct model_config *config, struct profile *profile,
@@ -223,7 +212,7 @@ static bool measure_board(const struct values *values, const struct model_config
     double storage = 0;
     if (!board_memory_offered(values->memory, values->reserve, &memory, error) ||
         (values->storage && !(storage_measure(values->storage, &storage, error) || error_wrap(error, "--storage"))) ||
-        !measure(values, config, profile, error))
+        !measure(values, config, memory, profile, error))
         return false;
     profile->memory_bytes = memory;
     profile->storage_bytes_per_second = storage;
@@ -233,31 +222,30 @@ static bool measure_board(const struct values *values, const struct model_config
 static int run(const void *options, char **operands, unsigned count) {
     const struct values *values = options;
     char host[MESSAGE_NAME_MAX + 1];
-    struct subject subject = {0};
+    struct model_outline outline = {0};
     struct error error;
     (void)operands;
     (void)count;
-    board_default_name(host, sizeof host);
-    const char *name = values->name ? values->name : host;
+    const char *name = command_board_name(values->name, host, &error);
+    if (!name)
+        return command_fail(&error);
     struct profile *profile = allocate(1, sizeof *profile);
-    bool ok = check(values, name, &error) && subject_open(values->model, &subject, &error) &&
-              measure_board(values, subject.config, profile, &error) &&
-              show(values, profile, subject.config, name, &error);
-    subject_close(&subject);
+    bool ok = check(values, &error) && model_outline_open(&outline, values->model, &error) &&
+              measure_board(values, outline.config, profile, &error) &&
+              show(values, profile, outline.config, name, &error);
+    model_outline_close(&outline);
     release(profile);
     return ok ? 0 : command_fail(&error);
 }
 
-#define FIELD(name) offsetof(struct values, name)
 static const struct option options[] = {
-    {"model", OPTION_TEXT, FIELD(model), "DIR", NULL, 0, 0, "Hugging Face model directory; config.json is enough"},
+    MODEL_CONFIG_OPTION,
     /* what coordinator, plan and bench compute when nothing is said */
     {"microbatch", OPTION_LIST, FIELD(microbatches), "B,B,...", "8", 0, 0, "sizes to measure, such as 1,4,8"},
-    {"threads", OPTION_NUMBER, FIELD(threads), "N", "0", 0, 256, "compute threads, 0 = all cores"},
-    {"kernels", OPTION_TEXT, FIELD(kernels), "SET", NULL, 0, 0, "kernel set instead of the fastest"},
-    {"memory", OPTION_SIZE, FIELD(memory), "SIZE", NULL, 0, 0,
-     "what the board has, such as 1.5GiB (default: what is free)"},
-    {"reserve", OPTION_SIZE, FIELD(reserve), "SIZE", NULL, 0, 0, "how much of that is left to others"},
+    THREADS_OPTION,
+    KERNELS_OPTION,
+    MEMORY_OPTION("what the board has, such as 1.5GiB (default: what is free)"),
+    RESERVE_OPTION,
     {"storage", OPTION_TEXT, FIELD(storage), "PATH", NULL, 0, 0,
      "also measure how fast this file, or the largest in this directory, is read from its disk"},
     {"budget", OPTION_NUMBER, FIELD(budget_s), "S", "20", 1, 3600,
@@ -272,8 +260,5 @@ static const struct option options[] = {
 const struct command command_profile = {
     .name = "profile",
     .summary = "measure what this board takes for each unit of a model",
-    .options = options,
-    .option_count = sizeof options / sizeof options[0],
-    .values_size = sizeof(struct values),
-    .run = run,
+    COMMAND_PARTS,
 };

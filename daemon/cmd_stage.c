@@ -4,13 +4,12 @@
 #include "daemon/commands.h"
 #include "daemon/net/net.h"
 #include "daemon/stage.h"
-#include "proto/codec.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 
 struct values {
-    const char *coordinator, *config, *name, *kernels, *cache, *listen;
+    const char *coordinator, *config, *name, *kernels, *cache, *listen, *log_format;
     uint64_t memory, reserve, cache_limit;
     unsigned threads;
     struct key_values key;
@@ -40,12 +39,15 @@ static int run(const void *parsed, char **operands, unsigned count) {
     struct error error;
     (void)operands;
     (void)count;
-    if (!board_memory_offered(values->memory, values->reserve, &memory, &error))
+    if (!command_log_format(values->log_format, &error) ||
+        !board_memory_offered(values->memory, values->reserve, &memory, &error))
         return command_fail(&error);
-    board_default_name(host, sizeof host);
+    const char *name = command_board_name(values->name, host, &error);
+    if (!name)
+        return command_fail(&error);
     struct stage_options options = {
         .coordinator = coordinator_endpoint(values->coordinator),
-        .name = values->name ? values->name : host,
+        .name = name,
         .memory_bytes = memory,
         .threads = thread_count(values->threads),
         .kernels = values->kernels,
@@ -54,12 +56,6 @@ static int run(const void *parsed, char **operands, unsigned count) {
         .insecure = values->key.insecure,
         .listen = values->listen,
     };
-    if (!board_name_valid(options.name)) {
-        error_set(&error, ERROR_USAGE,
-                  "--name: got '%.80s', want 1 to %d letters, digits, '.', '_' or '-', and not 'coordinator'",
-                  options.name, MESSAGE_NAME_MAX);
-        return command_fail(&error);
-    }
     snprintf(speaker, sizeof speaker, "stage %s", options.name);
     log_set_name(speaker);
     log_set_level(values->verbose ? LOG_DEBUG : LOG_INFO);
@@ -71,31 +67,26 @@ static int run(const void *parsed, char **operands, unsigned count) {
     return stage_run(&options, &error) ? 0 : command_fail(&error);
 }
 
-#define FIELD(name) offsetof(struct values, name)
 static const struct option options[] = {
-    {"coordinator", OPTION_TEXT, FIELD(coordinator), "tcp://HOST:PORT", NULL, 0, 0,
-     "where the coordinator listens (default $STAGECOACH_COORDINATOR, then tcp://127.0.0.1:7600)"},
+    COORDINATOR_OPTION,
     {"name", OPTION_TEXT, FIELD(name), "NAME", NULL, 0, 0, "this board's name (default: the host's)"},
-    {"config", OPTION_TEXT, FIELD(config), "FILE", NULL, 0, 0, "YAML file with any of these options"},
-    {"memory", OPTION_SIZE, FIELD(memory), "SIZE", NULL, 0, 0,
-     "what it may use, such as 1.5GiB (default: what is free)"},
-    {"reserve", OPTION_SIZE, FIELD(reserve), "SIZE", NULL, 0, 0, "how much of that is left to others"},
-    {"threads", OPTION_NUMBER, FIELD(threads), "N", "0", 0, 256, "compute threads, 0 = all cores"},
-    {"kernels", OPTION_TEXT, FIELD(kernels), "SET", NULL, 0, 0, "kernel set instead of the fastest"},
+    CONFIG_OPTION,
+    MEMORY_OPTION("what it may use, such as 1.5GiB (default: what is free)"),
+    RESERVE_OPTION,
+    THREADS_OPTION,
+    KERNELS_OPTION,
     {"cache", OPTION_TEXT, FIELD(cache), "DIR", NULL, 0, 0,
      "where fetched tensors are kept (default ~/.cache/stagecoach)"},
     {"cache-limit", OPTION_SIZE, FIELD(cache_limit), "SIZE", "16GiB", 0, 0, "most bytes kept there"},
     {"listen", OPTION_TEXT, FIELD(listen), "tcp://ADDR:PORT", NULL, 0, 0,
      "where microbatches arrive (default: the address that reaches the coordinator, any port)"},
     KEY_OPTIONS,
-    {"verbose", OPTION_FLAG, FIELD(verbose), NULL, NULL, 0, 0, "log more"},
+    LOG_FORMAT_OPTION,
+    VERBOSE_OPTION,
 };
 
 const struct command command_stage = {
     .name = "stage",
     .summary = "offer this board to a coordinator and serve a slice of its model",
-    .options = options,
-    .option_count = sizeof options / sizeof options[0],
-    .values_size = sizeof(struct values),
-    .run = run,
+    COMMAND_PARTS,
 };

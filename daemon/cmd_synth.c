@@ -24,8 +24,8 @@ static int run(const void *options, char **operands, unsigned count) {
 }
 
 static const struct option options[] = {
-    {"seed", OPTION_SEED, offsetof(struct values, seed), "N", "1", 0, 0, "the same seed writes the same bytes"},
-    {"out", OPTION_TEXT, offsetof(struct values, out), "DIR", NULL, 0, 0, "directory to write, new or empty"},
+    {"seed", OPTION_SEED, FIELD(seed), "N", "1", 0, 0, "the same seed writes the same bytes"},
+    {"out", OPTION_TEXT, FIELD(out), "DIR", NULL, 0, 0, "directory to write, new or empty"},
 };
 
 const struct command command_synth = {
@@ -34,8 +34,5 @@ const struct command command_synth = {
     .operands = "ARCH",
     .operands_min = 1,
     .operands_max = 1,
-    .options = options,
-    .option_count = sizeof options / sizeof options[0],
-    .values_size = sizeof(struct values),
-    .run = run,
+    COMMAND_PARTS,
 };

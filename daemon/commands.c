@@ -2,6 +2,7 @@
 #include "daemon/commands.h"
 
 #include "base/file.h"
+#include "base/log.h"
 #include "daemon/board.h"
 #include "daemon/join.h"
 #include "proto/codec.h"
@@ -10,10 +11,40 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 int command_fail(const struct error *error) {
     fprintf(stderr, "stagecoach: %s\n", error->text);
     return error->code == ERROR_USAGE ? EXIT_USAGE : EXIT_ITEMS_FAILED;
+}
+
+bool command_check_model(const char *directory, const char *command, struct error *error) {
+    struct stat status;
+    if (!directory)
+        return error_set(error, ERROR_USAGE, "--model DIR is missing; see 'stagecoach %s --help'", command);
+    if (stat(directory, &status) != 0) {
+        error_set_errno(error, "--model %.200s", directory);
+        return error->code = ERROR_USAGE, false;
+    }
+    return S_ISDIR(status.st_mode) ||
+           error_set(error, ERROR_USAGE, "--model %.200s: not a directory; want one with config.json in it", directory);
+}
+
+bool command_check_output(const char *option, const char *path, struct error *error) {
+    if (file_check_writable(path, error))
+        return true;
+    error_wrap(error, "%s", option);
+    return error->code = ERROR_USAGE, false;
+}
+
+const char *command_board_name(const char *option, char *buffer, struct error *error) {
+    board_default_name(buffer, MESSAGE_NAME_MAX + 1);
+    if (!option || board_name_valid(option))
+        return option ? option : buffer;
+    error_set(error, ERROR_USAGE,
+              "--name: got '%.80s', want 1 to %d letters, digits, '.', '_' or '-', and not 'coordinator'", option,
+              MESSAGE_NAME_MAX);
+    return NULL;
 }
 
 const char *coordinator_endpoint(const char *option) {
@@ -59,6 +90,13 @@ bool command_join(const struct key_values *values, const char *coordinator, cons
     if (values->token) /* argv, which every user of the machine may read for as long as the process lives */
         key_forget((char *)(uintptr_t)values->token, strlen(values->token));
     return ok;
+}
+
+bool command_log_format(const char *format, struct error *error) {
+    bool json = strcmp(format, "json") == 0;
+    log_set_json(json);
+    return json || strcmp(format, "text") == 0 ||
+           error_set(error, ERROR_USAGE, "--log-format: got '%.40s', want text or json", format);
 }
 
 unsigned thread_count(unsigned option) {

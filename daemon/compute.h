@@ -25,7 +25,7 @@ struct compute_job {
     uint64_t out_checksum;
     int64_t busy_ns;
     /* the submitter's own */
-    unsigned input, output;
+    unsigned lane, input, output;
 };
 
 struct compute;

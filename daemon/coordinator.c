@@ -22,6 +22,8 @@
 
 #define CONTROL_QUEUE 4096
 #define ARENA_LIMIT   (64u << 20)
+#define REPAY_NS      (600 * MONO_SECOND)
+#define WEDGED_NS     (5 * MONO_SECOND)
 
 /* ---- peers ---- */
 
@@ -100,11 +102,14 @@ static void carry_out(struct coordinator *c, const struct coordinator_effect *ef
     case CORE_FAIL:
         clients_fail(c, effect->item, effect->text);
         break;
+    case CORE_RETIRE:
+        boards_retire(c, effect->epoch);
+        break;
     case CORE_RELEASE:
         boards_release(c, effect->board);
         break;
-    case CORE_NOTE:
-        log_warn("%s", effect->text);
+    case CORE_EVENT:
+        events_tell(c, effect->event);
         break;
     case CORE_EXIT:
         c->stop = true;
@@ -140,7 +145,7 @@ static void on_closed(struct coordinator *c, int connection) {
 static void read_events(struct coordinator *c, struct net_socket *socket) {
     struct net_event event;
     while ((event = net_next_event(socket)).kind != NET_NOTHING) {
-        if (event.kind == NET_HANDSHAKE_FAILED && socket != c->first_stage)
+        if (event.kind == NET_HANDSHAKE_FAILED && (socket == c->control || socket == c->results))
             gate_turned_away(c, &event);
         if (event.kind == NET_CLOSED && socket == c->control)
             on_closed(c, event.connection);
@@ -176,6 +181,8 @@ static void on_control_message(struct coordinator *c, struct net_message *receiv
         clients_hello(c, received, &message.hello);
     else if (message.type == MESSAGE_STATUS_GET)
         status_send(c, &received->peer);
+    else if (message.type == MESSAGE_DRAIN)
+        events_drain(c, received, &message.drain);
     else if (!known) {
         const struct message again = {.type = MESSAGE_REFUSE, .refuse = {"say hello first", true}};
         coordinator_send(c, &received->peer, &again, NULL);
@@ -238,6 +245,14 @@ static bool waits_for_manifest(const struct coordinator *c) {
     return c->plan_work.wanted && !manifest_ready(c->manifest);
 }
 
+/* The socket to the first stage that serves, while the core waits for it to take another microbatch; else NULL. */
+static struct net_socket *first_stage_wanted(const struct coordinator *c) {
+    const struct core_pipeline *serving = core_pipeline_in(&c->core, PIPELINE_SERVING);
+    if (c->core.state != COORDINATOR_SERVING || c->core.writable || !serving)
+        return NULL;
+    return c->first_stage[epoch_lane(serving->epoch)];
+}
+
 /* Returns how many there are. What may be absent comes last. */
 static unsigned fill_waits(struct coordinator *c, struct net_wait waits[NET_WAITS_MAX]) {
     memset(waits, 0, NET_WAITS_MAX * sizeof *waits);
@@ -253,9 +268,12 @@ static unsigned fill_waits(struct coordinator *c, struct net_wait waits[NET_WAIT
     if (c->gate.on)
         waits[count++] = (struct net_wait){.descriptor = c->gate.watch, .readable = true};
     count += prober_wait(&c->survey.prober, &waits[count]);
-    bool serving = c->core.state == COORDINATOR_SERVING; /* else nobody wants to know */
-    if (c->first_stage)
-        waits[count++] = (struct net_wait){.socket = c->first_stage, .writable = serving && !c->core.writable};
+    const struct net_socket *wanted = first_stage_wanted(c);
+    for (unsigned lane = 0; lane < MESSAGE_LANES; lane++) {
+        struct net_socket *first = c->first_stage[lane];
+        if (first)
+            waits[count++] = (struct net_wait){.socket = first, .writable = first == wanted};
+    }
     return count;
 }
 
@@ -271,8 +289,9 @@ static bool turn(struct coordinator *c, struct error *error) {
         return false;
     read_events(c, c->control); /* first: a closed connection's descriptor may be reused by the next message's */
     read_events(c, c->results);
-    if (c->first_stage) /* they tell nothing we need, but unread they would end every wait at once */
-        read_events(c, c->first_stage);
+    for (unsigned lane = 0; lane < MESSAGE_LANES; lane++)
+        if (c->first_stage[lane]) /* they tell nothing we need, but unread they would end every wait at once */
+            read_events(c, c->first_stage[lane]);
     gate_turn(c); /* before anything is read that a revoked key has said */
     if (waits[WAIT_SIGNALS].can_read)
         read_signals(c);
@@ -283,7 +302,8 @@ static bool turn(struct coordinator *c, struct error *error) {
     if (waits[WAIT_CONTROL].can_read)
         read_control(c);
     /* asked afresh: a message may just have made the first stage another one, which is not connected yet */
-    if (c->first_stage && c->core.state == COORDINATOR_SERVING && !c->core.writable && net_writable(c->first_stage))
+    struct net_socket *first = first_stage_wanted(c);
+    if (first && net_writable(first))
         coordinator_step(c, &(struct coordinator_event){.type = CORE_WRITABLE});
     survey_turn(c);
     plan_turn(c);
@@ -338,7 +358,7 @@ static bool open_sockets(struct coordinator *c, struct error *error) {
                                                          strlen(net_endpoint(c->control)), error));
 }
 
-static void set_up_core(struct coordinator *c) {
+static bool set_up_core(struct coordinator *c, struct error *error) {
     const struct coordinator_options *options = c->options;
     struct coordinator_settings settings = {
         .stages = options->cut_count ? options->cut_count + 1 : options->stages,
@@ -349,18 +369,24 @@ static void set_up_core(struct coordinator *c) {
         .patience_ns = options->patience_ms * MONO_MS,
         .stall_ns = 20 * MONO_SECOND,
         .settle_ns = MONO_SECOND,
+        .gain = options->gain,
+        .repay_ns = REPAY_NS,
     };
     snprintf(c->policy, sizeof c->policy, "%s", options->cut_count ? "manual" : options->policy);
-    survey_init(c);
+    if (!survey_init(c, error))
+        return false;
     settings.measured_first = c->survey.needed;
+    settings.wedged_ns = c->survey.needed ? WEDGED_NS : 0; /* else no stage's time is known */
     coordinator_core_init(&c->core, &settings, mono_now());
+    return true;
 }
 
 /* ZeroMQ's threads must have ended (net_destroy) before buffers it may still be sending from go. */
 static void close_all(struct coordinator *c) {
     plan_close(c);
     prober_stop(&c->survey.prober);
-    net_close(&c->first_stage, 0);
+    for (unsigned lane = 0; lane < MESSAGE_LANES; lane++)
+        net_close(&c->first_stage[lane], 0);
     net_close(&c->results, 0);
     net_close(&c->control, 2000);
     net_destroy(&c->net, 2000);
@@ -388,9 +414,9 @@ bool coordinator_run(const struct coordinator_options *options, struct error *er
     pthread_mutex_init(&c->buffers_lock, NULL);
     bool ok = getrandom(&c->cluster, sizeof c->cluster, 0) == (ssize_t)sizeof c->cluster ||
               error_set_errno(error, "getrandom");
-    ok = ok && (c->signals = signals_open(error)) >= 0 && open_model(c, error) && open_sockets(c, error);
+    ok = ok && (c->signals = signals_open(error)) >= 0 && open_model(c, error) && open_sockets(c, error) &&
+         set_up_core(c, error);
     if (ok) {
-        set_up_core(c);
         log_info("%s, %u units, listening on %s", model_architecture(c->config), model_units(c->config),
                  net_endpoint(c->control));
         if (c->core.settings.stages > 0)

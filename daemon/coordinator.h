@@ -29,6 +29,7 @@ struct coordinator_options {
     unsigned microbatch_wait_ms;
     unsigned in_flight; /* microbatches, 0 = by the number of stages */
     unsigned patience_ms;
+    double gain;           /* a plan replaces one that could go on if it is faster by this share */
     unsigned plan_seconds; /* that policy "optimal" may search */
     enum coordinator_survey survey;
     const char *state_directory; /* where keys and profiles are kept, NULL: nowhere */

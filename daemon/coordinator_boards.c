@@ -35,7 +35,8 @@ static const char *objection(struct coordinator *c, const struct net_message *re
                  "%.63s runs version %.40s (protocol %u), this coordinator %s (protocol %d): install the same "
                  "version on every board",
                  hello->name, hello->version, hello->protocol, STAGECOACH_VERSION, PROTOCOL_VERSION);
-    else if (!net_endpoint_check(hello->data_endpoint, &error))
+    else if (!net_endpoint_check(hello->data_endpoint[0], &error) ||
+             !net_endpoint_check(hello->data_endpoint[1], &error))
         snprintf(text, 256, "data endpoint of %.63s: %.150s", hello->name, error.text);
     else if (hello->weights_endpoint[0] && !net_endpoint_check(hello->weights_endpoint, &error))
         snprintf(text, 256, "weights endpoint of %.63s: %.150s", hello->name, error.text);
@@ -66,8 +67,11 @@ void boards_hello(struct coordinator *c, const struct net_message *received, con
     for (unsigned i = 0; i < c->peers; i++) /* a descriptor is reused only after its connection was closed */
         if (c->peer[i].connection == received->connection && !net_peer_equal(&c->peer[i].name, &received->peer))
             c->peer[i].connection = -1;
-    coordinator_step(c, &(struct coordinator_event){
-                            .type = CORE_BOARD_JOINED, .name = hello->name, .memory_bytes = hello->memory_bytes});
+    snprintf(text, sizeof text, "%u threads, %.1f GiB, %.40s kernels", hello->threads,
+             (double)hello->memory_bytes / (1u << 30), hello->kernels);
+    coordinator_step(
+        c, &(struct coordinator_event){
+               .type = CORE_BOARD_JOINED, .name = hello->name, .memory_bytes = hello->memory_bytes, .text = text});
     unsigned board = c->effects.board;
     struct peer *old = board < CORE_BOARDS_MAX ? peer_of_board(c, board) : NULL;
     if (old)
@@ -81,7 +85,8 @@ void boards_hello(struct coordinator *c, const struct net_message *received, con
     memset(&c->board[board], 0, sizeof c->board[board]);
     c->board[board].joined = ++c->joins;
     c->board[board].key = received->key;
-    snprintf(c->board[board].endpoint, NET_ENDPOINT_MAX, "%s", hello->data_endpoint);
+    for (unsigned lane = 0; lane < MESSAGE_LANES; lane++)
+        snprintf(c->board[board].endpoint[lane], NET_ENDPOINT_MAX, "%s", hello->data_endpoint[lane]);
     snprintf(c->board[board].kernels, sizeof c->board[board].kernels, "%s", hello->kernels);
     c->board[board].threads = hello->threads;
     const struct message welcome = {.type = MESSAGE_WELCOME,
@@ -90,8 +95,6 @@ void boards_hello(struct coordinator *c, const struct net_message *received, con
                                                 .window = 1,
                                                 .architecture = model_architecture(c->config)}};
     coordinator_send(c, &received->peer, &welcome, NULL);
-    log_info("board %s joined: %u threads, %.1f GiB, %s kernels", hello->name, hello->threads,
-             (double)hello->memory_bytes / (1u << 30), hello->kernels);
     holders_joined(c, board, hello);
     survey_joined(c, board);
     coordinator_step(c, &(struct coordinator_event){.type = CORE_BOARD_HEARD, .board = board});
@@ -113,10 +116,11 @@ static void send_tensor(struct coordinator *c, const struct peer *peer, const st
 }
 
 static void on_ready(struct coordinator *c, unsigned board, const struct message_ready *ready) {
-    int stage = c->core.board[board].stage;
+    const struct core_pipeline *pipeline = core_pipeline_of(&c->core, ready->epoch);
     c->board[board].weight_bytes = ready->weight_bytes;
-    if (stage >= 0)
-        holders_loaded(c, board, (struct slice){c->core.plan.stage[stage].first, c->core.plan.stage[stage].end});
+    for (unsigned i = 0; pipeline && i < pipeline->plan.stages; i++)
+        if (pipeline->plan.stage[i].board == board)
+            holders_loaded(c, board, (struct slice){pipeline->plan.stage[i].first, pipeline->plan.stage[i].end});
 }
 
 void boards_message(struct coordinator *c, struct peer *peer, const struct message *message) {
@@ -154,7 +158,6 @@ void boards_message(struct coordinator *c, struct peer *peer, const struct messa
         break;
     case MESSAGE_LEAVE:
         event.type = CORE_BOARD_LEAVING;
-        log_info("board %s asks to leave", c->core.board[board].name);
         break;
     default:
         c->rejected.malformed++;
@@ -170,66 +173,87 @@ void boards_results_endpoint(struct coordinator *c, unsigned board, char out[NET
     const char *mine = net_endpoint(c->results);
     snprintf(out, NET_ENDPOINT_MAX, "%s", mine);
     bool everywhere = strstr(mine, "//0.0.0.0:") || strstr(mine, "//*:") || strstr(mine, "//[::]:");
-    if (everywhere && net_local_address(c->board[board].endpoint, address, NULL))
+    if (everywhere && net_local_address(c->board[board].endpoint[0], address, NULL))
         snprintf(out, NET_ENDPOINT_MAX, "tcp://%s%s", address, strrchr(mine, ':'));
 }
 
 /* Where the stage sends its results: the next stage, or this coordinator. */
-static void next_endpoint(struct coordinator *c, unsigned stage, char out[NET_ENDPOINT_MAX]) {
-    const struct plan *plan = &c->core.plan;
+static void next_endpoint(struct coordinator *c, const struct core_pipeline *pipeline, unsigned stage,
+                          char out[NET_ENDPOINT_MAX]) {
+    const struct plan *plan = &pipeline->plan;
     if (stage + 1 < plan->stages)
-        snprintf(out, NET_ENDPOINT_MAX, "%s", c->board[plan->stage[stage + 1].board].endpoint);
+        snprintf(out, NET_ENDPOINT_MAX, "%s",
+                 c->board[plan->stage[stage + 1].board].endpoint[epoch_lane(pipeline->epoch)]);
     else
         boards_results_endpoint(c, plan->stage[stage].board, out);
 }
 
-void boards_assign(struct coordinator *c, unsigned board, epoch_t epoch) {
-    struct peer *peer = peer_of_board(c, board);
-    int number = c->core.board[board].stage;
-    if (!peer || number < 0)
-        return; /* it is gone already; the core will hear of it */
-    const struct plan_stage *stage = &c->core.plan.stage[number];
+static void assign(struct coordinator *c, const struct core_pipeline *pipeline, unsigned number) {
+    const struct plan_stage *stage = &pipeline->plan.stage[number];
+    struct peer *peer = peer_of_board(c, stage->board);
     char endpoint[NET_ENDPOINT_MAX];
-    next_endpoint(c, (unsigned)number, endpoint);
-    memset(&c->board[board].progress, 0, sizeof c->board[board].progress);
+    if (!peer)
+        return; /* it is gone already; the core will hear of it */
+    next_endpoint(c, pipeline, number, endpoint);
+    memset(&c->board[stage->board].progress, 0, sizeof c->board[stage->board].progress);
     struct message message = {.type = MESSAGE_ASSIGN};
     struct message_assign *assign = &message.assign;
-    assign->epoch = epoch;
+    assign->epoch = pipeline->epoch;
     assign->first = stage->first;
     assign->end = stage->end;
     assign->units = model_units(c->config);
     assign->microbatch = c->options->microbatch;
+    assign->beside = pipeline->beside;
     assign->next_endpoint = endpoint;
-    bool first = number == 0, last = (unsigned)number + 1 == c->core.plan.stages;
+    bool first = number == 0, last = number + 1 == pipeline->plan.stages;
     assign->previous_key = first ? gate_own_key(c) : gate_key_of(c, stage[-1].board);
     assign->next_key = last ? gate_own_key(c) : gate_key_of(c, stage[1].board);
     model_borrow_json(c->model, &assign->config, &assign->config_bytes, &assign->preprocessor,
                       &assign->preprocessor_bytes);
     assign->tensor_count = manifest_slice(c->manifest, (struct slice){stage->first, stage->end}, &assign->tensors);
-    holders_name(c, board, assign);
+    holders_name(c, stage->board, assign);
     coordinator_send(c, &peer->name, &message, NULL);
+}
+
+void boards_assign(struct coordinator *c, unsigned board, epoch_t epoch) {
+    const struct core_pipeline *pipeline = core_pipeline_of(&c->core, epoch);
+    for (unsigned i = 0; pipeline && i < pipeline->plan.stages; i++)
+        if (pipeline->plan.stage[i].board == board)
+            assign(c, pipeline, i);
+}
+
+/* To all stages of a pipeline that are here. */
+static void tell_stages(struct coordinator *c, const struct plan *plan, const struct message *message) {
+    for (unsigned i = 0; i < plan->stages; i++) {
+        struct peer *peer = peer_of_board(c, plan->stage[i].board);
+        if (peer)
+            coordinator_send(c, &peer->name, message, NULL);
+    }
 }
 
 void boards_serve(struct coordinator *c, epoch_t epoch) {
     struct error error;
-    const struct plan *plan = &c->core.plan;
-    net_close(&c->first_stage, 0);
-    c->gate.last_stage =
+    unsigned lane = epoch_lane(epoch);
+    const struct plan *plan = &c->core.pipeline[lane].plan;
+    net_close(&c->first_stage[lane], 0);
+    c->gate.last_stage[lane] =
         c->board[plan->stage[plan->stages - 1].board].key; /* results may come after the plan is gone */
     const struct net_options options = {.frame_max = 4096,
                                         .queue = STAGE_QUEUE,
                                         .keys = c->gate.on ? &c->gate.keys : NULL,
                                         .server = gate_key_of(c, plan->stage[0].board)};
-    c->first_stage = net_connect(c->net, NET_PUSH, c->board[plan->stage[0].board].endpoint, &options, &error);
-    if (!c->first_stage)
+    c->first_stage[lane] =
+        net_connect(c->net, NET_PUSH, c->board[plan->stage[0].board].endpoint[lane], &options, &error);
+    if (!c->first_stage[lane])
         log_error("%s", error.text);
-    const struct message message = {.type = MESSAGE_SERVE, .serve = {epoch}};
-    for (unsigned i = 0; i < plan->stages; i++) {
-        struct peer *peer = peer_of_board(c, plan->stage[i].board);
-        if (peer)
-            coordinator_send(c, &peer->name, &message, NULL);
-    }
+    tell_stages(c, plan, &(struct message){.type = MESSAGE_SERVE, .serve = {epoch}});
     log_info("serving with %u stage%s", plan->stages, plan->stages == 1 ? "" : "s");
+}
+
+void boards_retire(struct coordinator *c, epoch_t epoch) {
+    unsigned lane = epoch_lane(epoch);
+    net_close(&c->first_stage[lane], 0);
+    tell_stages(c, &c->core.pipeline[lane].plan, &(struct message){.type = MESSAGE_RETIRE, .retire = {epoch}});
 }
 
 void boards_release(struct coordinator *c, unsigned board) {
@@ -238,6 +262,5 @@ void boards_release(struct coordinator *c, unsigned board) {
         return;
     const struct message message = {.type = MESSAGE_RELEASED};
     coordinator_send(c, &peer->name, &message, NULL);
-    log_info("board %s left", c->core.board[board].name);
     peer_remove(c, peer);
 }

@@ -141,6 +141,7 @@ void clients_prepared(struct coordinator *c) {
         net_frame_close(&item->file);
         job->file = NULL;
         if (job->ok) {
+            status_prepared(c, job->seconds);
             coordinator_step(c, &(struct coordinator_event){.type = CORE_ITEM_ADMITTED, .item = item->number});
             continue;
         }
@@ -209,7 +210,7 @@ void clients_dispatch(struct coordinator *c, const struct coordinator_effect *ef
          .released = buffer_released,
          .context = buffer},
     };
-    if (net_send(c->first_stage, NULL, pieces, 2) != NET_OK)
+    if (net_send(c->first_stage[epoch_lane(effect->epoch)], NULL, pieces, 2) != NET_OK)
         log_warn("microbatch %llu could not be sent",
                  (unsigned long long)effect->sequence.number); /* the core sees it stall */
 }
@@ -250,12 +251,12 @@ void clients_result(struct coordinator *c, struct net_message *received) {
         coordinator_complain(c, "a result", &error);
         return;
     }
-    if (header.cluster != c->cluster || header.epoch.number != c->core.epoch.number ||
+    if (header.cluster != c->cluster || !core_pipeline_of(&c->core, header.epoch) ||
         !core_flight_find(&c->core, header.sequence)) {
         c->rejected.stale++;
         return;
     }
-    if (!gate_is_of_last_stage(c, received)) {
+    if (!gate_is_of_last_stage(c, received, header.epoch)) {
         gate_denied(c, received);
         return;
     }

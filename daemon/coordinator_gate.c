@@ -4,7 +4,8 @@
  * in only keys of the list there (keyring.h): boards, clients, and the keys of open tokens. The first start makes the
  * keys and prints a token; the same user's `submit` and `status` on this machine are let in without one. Of each
  * message it is asked whose it is: a token's key may only ask to join, a client's never speaks for a board, a board
- * only under the name that it was admitted by, and nobody through a connection's name that another key began.
+ * only under the name that it was admitted by; boards are drained by the user who runs the coordinator alone; and
+ * nobody through a connection's name that another key began.
  *
  * `stagecoach keys` changes the list; the directory is watched, so a change counts in the same turn of the loop:
  * whoever is not admitted any more is disconnected, its board lost, and what it still says is dropped by net_receive. A
@@ -196,7 +197,7 @@ static bool first_start(struct coordinator *c, struct error *error) {
     if (!identity_read_keys(directory, "client", &client, &found, error) ||
         (!found && !identity_make_keys(directory, "client", &client, error)))
         return false;
-    beginning.client.key = client.own;
+    beginning.client.key = c->gate.owner = client.own;
     key_forget(&client, sizeof client);
     if (!keyring_update(directory, c->gate.keyring, begin, &beginning, error))
         return false;
@@ -313,6 +314,8 @@ bool gate_passes(struct coordinator *c, const struct net_message *received, cons
         objection = "a message in the name of another";
     else if (message->type == MESSAGE_HELLO)
         objection = hello_objection(entry, &message->hello, text);
+    else if (message->type == MESSAGE_DRAIN && !key_equal(&received->key, &c->gate.owner))
+        objection = "only the user who runs the coordinator may drain boards, on its machine";
     if (!objection)
         return true;
     refuse(c, received, objection);
@@ -335,8 +338,8 @@ void gate_turned_away(struct coordinator *c, const struct net_event *event) {
     c->gate.turned_away = 0;
 }
 
-bool gate_is_of_last_stage(const struct coordinator *c, const struct net_message *received) {
-    return !c->gate.on || key_equal(&received->key, &c->gate.last_stage);
+bool gate_is_of_last_stage(const struct coordinator *c, const struct net_message *received, epoch_t epoch) {
+    return !c->gate.on || key_equal(&received->key, &c->gate.last_stage[epoch_lane(epoch)]);
 }
 
 const struct public_key *gate_key_of(const struct coordinator *c, unsigned board) {

@@ -1,13 +1,14 @@
 /* What the parts of the coordinator daemon share: coordinator.c (start, loop, effects), coordinator_boards.c (messages
  * of boards, slices, weights), coordinator_holders.c (who else has weights), coordinator_gate.c (who may say what),
- * coordinator_survey.c (measuring), coordinator_plan.c (plans), coordinator_clients.c
- * (submissions, microbatches, answers), coordinator_status.c. All of it runs in the I/O thread. */
+ * coordinator_survey.c (measuring), coordinator_plan.c (plans), coordinator_clients.c (submissions, microbatches,
+ * answers), coordinator_events.c (what is told, drains), coordinator_status.c. All of it runs in the I/O thread. */
 #ifndef DAEMON_COORDINATOR_INTERNAL_H
 #define DAEMON_COORDINATOR_INTERNAL_H
 
 #include "daemon/coordinator.h"
 #include "daemon/core/coordinator_core.h"
 #include "daemon/core/survey_core.h"
+#include "daemon/event_log.h"
 #include "daemon/identity.h"
 #include "daemon/keyring.h"
 #include "daemon/manifest.h"
@@ -16,14 +17,17 @@
 #include "daemon/preparation.h"
 #include "daemon/prober.h"
 #include "daemon/profile.h"
+#include "daemon/profile_writer.h"
 #include "model/model.h"
 #include "proto/codec.h"
 
 #include <pthread.h>
 
-#define PEERS_MAX    1024
-#define RATE_SECONDS 10
-#define BUSY_BEATS   10 /* heartbeats over which the busy share is told */
+#define PEERS_MAX       1024
+#define RATE_SECONDS    10
+#define PREPARED_IMAGES 64  /* over which the time of preparation is told */
+#define REACH_WORDS_MAX 400 /* of why a board is out of reach */
+#define BUSY_BEATS      10  /* heartbeats over which the busy share is told */
 
 /* Someone who has said hello, board or client. */
 struct peer {
@@ -69,12 +73,15 @@ struct survey {
     char fingerprint[33]; /* of the model */
     struct survey_core core;
     struct prober prober;                                   /* the coordinator's end */
+    struct profile_writer *writer;                          /* NULL: profiles are not kept */
     struct profile *profile[CORE_BOARDS_MAX];               /* owned; the last one known, NULL: none */
     char profile_of[CORE_BOARDS_MAX][MESSAGE_NAME_MAX + 1]; /* whose */
     char fault[320];                                        /* the last probe that failed */
+    char unreached[CORE_BOARDS_MAX][320];                   /* why the last one between it and the coordinator did */
     char words[128];                                        /* logged last */
     mono_t logged, ticked;
     bool was_busy;
+    bool replan; /* a newcomer is measured that no plan was asked for with */
 };
 
 /* Tensors that a board may have in its cache. */
@@ -88,9 +95,10 @@ struct holdings {
 struct gate {
     bool on; /* else there are no keys */
     struct key_pair keys;
-    struct keyring *keyring;      /* as it was last read; owned */
-    struct public_key last_stage; /* of the epoch that serves, or did last: results come from it alone */
-    int watch;                    /* of the state directory */
+    struct keyring *keyring; /* as it was last read; owned */
+    struct public_key owner; /* of the client whose keys lie beside the coordinator's: may drain boards */
+    struct public_key last_stage[MESSAGE_LANES]; /* of the last pipeline in each lane: its results come from it alone */
+    int watch;                                   /* of the state directory */
     mono_t denied_logged, turned_away_logged;
     unsigned turned_away; /* since then */
 };
@@ -107,13 +115,15 @@ struct coordinator {
 
     struct gate gate;
     struct net *net;
-    struct net_socket *control, *results, *first_stage;
+    struct net_socket *control, *results;
+    struct net_socket *first_stage[MESSAGE_LANES]; /* of the pipeline in each lane, NULL: there is none */
     int signals;
     bool shutdown, stop;
     struct arena *decoded, *encoded;
 
     struct coordinator_core core;
     struct coordinator_effects effects;
+    struct event_log events;
     struct plan_work plan_work;
     struct survey survey;
     uint64_t joins;
@@ -121,7 +131,7 @@ struct coordinator {
     unsigned peers;
     struct peer peer[PEERS_MAX];
     struct {
-        char endpoint[NET_ENDPOINT_MAX];
+        char endpoint[MESSAGE_LANES][NET_ENDPOINT_MAX]; /* where it takes microbatches */
         char kernels[16];
         struct public_key key; /* where there are keys */
         uint32_t threads;
@@ -131,6 +141,9 @@ struct coordinator {
         uint64_t weight_bytes;
         struct message_heartbeat beats[BUSY_BEATS]; /* the last ones of an epoch, a ring */
         unsigned beat_count;
+        uint64_t busy_before_ns, serving_before_ns; /* in the epochs before that of the last heartbeat */
+        bool drained;                               /* on the wish of drained_by, who waits for it to have left */
+        struct net_peer drained_by;
     } board[CORE_BOARDS_MAX]; /* beside core.board */
 
     struct holdings holdings[CORE_BOARDS_MAX];
@@ -141,8 +154,10 @@ struct coordinator {
 
     struct item *items; /* [CORE_ITEMS_MAX] */
     struct item *free_items;
-    unsigned preparing; /* items with the preparers */
-    size_t file_bytes;  /* of their files */
+    unsigned preparing;                 /* items with the preparers */
+    size_t file_bytes;                  /* of their files */
+    double prepared_s[PREPARED_IMAGES]; /* that a preparer took for each of the last images, a ring */
+    uint64_t prepared;
     size_t pixel_bytes, answer_size;
     pthread_mutex_t buffers_lock;
     struct flight_buffer *free_buffers; /* under buffers_lock: ZeroMQ gives them back from its own thread */
@@ -189,8 +204,8 @@ bool gate_passes(struct coordinator *c, const struct net_message *received, cons
 void gate_denied(struct coordinator *c, const struct net_message *received);
 /* A handshake failed. */
 void gate_turned_away(struct coordinator *c, const struct net_event *event);
-/* Does this message of the results socket come from the last stage of the epoch, as far as keys tell? */
-bool gate_is_of_last_stage(const struct coordinator *c, const struct net_message *received);
+/* Does this message of the results socket come from the last stage of that epoch, as far as keys tell? */
+bool gate_is_of_last_stage(const struct coordinator *c, const struct net_message *received, epoch_t epoch);
 /* NULL where there are no keys. */
 const struct public_key *gate_key_of(const struct coordinator *c, unsigned board);
 const struct public_key *gate_own_key(const struct coordinator *c);
@@ -202,6 +217,8 @@ void boards_message(struct coordinator *c, struct peer *peer, const struct messa
 void boards_results_endpoint(struct coordinator *c, unsigned board, char out[NET_ENDPOINT_MAX]);
 void boards_assign(struct coordinator *c, unsigned board, epoch_t epoch);
 void boards_serve(struct coordinator *c, epoch_t epoch);
+/* Nothing will come of that epoch any more. */
+void boards_retire(struct coordinator *c, epoch_t epoch);
 void boards_release(struct coordinator *c, unsigned board);
 
 /* coordinator_holders.c */
@@ -218,13 +235,16 @@ void holders_close(struct coordinator *c);
 /* coordinator_plan.c */
 /* CORE_PLAN was given. */
 void plan_asked(struct coordinator *c);
+/* Is this board one of those that the plan under way is asked for? */
+bool plan_includes(const struct coordinator *c, unsigned board);
 /* Begins a plan when all that it needs is there, and tells the core when it is made. */
 void plan_turn(struct coordinator *c);
 /* Waits for the planner, at most its time limit. */
 void plan_close(struct coordinator *c);
 
 /* coordinator_survey.c */
-void survey_init(struct coordinator *c);
+/* False with an error when a thread cannot start. */
+bool survey_init(struct coordinator *c, struct error *error);
 /* After net_destroy. */
 void survey_close(struct coordinator *c);
 void survey_joined(struct coordinator *c, unsigned board);
@@ -235,6 +255,13 @@ bool survey_arrived(struct coordinator *c, const struct net_message *received);
 void survey_turn(struct coordinator *c);
 /* Are these boards measured, as far as they are to be? Asking has them measured. */
 bool survey_ready(struct coordinator *c, const unsigned *boards, unsigned count);
+/* A plan is asked for: what failed may be tried again. */
+void survey_plan_asked(struct coordinator *c);
+/* Is this a board that a plan need not wait for: not measured yet, and not asked to be? */
+bool survey_is_newcomer(const struct coordinator *c, unsigned board);
+/* Is this board of no use because nobody reaches it? Then text (REACH_WORDS_MAX) says when it is tried again, and why.
+ */
+bool survey_out_of_reach(const struct coordinator *c, unsigned board, char *text, size_t size);
 /* Is anything being measured? */
 bool survey_busy(const struct coordinator *c);
 /* "measuring boards: 3 of 4 profiled, links 5 of 10" */
@@ -254,9 +281,17 @@ void clients_result(struct coordinator *c, struct net_message *received);
 void clients_answer(struct coordinator *c, unsigned item, unsigned row);
 void clients_fail(struct coordinator *c, unsigned item, const char *text);
 
+/* coordinator_events.c */
+/* CORE_EVENT was given: dates, keeps and logs it. */
+void events_tell(struct coordinator *c, const struct fleet_event *event);
+/* A client asks that a board be let go without loss. */
+void events_drain(struct coordinator *c, const struct net_message *received, const struct message_drain *drain);
+
 /* coordinator_status.c */
 void status_send(struct coordinator *c, const struct net_peer *peer);
 void status_count_answer(struct coordinator *c);
+/* A preparer has taken so long for an image. */
+void status_prepared(struct coordinator *c, double seconds);
 /* A result of so many items has come, and the core knows. */
 void status_result(struct coordinator *c, unsigned items);
 void status_heartbeat(struct coordinator *c, unsigned board, const struct message_heartbeat *heartbeat);

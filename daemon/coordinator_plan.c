@@ -2,7 +2,9 @@
  *
  * The core lists boards (CORE_PLAN). When they are surveyed, where the policy needs that, and the model is hashed, the
  * live state becomes a fleet file (fleet_file.h) and a planner works on it; its answer goes back to the core. A board
- * that goes or starts anew meanwhile makes the answer stale: the core then asks again. What was measured is planned
+ * that goes or starts anew meanwhile makes the answer stale: the core then asks again. In an open fleet (no --stages)
+ * boards that nobody reaches are left out, and once it has served so are those that are not measured yet: they come in
+ * later, as newcomers (coordinator_survey.c). What was measured is planned
  * with; a board that could not be measured counts as fast as the slowest that was, and where nothing is measured boards
  * count as equal and links as free.
  */
@@ -10,6 +12,7 @@
 #include "base/log.h"
 #include "daemon/coordinator_internal.h"
 #include "daemon/fleet_write.h"
+#include "daemon/slice_words.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -19,6 +22,41 @@
 #define THREADS_MOST     256 /* that a board is believed; scratch memory goes with them */
 #define SPEED_UNKNOWN    1e9 /* the same for all: only proportions matter */
 
+bool plan_includes(const struct coordinator *c, unsigned board) {
+    const struct plan_work *work = &c->plan_work;
+    bool included = false;
+    for (unsigned i = 0; c->core.planning && i < work->board_count; i++)
+        included = included || work->boards[i] == board;
+    return included;
+}
+
+/* Is the plan better made without waiting for this board, or without it at all? Then why says so. */
+static bool left_out(const struct coordinator *c, unsigned board, char *why, size_t size) {
+    if (survey_out_of_reach(c, board, why, size))
+        return true;
+    snprintf(why, size, "it is not measured yet");
+    return c->core.epoch.number > 0 && survey_is_newcomer(c, board);
+}
+
+/* Takes the boards off the list that are left out, unless that would be all. */
+static void leave_out(struct coordinator *c) {
+    char why[REACH_WORDS_MAX];
+    struct plan_work *work = &c->plan_work;
+    struct plan_work kept = *work;
+    kept.board_count = 0;
+    for (unsigned i = 0; i < work->board_count; i++)
+        if (!left_out(c, work->boards[i], why, sizeof why)) {
+            kept.boards[kept.board_count] = work->boards[i];
+            kept.joined[kept.board_count++] = work->joined[i];
+        }
+    if (c->core.settings.stages > 0 || kept.board_count == 0)
+        return;
+    for (unsigned i = 0; i < work->board_count; i++)
+        if (left_out(c, work->boards[i], why, sizeof why))
+            log_warn("planned without board %s: %s", c->core.board[work->boards[i]].name, why);
+    *work = kept;
+}
+
 void plan_asked(struct coordinator *c) {
     struct plan_work *work = &c->plan_work;
     work->wanted = true;
@@ -27,6 +65,8 @@ void plan_asked(struct coordinator *c) {
         work->boards[i] = c->effects.boards[i];
         work->joined[i] = c->board[work->boards[i]].joined;
     }
+    survey_plan_asked(c);
+    leave_out(c);
 }
 
 /* ---- the live state as a fleet ---- */
@@ -57,9 +97,11 @@ static void fill_board(struct coordinator *c, unsigned number, double speed, str
         fleet_board_set_profile(board, profile);
     else {
         board->kernels = allocate_string(c->board[number].kernels);
-        board->threads = c->board[number].threads < THREADS_MOST ? c->board[number].threads : THREADS_MOST;
+        board->threads = c->board[number].threads;
         board->speed = speed > 0 ? speed : SPEED_UNKNOWN;
     }
+    if (board->threads > THREADS_MOST) /* whoever says so, the board or its profile */
+        board->threads = THREADS_MOST;
     bool limited = core->memory_bytes > 0 && core->memory_bytes < MEMORY_UNLIMITED;
     board->memory_bytes = limited ? core->memory_bytes : MEMORY_UNLIMITED;
 }
@@ -88,6 +130,7 @@ static struct fleet_file *live_fleet(struct coordinator *c) {
         fill_board(c, c->plan_work.boards[i], speed, &fleet->board[i]);
     if (c->survey.needed)
         fill_links(c, fleet);
+    fleet_round(fleet); /* so that the file of this fleet makes the very same plan */
     return fleet;
 }
 
@@ -107,8 +150,33 @@ static bool stale(const struct coordinator *c) {
     return false;
 }
 
+/* The plan in force, by the boards' places in the list. */
+static struct plan in_force(const struct coordinator *c) {
+    const struct plan_work *work = &c->plan_work;
+    const struct core_pipeline *serving = core_pipeline_in(&c->core, PIPELINE_SERVING);
+    struct plan plan = {0};
+    if (serving)
+        plan = serving->plan;
+    for (unsigned i = 0; i < plan.stages; i++) {
+        unsigned place = 0;
+        while (place < work->board_count && work->boards[place] != plan.stage[i].board)
+            place++;
+        plan.stage[i].board = place < work->board_count ? place : PLAN_NO_BOARD;
+    }
+    return plan;
+}
+
+/* Boards that were asked about are not to be taken for newcomers; those that nobody reaches are, so that they get
+ * another chance. */
+static void mark_measured(struct coordinator *c) {
+    const struct plan_work *work = &c->plan_work;
+    for (unsigned i = 0; i < work->board_count; i++)
+        c->board[work->boards[i]].measured = !survey_core_out_of_reach(&c->survey.core, work->boards[i]);
+}
+
 static void begin(struct coordinator *c) {
     struct error error;
+    const struct plan before = in_force(c);
     struct plan_work *work = &c->plan_work;
     const struct planner_settings settings = {
         .config = c->config,
@@ -117,42 +185,50 @@ static void begin(struct coordinator *c) {
         .cuts = c->options->cuts,
         .cut_count = c->options->cut_count,
         .time_limit_s = c->options->plan_seconds,
+        .in_force = &before,
         .leave_out = c->core.settings.stages == 0 && strcmp(c->policy, "optimal") != 0,
         .fleet_path = c->options->write_fleet,
         .fleet_comment = "Measured by a coordinator; see docs/FLEET.md.",
     };
     work->wanted = false;
-    for (unsigned i = 0; i < work->board_count; i++)
-        c->board[work->boards[i]].measured = true; /* it was asked about; not to be taken for a newcomer */
+    mark_measured(c);
+    leave_out(c);
     work->planner = planner_new_take(live_fleet(c), &settings, &error);
     if (!work->planner)
         coordinator_step(c, &(struct coordinator_event){.type = CORE_PLANNED, .text = error.text});
 }
 
-static void log_unused(struct coordinator *c, const struct planner_result *result) {
+static bool has_part(const struct plan *plan, unsigned board) {
+    unsigned i = 0;
+    while (i < plan->stages && plan->stage[i].board != board)
+        i++;
+    return i < plan->stages;
+}
+
+static void log_unused(struct coordinator *c, const struct plan *plan, const struct planner_result *result) {
     const struct plan_work *work = &c->plan_work;
     for (unsigned i = 0; i < work->board_count; i++)
-        if (c->core.board[work->boards[i]].stage < 0)
+        if (!has_part(plan, work->boards[i]))
             log_info("  %-16s not used: the plan is %s without it", c->core.board[work->boards[i]].name,
                      result->left_out ? "possible" : "no slower");
 }
 
 static void log_plan(struct coordinator *c, const struct planner_result *result) {
-    char first[40], last[40], predicted[48] = "";
+    char words[SLICE_WORDS_MAX], predicted[48] = "";
+    const struct plan *plan = &core_pipeline_of(&c->core, c->core.epoch)->plan;
     log_info("epoch %llu, policy %s:", (unsigned long long)c->core.epoch.number, c->policy);
-    for (unsigned i = 0; i < c->core.plan.stages; i++) {
-        const struct plan_stage *stage = &c->core.plan.stage[i];
+    for (unsigned i = 0; i < plan->stages; i++) {
+        const struct plan_stage *stage = &plan->stage[i];
         if (c->survey.needed)
             snprintf(predicted, sizeof predicted, ", %.3g ms", 1e3 * stage->compute_s);
-        log_info("  %-16s units %3u to %3u (%s to %s)%s", c->core.board[stage->board].name, stage->first,
-                 stage->end - 1, model_unit_name(c->config, stage->first, first),
-                 model_unit_name(c->config, stage->end - 1, last), predicted);
+        log_info("  %-16s %s (units %u-%u)%s", c->core.board[stage->board].name,
+                 slice_words(c->config, stage->first, stage->end, words), stage->first, stage->end - 1, predicted);
     }
-    log_unused(c, result);
+    log_unused(c, plan, result);
     if (c->survey.needed)
-        log_info("predicted: %.4g ms for a microbatch of %u, %.4g images/s%s", 1e3 * c->core.plan.period_s,
-                 c->options->microbatch, c->options->microbatch / c->core.plan.period_s,
-                 strcmp(c->policy, "optimal") == 0 && !c->core.plan.optimal ? "; perhaps not the best plan" : "");
+        log_info("predicted: %.4g ms for a microbatch of %u, %.4g images/s%s", 1e3 * plan->period_s,
+                 c->options->microbatch, c->options->microbatch / plan->period_s,
+                 strcmp(c->policy, "optimal") == 0 && !plan->optimal ? "; perhaps not the best plan" : "");
 }
 
 static void tell_core(struct coordinator *c, const struct planner_result *result) {
@@ -167,6 +243,9 @@ static void tell_core(struct coordinator *c, const struct planner_result *result
         for (unsigned i = 0; i < plan.stages; i++)
             plan.stage[i].board = c->plan_work.boards[plan.stage[i].board];
         event.plan = &plan;
+        event.period_s = result->in_force_s;
+        event.beside = result->change.beside;
+        event.pause_s = result->change.load_s;
     }
     coordinator_step(c, &event);
     if (c->core.epoch.number != before)

@@ -1,12 +1,14 @@
 /* The survey of boards and links, carried out: what the pure core (core/survey_core.h) asks for becomes messages to
  * boards and frames of the coordinator's own end, what they answer becomes its events.
  *
- * Surveyed are the boards of the plan that is wanted and, while a pipeline serves, boards that have no part in it: one
- * that joins is profiled before the pipeline pauses for it, and its links are probed in that pause. Profiles are kept
+ * Surveyed are the boards of the plan that is wanted and, beside that, newcomers: boards that have no part in what
+ * serves or is planned. One is seen to be reached and profiled, and its links are probed in the lane that no epoch
+ * uses, before it is planned with; one out of reach is left where it is and tried again now and then. What failed is
+ * tried again when the next plan is asked for, and where there is no plan, as soon as that may help. Profiles are kept
  * in memory and in the state directory, and one that fits a board that says hello is not made again. Nothing a board
  * says is believed beyond its own times: the profile must be of this model, the numbers finite and positive. All of it
- * runs in the I/O thread but for the measuring itself; the state directory is read and written here, files of some tens
- * of kilobytes when a board joins.
+ * runs in the I/O thread but for the measuring itself and the writing of profiles (profile_writer.h); they are read
+ * here, files of some tens of kilobytes when a board joins.
  */
 #include "base/allocate.h"
 #include "base/log.h"
@@ -26,6 +28,8 @@
 #define TICK_NS            (100 * MONO_MS)
 #define BURST_MS           250
 #define BURST_BYTES        (UINT64_C(32) << 20)
+#define YIELD              4 /* while a pipeline serves, a burst is so much shorter: its microbatches wait meanwhile */
+#define BRIEF_BYTES        (UINT64_C(16) << 10) /* enough to see that frames come through */
 
 /* Long enough for each kind of unit to run a few times, and no longer: everybody waits for it. */
 static double budget_seconds(const struct coordinator *c) {
@@ -41,7 +45,7 @@ static double budget_seconds(const struct coordinator *c) {
     return seconds < BUDGET_LEAST_S ? BUDGET_LEAST_S : seconds > BUDGET_MOST_S ? BUDGET_MOST_S : seconds;
 }
 
-void survey_init(struct coordinator *c) {
+bool survey_init(struct coordinator *c, struct error *error) {
     struct survey_settings settings = {
         .first_number = c->cluster, /* random: frames of another coordinator's probes are not taken for ours */
         .probe_limit_ns = (PROBE_LIMIT_MS + PROBE_GRACE_MS) * MONO_MS,
@@ -55,9 +59,13 @@ void survey_init(struct coordinator *c) {
     profile_fingerprint(c->config, c->survey.fingerprint);
     c->survey.prober.keys = c->gate.on ? &c->gate.keys : NULL;
     survey_core_init(&c->survey.core, &settings);
+    if (c->survey.needed && c->options->state_directory)
+        c->survey.writer = profile_writer_new(c->options->state_directory, error);
+    return c->survey.writer || !c->survey.needed || !c->options->state_directory;
 }
 
 void survey_close(struct coordinator *c) {
+    profile_writer_destroy(&c->survey.writer);
     prober_close(&c->survey.prober);
     for (unsigned board = 0; board < CORE_BOARDS_MAX; board++)
         release(c->survey.profile[board]);
@@ -117,8 +125,6 @@ static const char *objection(const struct coordinator *c, unsigned board, const 
 }
 
 static void keep(struct coordinator *c, unsigned board, const struct profile *profile) {
-    struct error error;
-    const struct profile_key key = key_of(c, board);
     struct profile *kept = c->survey.profile[board];
     struct profile *merged = allocate(1, sizeof *merged);
     *merged = *profile;
@@ -126,8 +132,8 @@ static void keep(struct coordinator *c, unsigned board, const struct profile *pr
         profile_merge(merged, kept);
     release(kept);
     c->survey.profile[board] = merged;
-    if (c->options->state_directory && !profile_store_write(c->options->state_directory, &key, merged, &error))
-        log_warn("a profile is not kept: %s", error.text);
+    if (c->survey.writer)
+        profile_writer_put(c->survey.writer, c->core.board[board].name, merged);
 }
 
 static void survey_step(struct coordinator *c, const struct survey_event *event);
@@ -149,7 +155,8 @@ static bool asked_for(const struct coordinator *c, unsigned board, uint64_t numb
 
 void survey_told_profile(struct coordinator *c, unsigned board, const struct message_profile *message) {
     struct error error;
-    struct survey_event event = {.type = SURVEY_PROFILED, .board = board, .number = message->survey};
+    struct survey_event event = {
+        .type = SURVEY_PROFILED, .board = board, .number = message->survey, .busy = message->busy};
     if (!asked_for(c, board, message->survey)) {
         log_debug("a profile of board %s that is not waited for", c->core.board[board].name);
         return;
@@ -161,7 +168,9 @@ void survey_told_profile(struct coordinator *c, unsigned board, const struct mes
     else if (!wrong[0])
         wrong = objection(c, board, profile);
     event.ok = wrong == NULL;
-    if (wrong)
+    if (wrong && event.busy)
+        log_info("board %s is asked for its profile again later: %s", name, wrong);
+    else if (wrong)
         log_warn("no profile of board %s: %s", name, wrong);
     else {
         keep(c, board, profile);
@@ -193,28 +202,45 @@ static void ask_profile(struct coordinator *c, unsigned board, uint64_t number) 
         coordinator_send(c, &peer->name, &message, NULL);
 }
 
+/* The data socket of a lane that serves may be left unread for long. */
+static unsigned probe_lane(const struct coordinator *c) {
+    unsigned lane = core_lane_free(&c->core);
+    return lane < MESSAGE_LANES ? lane : 0;
+}
+
 /* Has one end take part in a probe with another. */
-static void begin_probe(struct coordinator *c, unsigned end, unsigned other, bool starts, uint64_t number) {
+static void begin_probe(struct coordinator *c, unsigned end, unsigned other, bool starts,
+                        const struct survey_effect *effect) {
     struct error error;
     char endpoint[NET_ENDPOINT_MAX];
+    bool serving = c->core.state == COORDINATOR_SERVING;
     struct message message = {
         .type = MESSAGE_PROBE,
-        .probe = {.probe = number,
+        .probe = {.probe = effect->number,
                   .peer_endpoint = endpoint,
                   .starts = starts,
                   .limit_ms = PROBE_LIMIT_MS,
-                  .burst_ms = BURST_MS,
-                  .burst_bytes = BURST_BYTES,
+                  .burst_ms = serving ? BURST_MS / YIELD : BURST_MS,
+                  .burst_bytes = effect->brief ? BRIEF_BYTES
+                                 : serving     ? BURST_BYTES / YIELD
+                                               : BURST_BYTES,
                   .peer_key = other == SURVEY_COORDINATOR ? gate_own_key(c) : gate_key_of(c, other)}};
     struct peer *peer = end == SURVEY_COORDINATOR ? NULL : peer_of_board(c, end);
     if (other == SURVEY_COORDINATOR)
         boards_results_endpoint(c, end, endpoint);
     else
-        snprintf(endpoint, sizeof endpoint, "%s", c->board[other].endpoint);
+        snprintf(endpoint, sizeof endpoint, "%s", c->board[other].endpoint[probe_lane(c)]);
     if (peer)
         coordinator_send(c, &peer->name, &message, NULL);
     else if (end == SURVEY_COORDINATOR && !prober_begin(&c->survey.prober, c->net, &message.probe, &error))
         log_warn("probe: %s", error.text); /* its limit ends it */
+}
+
+static void link_failed(struct coordinator *c, unsigned board, unsigned other) {
+    const char *why = c->survey.fault[0] ? c->survey.fault : "they did not say why";
+    log_warn("no link between %s and %s: %s", end_name(c, board), end_name(c, other), why);
+    if (other == SURVEY_COORDINATOR)
+        snprintf(c->survey.unreached[board], sizeof c->survey.unreached[board], "%s", why);
 }
 
 static void carry_out(struct coordinator *c, const struct survey_effect *effect) {
@@ -223,16 +249,15 @@ static void carry_out(struct coordinator *c, const struct survey_effect *effect)
         ask_profile(c, effect->board, effect->number);
         break;
     case SURVEY_START_PROBE:
-        begin_probe(c, effect->other, effect->board, false, effect->number); /* so that it knows before the ping */
-        begin_probe(c, effect->board, effect->other, true, effect->number);
+        begin_probe(c, effect->other, effect->board, false, effect); /* so that it knows before the ping */
+        begin_probe(c, effect->board, effect->other, true, effect);
         break;
     case SURVEY_STOP_PROBE:
         if (c->survey.prober.probe == effect->number)
             prober_stop(&c->survey.prober);
         break;
     case SURVEY_LINK_FAILED:
-        log_warn("no link between %s and %s: %s", end_name(c, effect->board), end_name(c, effect->other),
-                 c->survey.fault[0] ? c->survey.fault : "they did not say why");
+        link_failed(c, effect->board, effect->other);
         break;
     }
 }
@@ -247,11 +272,12 @@ static void survey_step(struct coordinator *c, const struct survey_event *event)
 /* ---- what boards and links say ---- */
 
 void survey_joined(struct coordinator *c, unsigned board) {
+    bool stranger = strcmp(c->survey.profile_of[board], c->core.board[board].name) != 0;
     bool known = c->survey.needed && recall(c, board);
     if (known)
         log_info("board %s: its profile was kept", c->core.board[board].name);
     c->board[board].measured = false;
-    survey_step(c, &(struct survey_event){.type = SURVEY_JOINED, .board = board, .known = known});
+    survey_step(c, &(struct survey_event){.type = SURVEY_JOINED, .board = board, .known = known, .stranger = stranger});
 }
 
 void survey_told_probe(struct coordinator *c, unsigned end, const struct message_probed *probed) {
@@ -287,6 +313,26 @@ bool survey_ready(struct coordinator *c, const unsigned *boards, unsigned count)
         done = done && survey_core_board_done(&c->survey.core, boards[i]);
     }
     return done;
+}
+
+void survey_plan_asked(struct coordinator *c) {
+    c->survey.replan = false;
+    survey_step(c, &(struct survey_event){.type = SURVEY_AGAIN});
+}
+
+bool survey_is_newcomer(const struct coordinator *c, unsigned board) {
+    const struct survey_board *known = &c->survey.core.board[board];
+    return c->survey.needed && !known->wanted && !survey_core_newcomer_done(&c->survey.core, board) &&
+           (known->newcomer || (known->profile != SURVEY_KNOWN && known->profile != SURVEY_FAILED));
+}
+
+bool survey_out_of_reach(const struct coordinator *c, unsigned board, char *text, size_t size) {
+    if (!c->survey.needed || !survey_core_out_of_reach(&c->survey.core, board))
+        return false;
+    int64_t wait = mono_since(survey_core_again_at(&c->survey.core, board), mono_now()) / MONO_SECOND;
+    snprintf(text, size, "out of reach, tried again in %lld s: %s", (long long)(wait > 0 ? wait : 0),
+             c->survey.unreached[board]);
+    return true;
 }
 
 bool survey_busy(const struct coordinator *c) {
@@ -335,37 +381,58 @@ static void log_progress(struct coordinator *c) {
     c->survey.was_busy = busy;
 }
 
-/* A board that has no part in what serves: profiled, then taken in. */
+/* A board that has no part in what serves or is planned: seen to be reached, measured, then planned with. */
 static void measure_newcomer(struct coordinator *c, unsigned board) {
-    if (c->board[board].measured || c->core.board[board].state != BOARD_IDLE)
+    if (c->board[board].measured || c->core.board[board].state != BOARD_IDLE || plan_includes(c, board))
         return;
-    survey_ready(c, &board, 1); /* its links have to wait */
-    enum survey_state profile = c->survey.core.board[board].profile;
-    if (profile != SURVEY_KNOWN && profile != SURVEY_FAILED)
+    survey_step(c, &(struct survey_event){.type = SURVEY_NEWCOMER, .board = board});
+    if (!survey_core_newcomer_done(&c->survey.core, board) || !survey_ready(c, &board, 1))
         return;
-    c->board[board].measured = true;
+    c->board[board].measured = c->survey.replan = true;
     coordinator_step(c, &(struct coordinator_event){.type = CORE_BOARD_MEASURED, .board = board});
+}
+
+/* Frames of probes need a lane in which no microbatches wait: that of no epoch. */
+static bool may_probe(const struct coordinator *c) {
+    enum coordinator_state state = c->core.state;
+    return state == COORDINATOR_WAITING || (state == COORDINATOR_SERVING && core_lane_free(&c->core) < MESSAGE_LANES);
+}
+
+/* Has the core ask for a plan where it waits for boards to come or go, though there is something new to plan with: a
+ * newcomer that the last plan did not wait for, or a failure that may have healed while there is no plan. */
+static void ask_for_plan(struct coordinator *c) {
+    bool idle = c->core.state == COORDINATOR_WAITING && !c->core.changed && !c->core.planning;
+    if (idle && (c->survey.replan || survey_core_may_try_again(&c->survey.core, mono_now())))
+        coordinator_step(c, &(struct coordinator_event){.type = CORE_PLANNED, .stale = true});
+}
+
+/* Whatever waits for its time. */
+static void survey_tick(struct coordinator *c) {
+    c->survey.ticked = mono_now();
+    survey_step(c, &(struct survey_event){.type = SURVEY_TICK});
+    for (unsigned board = 0; board < c->core.boards; board++) {
+        bool waiting = c->core.state == COORDINATOR_WAITING && !c->core.changed; /* else they may all be planned with */
+        if (waiting || c->core.state == COORDINATOR_SERVING)
+            measure_newcomer(c, board);
+    }
+    ask_for_plan(c);
+    log_progress(c);
 }
 
 void survey_turn(struct coordinator *c) {
     struct message_probed probed;
     if (!c->survey.needed)
         return;
-    bool held = c->core.state != COORDINATOR_WAITING;
+    bool held = !may_probe(c);
     if (held != c->survey.core.held)
         survey_step(c, &(struct survey_event){.type = SURVEY_HOLD, .ok = held});
     for (unsigned board = 0; board < c->core.boards; board++) {
         enum board_state state = c->core.board[board].state;
         if (c->survey.core.board[board].here && (state == BOARD_ABSENT || state == BOARD_LEAVING))
             survey_step(c, &(struct survey_event){.type = SURVEY_GONE, .board = board});
-        if (c->core.state == COORDINATOR_SERVING)
-            measure_newcomer(c, board);
     }
     if (prober_turn(&c->survey.prober, &probed))
         survey_told_probe(c, SURVEY_COORDINATOR, &probed);
-    if (mono_since(mono_now(), c->survey.ticked) < TICK_NS) /* probes turn the loop much faster */
-        return;
-    c->survey.ticked = mono_now();
-    survey_step(c, &(struct survey_event){.type = SURVEY_TICK});
-    log_progress(c);
+    if (mono_since(mono_now(), c->survey.ticked) >= TICK_NS) /* probes turn the loop much faster */
+        survey_tick(c);
 }

@@ -5,6 +5,7 @@
 #include "base/allocate.h"
 
 #include <math.h>
+#include <stdio.h>
 #include <string.h>
 
 struct fleet_file *fleet_file_new(void) {
@@ -47,6 +48,14 @@ bool fleet_board_add_times(struct fleet_board *board, unsigned microbatch, const
     board->times[at] = (struct fleet_times){microbatch, allocate(units, sizeof *seconds)};
     memcpy(board->times[at].seconds, seconds, units * sizeof *seconds);
     return true;
+}
+
+const char *fleet_sizes_text(const unsigned *sizes, unsigned count, char buffer[FLEET_SIZES_TEXT]) {
+    size_t used = 0;
+    buffer[0] = '\0';
+    for (unsigned at = 0; at < count; at++)
+        used += (size_t)snprintf(buffer + used, FLEET_SIZES_TEXT - used, "%s%u", at ? ", " : "", sizes[at]);
+    return buffer;
 }
 
 /* A board given by its speed computes microbatches of any size. */

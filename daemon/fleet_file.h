@@ -75,6 +75,10 @@ void fleet_file_print(const struct fleet_file *file, FILE *to);
  * given by speed): 1, 2, 4, 8, 16, 32. */
 unsigned fleet_file_microbatches(const struct fleet_file *file, unsigned sizes[FLEET_MICROBATCHES]);
 
+/* "1, 4, 8"; buffer is filled and returned. */
+#define FLEET_SIZES_TEXT (8 * FLEET_MICROBATCHES)
+const char *fleet_sizes_text(const unsigned *sizes, unsigned count, char buffer[FLEET_SIZES_TEXT]);
+
 /* The board's times for that size, or NULL. */
 const double *fleet_board_seconds(const struct fleet_board *board, unsigned microbatch);
 

@@ -78,13 +78,21 @@ static void fill_model(struct fleet_problem *made, const struct fleet_file *file
     }
 }
 
+static bool no_such_size(const struct fleet_board *board, unsigned items, struct error *error) {
+    unsigned sizes[FLEET_MICROBATCHES];
+    char list[FLEET_SIZES_TEXT];
+    for (unsigned at = 0; at < board->time_count; at++)
+        sizes[at] = board->times[at].microbatch;
+    return error_set(error, ERROR_USAGE,
+                     "board %.80s has no times for microbatch %u, but for %s: choose with --microbatch, or auto",
+                     board->name, items, fleet_sizes_text(sizes, board->time_count, list));
+}
+
 static bool fill_times(const struct fleet_board *board, const struct model_config *config, unsigned items,
                        unsigned units, double *seconds, struct error *error) {
     const double *measured = fleet_board_seconds(board, items);
     if (!measured && board->time_count > 0)
-        return error_set(
-            error, ERROR_USAGE, "board %s has no times for microbatch %u, only from %u to %u; see --microbatch auto",
-            board->name, items, board->times[0].microbatch, board->times[board->time_count - 1].microbatch);
+        return no_such_size(board, items, error);
     for (unsigned unit = 0; unit < units; unit++)
         seconds[unit] = measured ? measured[unit] : items * model_unit_flops(config, unit) / board->speed;
     return true;

@@ -138,3 +138,14 @@ const char *quantity_text(enum quantity quantity, double value, char buffer[QUAN
     }
     return buffer;
 }
+
+double number_rounded(double number, int digits) {
+    char text[QUANTITY_TEXT_MAX];
+    snprintf(text, sizeof text, "%.*e", digits - 1, number);
+    return strtod(text, NULL);
+}
+
+double quantity_rounded(enum quantity quantity, double value, int digits) {
+    double factor = tables[quantity].units[0].factor;
+    return number_rounded(value / factor, digits) * factor;
+}

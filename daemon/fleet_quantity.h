@@ -20,7 +20,14 @@ bool quantity_read(const struct yaml *node, enum quantity quantity, double *valu
 /* The shortest text that quantity_read turns into exactly this value; buffer is filled and returned. */
 const char *quantity_text(enum quantity quantity, double value, char buffer[QUANTITY_TEXT_MAX]);
 
+/* The nearest value that quantity_text writes with so many significant digits in the quantity's usual unit; 0 and
+ * "unlimited" stay. */
+double quantity_rounded(enum quantity quantity, double value, int digits);
+
 /* The shortest decimal that strtod turns into exactly this number; buffer is filled and returned. */
 const char *number_text(double number, char buffer[QUANTITY_TEXT_MAX]);
+
+/* The nearest number of so many significant digits. */
+double number_rounded(double number, int digits);
 
 #endif

@@ -4,11 +4,14 @@
 
 #include "base/allocate.h"
 #include "base/file.h"
+#include "daemon/fleet_quantity.h"
 #include "daemon/output.h"
 
 #include <limits.h>
 #include <stdlib.h>
 #include <string.h>
+
+#define ROUNDED_DIGITS 5 /* a hundredth of the noise of the quietest board */
 
 struct document {
     const struct fleet_file *file;
@@ -44,6 +47,32 @@ void fleet_board_set_profile(struct fleet_board *board, const struct profile *pr
         fleet_board_add_times(board, profile->times[index].microbatch, profile->times[index].unit_s, profile->units);
 }
 
+/* Whole mebibytes, or kibibytes of little, and never more than there is. */
+static uint64_t rounded_size(uint64_t bytes) {
+    uint64_t step = bytes >= (UINT64_C(1) << 30) ? 1 << 20 : bytes >= (1 << 20) ? 1 << 10 : 1;
+    return bytes - bytes % step;
+}
+
+static void round_board(struct fleet_board *board, unsigned units) {
+    board->memory_bytes = rounded_size(board->memory_bytes);
+    board->storage = quantity_rounded(QUANTITY_RATE, board->storage, ROUNDED_DIGITS);
+    board->speed = quantity_rounded(QUANTITY_SPEED, board->speed, ROUNDED_DIGITS);
+    for (unsigned at = 0; !board->profile && at < board->time_count; at++)
+        for (unsigned unit = 0; unit < units; unit++)
+            board->times[at].seconds[unit] = number_rounded(board->times[at].seconds[unit], ROUNDED_DIGITS);
+}
+
+void fleet_round(struct fleet_file *file) {
+    for (unsigned index = 0; index < file->boards; index++)
+        round_board(&file->board[index], file->units);
+    for (unsigned from = 0; from < FLEET_ENDS; from++)
+        for (unsigned to = 0; to < FLEET_ENDS; to++) {
+            struct fleet_link *link = &file->link[from][to];
+            link->bandwidth = quantity_rounded(QUANTITY_RATE, link->bandwidth, ROUNDED_DIGITS);
+            link->latency = quantity_rounded(QUANTITY_TIME, link->latency, ROUNDED_DIGITS);
+        }
+}
+
 /* Length of the part of a path that names its folder, with the slash. */
 static size_t folder_length(const char *path) {
     const char *slash = strrchr(path, '/');
@@ -69,5 +98,6 @@ struct fleet_file *fleet_of_profile(const struct profile *profile, const char *n
     board->name = allocate_string(name);
     board->profile = profile_path ? reference(profile_path, fleet_path) : NULL;
     fleet_board_set_profile(board, profile);
+    fleet_round(file);
     return file;
 }

@@ -12,9 +12,13 @@ bool fleet_write(const struct fleet_file *file, const char *comment, const char 
 /* Copies what a profile knows into a board that has no times yet: times, kernels, threads, memory, storage. */
 void fleet_board_set_profile(struct fleet_board *board, const struct profile *profile);
 
+/* Rounds what was measured (times that no profile is referred to for, links, storage, speed) to five significant digits
+ * and memory down to whole mebibytes, kibibytes below 1 GiB: far below the noise, and short in a file. */
+void fleet_round(struct fleet_file *file);
+
 /* A fleet of this one board with links that are free, from a profile. profile_path (NULL: times are written into the
  * fleet file) is what the fleet file at fleet_path refers to: by its name when both are in one folder, else by its
- * absolute path. Never NULL; the caller destroys it. */
+ * absolute path. Rounded. Never NULL; the caller destroys it. */
 struct fleet_file *fleet_of_profile(const struct profile *profile, const char *name, const char *profile_path,
                                     const char *fleet_path);
 

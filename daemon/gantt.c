@@ -9,6 +9,7 @@
 
 #include "daemon/gantt_schedule.h"
 #include "daemon/plan_reason.h"
+#include "daemon/slice_words.h"
 
 #include <math.h>
 
@@ -85,7 +86,7 @@ static void print_style(const struct chart *chart) {
 
 static void print_title(const struct chart *chart) {
     const struct plan *plan = chart->report->plan;
-    char period[PLAN_WORDS_MAX], latency[PLAN_WORDS_MAX];
+    char period[SECONDS_WORDS_MAX], latency[SECONDS_WORDS_MAX];
     fprintf(chart->to, "<text class=\"title\" x=\"28\" y=\"38\">");
     print_text(chart->to, chart->report->model, 48);
     fprintf(chart->to, " on %u board%s: %.4g items/s</text>\n", plan->stages, plan->stages == 1 ? "" : "s",
@@ -162,7 +163,7 @@ static void print_bar(const struct chart *chart, unsigned stage, enum stage_reso
 
 static void print_row(const struct chart *chart, unsigned stage) {
     const struct plan_stage *planned = &chart->report->plan->stage[stage];
-    char words[PLAN_WORDS_MAX];
+    char words[SLICE_WORDS_MAX];
     double y = y_of(stage);
     fprintf(chart->to, "<rect class=\"row\" x=\"%.0f\" y=\"%.0f\" width=\"%.0f\" height=\"50\"/>\n", LEFT, y,
             WIDTH - LEFT - RIGHT);
@@ -189,7 +190,7 @@ static void print_period(const struct chart *chart) {
     double from = x_of(chart, schedule->start[schedule_at(schedule, step, last - 1)]);
     double to = x_of(chart, schedule->start[schedule_at(schedule, step, last)]);
     double y = y_of(chart->bottleneck) - 6;
-    char words[PLAN_WORDS_MAX];
+    char words[SECONDS_WORDS_MAX];
     fprintf(chart->to, "<path class=\"mark\" d=\"M%.2f %.0fv8M%.2f %.0fh%.2fM%.2f %.0fv8\"/>", from, y - 4, from, y,
             to - from, to, y - 4);
     fprintf(chart->to, "<text class=\"said\" x=\"%.2f\" y=\"%.0f\" text-anchor=\"end\">period %s</text>\n", from - 6,

@@ -69,7 +69,7 @@ bool identity_make_keys(const char *directory, const char *who, struct key_pair 
     key_print(keys->own.bytes, own);
     key_print(keys->secret, secret);
     int length = snprintf(text, sizeof text, KEY_FILE_FORMAT, own, secret);
-    bool ok = file_write_atomic(path, text, (size_t)length, error);
+    bool ok = file_write_private(path, text, (size_t)length, error);
     key_forget(secret, sizeof secret);
     key_forget(text, sizeof text);
     return ok;
@@ -152,7 +152,7 @@ bool identity_remember(const char *directory, const char *endpoint, const struct
         key_print(key->bytes, word);
         used += (size_t)snprintf(text + used, room - used, "%s %s\n", endpoint, word);
     }
-    bool ok = file_write_atomic(path, text, used, error);
+    bool ok = file_write_private(path, text, used, error);
     release(text);
     release(contents);
     return ok;

@@ -80,10 +80,11 @@ static bool ask(const struct join_options *options, const struct identity *ident
 
 static bool ask_patiently(const struct join_options *options, const struct identity *identity,
                           const struct message *question, enum message_type want, struct error *error) {
-    for (bool told = false; !ask(options, identity, question, want, error); told = true) {
+    struct waiting waiting = {0};
+    while (!ask(options, identity, question, want, error)) {
         if (!options->patient || error->code != ERROR_TIMEOUT)
             return false;
-        if (!told)
+        if (waiting_is_news(&waiting, error->text))
             log_info("%s Trying again", error->text);
     }
     return true;

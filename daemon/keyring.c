@@ -135,7 +135,7 @@ static bool write_all(const char *directory, const struct keyring *keyring, stru
         used += (size_t)snprintf(text + used, room - used, "token %s %" PRIu32 " %" PRId64 " %s\n",
                                  role_name(token->role), token->uses, token->until, key);
     }
-    bool ok = file_write_atomic(path, text, used, error);
+    bool ok = file_write_private(path, text, used, error);
     release(text);
     return ok;
 }

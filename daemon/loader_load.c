@@ -11,6 +11,7 @@
  * nor another that shares the directory can evict what is needed in a moment.
  */
 #include "daemon/loader_internal.h"
+#include "daemon/slice_words.h"
 
 #include "base/allocate.h"
 #include "base/file.h"
@@ -260,19 +261,20 @@ static bool check_memory(const struct load *load, struct error *error) {
     const struct message_assign *assign = load->assign;
     if (limit == 0)
         return true;
+    char words[SLICE_WORDS_MAX], others[SLICE_WORDS_MAX];
+    slice_words(load->config, load->slice.first, load->slice.end, words);
     if (wanted > limit)
-        return error_set(
-            error, ERROR_SYSTEM,
-            "units %u to %u at microbatch %u need %.1f MB, this board may use %.1f MB: %.1f MB are missing",
-            load->slice.first, load->slice.end - 1, assign->microbatch, (double)wanted / 1e6, (double)limit / 1e6,
-            (double)(wanted - limit) / 1e6);
+        return error_set(error, ERROR_SYSTEM,
+                         "%s at microbatch %u: %.1f MB are needed, this board may use %.1f MB: %.1f MB are missing",
+                         words, assign->microbatch, (double)wanted / 1e6, (double)limit / 1e6,
+                         (double)(wanted - limit) / 1e6);
     if (beside > limit - wanted)
-        return error_set(
-            error, ERROR_BUSY,
-            "units %u to %u at microbatch %u need %.1f MB and do not fit beside units %u to %u, which serve "
-            "and need %.1f MB more: this board may use %.1f MB",
-            load->slice.first, load->slice.end - 1, assign->microbatch, (double)wanted / 1e6, load->beside->slice.first,
-            load->beside->slice.end - 1, (double)beside / 1e6, (double)limit / 1e6);
+        return error_set(error, ERROR_BUSY,
+                         "%s at microbatch %u: %.1f MB are needed, which do not fit beside %s, which serve and need "
+                         "%.1f MB more: this board may use %.1f MB",
+                         words, assign->microbatch, (double)wanted / 1e6,
+                         slice_words(load->config, load->beside->slice.first, load->beside->slice.end, others),
+                         (double)beside / 1e6, (double)limit / 1e6);
     return true;
 }
 
@@ -302,11 +304,10 @@ static bool parse(struct load *load, struct error *error) {
 }
 
 static void log_loaded(const struct load *load, const struct stage_engine *engine) {
-    char first[40], last[40];
-    log_info("loaded units %u-%u (%s to %s) in %.1f s, %.1f MB were shared, %" PRIu64 " bytes fetched",
-             load->slice.first, load->slice.end - 1, model_unit_name(engine->config, load->slice.first, first),
-             model_unit_name(engine->config, load->slice.end - 1, last),
-             (double)mono_since(mono_now(), load->started) / (double)MONO_SECOND,
+    char words[SLICE_WORDS_MAX];
+    log_info("loaded %s (units %u-%u) in %.1f s, %.1f MB were shared, %" PRIu64 " bytes fetched",
+             slice_words(engine->config, load->slice.first, load->slice.end, words), load->slice.first,
+             load->slice.end - 1, (double)mono_since(mono_now(), load->started) / (double)MONO_SECOND,
              (double)(slice_weight_bytes(engine->model) - slice_weight_bytes_alone(engine->model)) / 1e6,
              load->fetched);
 }
@@ -339,7 +340,9 @@ static struct stage_engine *keep_old(struct load *load, struct error *error) {
         return NULL;
     load->old = NULL;
     load->done = load->tensors.read_bytes;
-    log_info("units %u-%u are still loaded", load->slice.first, load->slice.end - 1);
+    char words[SLICE_WORDS_MAX];
+    log_info("%s: still loaded (units %u-%u)", slice_words(load->config, load->slice.first, load->slice.end, words),
+             load->slice.first, load->slice.end - 1);
     return engine;
 }
 

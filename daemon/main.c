@@ -9,8 +9,8 @@
 #include <string.h>
 
 static const struct command *const commands[] = {
-    &command_coordinator, &command_stage, &command_submit,  &command_classify, &command_status,
-    &command_synth,       &command_bench, &command_profile, &command_plan,     &command_keys,
+    &command_coordinator, &command_stage,   &command_submit, &command_classify, &command_status, &command_synth,
+    &command_bench,       &command_profile, &command_plan,   &command_keys,     &command_drain,
 };
 #define COMMANDS (sizeof commands / sizeof commands[0])
 

@@ -16,9 +16,20 @@ bool parse_size(const char *text, uint64_t *bytes) {
     static const struct {
         const char *suffix;
         double factor;
-    } units[] = {{"", 1},          {"B", 1},           {"kB", 1e3},        {"KB", 1e3},           {"MB", 1e6},
-                 {"GB", 1e9},      {"KiB", 1024},      {"MiB", 1048576.0}, {"GiB", 1073741824.0}, {"K", 1024},
-                 {"M", 1048576.0}, {"G", 1073741824.0}};
+    } units[] = {{"", 1},
+                 {"B", 1},
+                 {"kB", 1e3},
+                 {"KB", 1e3},
+                 {"MB", 1e6},
+                 {"GB", 1e9},
+                 {"KiB", 1024},
+                 {"MiB", 1048576.0},
+                 {"GiB", 1073741824.0},
+                 {"K", 1024},
+                 {"M", 1048576.0},
+                 {"G", 1073741824.0},
+                 {"TB", 1e12},
+                 {"TiB", 1099511627776.0}};
     char *end;
     if (text[0] < '0' || text[0] > '9')
         return false;
@@ -29,6 +40,15 @@ bool parse_size(const char *text, uint64_t *bytes) {
             return true;
         }
     return false;
+}
+
+const char *size_text(uint64_t bytes, char buffer[OPTION_SIZE_TEXT]) {
+    static const char *const units[] = {"B", "KiB", "MiB", "GiB", "TiB"};
+    unsigned unit = 0;
+    for (; bytes > 0 && bytes % 1024 == 0 && unit + 1 < sizeof units / sizeof units[0]; unit++)
+        bytes /= 1024;
+    snprintf(buffer, OPTION_SIZE_TEXT, "%llu%s", (unsigned long long)bytes, bytes > 0 ? units[unit] : "");
+    return buffer;
 }
 
 static bool parse_unsigned(const char *text, uint64_t *number) {
@@ -62,6 +82,19 @@ static bool set_flag(bool *flag, const char *text) {
     return *flag || strcmp(text, "false") == 0;
 }
 
+/* Of a size that no unit was given for, such as 1, a mebibyte or more was meant. 0 is as if nothing was said. */
+static bool set_size(const struct option *option, uint64_t *bytes, const char *text, const char *where,
+                     struct error *error) {
+    char least[OPTION_SIZE_TEXT];
+    if (!parse_size(text, bytes))
+        return error_set(error, ERROR_USAGE, "%s: got '%s', want a size such as 512MiB or 1.5GB", where, text);
+    if (*bytes == 0 || *bytes >= option->minimum)
+        return true;
+    return error_set(error, ERROR_USAGE,
+                     "%s: got '%s', which is %llu byte%s; want at least %s, such as 512MiB or 1.5GB", where, text,
+                     (unsigned long long)*bytes, *bytes == 1 ? "" : "s", size_text(option->minimum, least));
+}
+
 bool option_set(const struct option *option, void *values, const char *text, const char *where, struct error *error) {
     uint64_t number;
     void *to = field(option, values);
@@ -78,8 +111,7 @@ bool option_set(const struct option *option, void *values, const char *text, con
         return parse_unsigned(text, to) ||
                error_set(error, ERROR_USAGE, "%s: got '%s', want a whole number", where, text);
     case OPTION_SIZE:
-        return parse_size(text, to) ||
-               error_set(error, ERROR_USAGE, "%s: got '%s', want a size such as 512MiB or 1.5GB", where, text);
+        return set_size(option, to, text, where, error);
     case OPTION_TEXT:
         if (text[0] == '\0')
             return error_set(error, ERROR_USAGE, "%s: is empty, want %s", where, option->argument);
@@ -157,6 +189,7 @@ static void print_quoted(const char *text) {
 }
 
 static void print_value(const struct option *option, const void *values) {
+    char size[OPTION_SIZE_TEXT];
     const void *from = (const char *)values + option->offset;
     switch (option->type) {
     case OPTION_FLAG:
@@ -166,8 +199,10 @@ static void print_value(const struct option *option, const void *values) {
         printf("%u", *(const unsigned *)from);
         break;
     case OPTION_SEED:
-    case OPTION_SIZE:
         printf("%llu", (unsigned long long)*(const uint64_t *)from);
+        break;
+    case OPTION_SIZE:
+        fputs(size_text(*(const uint64_t *)from, size), stdout);
         break;
     case OPTION_TEXT:
         print_quoted(*(const char *const *)from);
@@ -213,14 +248,16 @@ static const char *config_path(int argc, char **argv) {
     return NULL;
 }
 
-static bool check_operands(const struct command *command, unsigned count, struct error *error) {
+bool operands_superfluous(const char *first, const char *command, struct error *error) {
+    return error_set(error, ERROR_USAGE, "%.60s: one argument too many; see 'stagecoach %s --help'", first, command);
+}
+
+static bool check_operands(const struct command *command, char **operands, unsigned count, struct error *error) {
     if (count < command->operands_min)
         return error_set(error, ERROR_USAGE, "%s is missing; see 'stagecoach %s --help'", command->operands,
                          command->name);
-    if (count > command->operands_max)
-        return error_set(error, ERROR_USAGE, "%u operands, want %s; see 'stagecoach %s --help'", count,
-                         command->operands ? command->operands : "none", command->name);
-    return true;
+    return count <= command->operands_max ||
+           operands_superfluous(operands[command->operands_max], command->name, error);
 }
 
 bool options_parse(const struct command *command, int argc, char **argv, void *values, char **operands,
@@ -255,5 +292,5 @@ bool options_parse(const struct command *command, int argc, char **argv, void *v
         *handled = true;
         return true;
     }
-    return check_operands(command, *operand_count, error);
+    return check_operands(command, operands, *operand_count, error);
 }

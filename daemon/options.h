@@ -36,7 +36,7 @@ struct option {
     size_t offset;             /* of the field in the command's struct */
     const char *argument;      /* what --help calls the value, NULL for a flag */
     const char *fallback;      /* the default as it would be typed; NULL: zero, false, NULL, empty */
-    unsigned minimum, maximum; /* OPTION_NUMBER */
+    unsigned minimum, maximum; /* OPTION_NUMBER; OPTION_SIZE: least bytes, but for 0, which means none */
     const char *help;
 };
 
@@ -62,6 +62,13 @@ bool option_set(const struct option *option, void *values, const char *text, con
 
 /* "512MiB" and the like to bytes. */
 bool parse_size(const char *text, uint64_t *bytes);
+/* And back, in the largest unit of 1024 that leaves a whole number: "512MiB", "1000B", "0". Fills and returns buffer.
+ */
+#define OPTION_SIZE_TEXT 32
+const char *size_text(uint64_t bytes, char buffer[OPTION_SIZE_TEXT]);
+
+/* The error about the first operand that a command has no use for. */
+bool operands_superfluous(const char *first, const char *command, struct error *error);
 
 /* configuration.c: reads a YAML mapping of option names to values. */
 bool configuration_read(const char *path, const struct command *command, void *values, struct error *error);

@@ -9,41 +9,6 @@
 #include <string.h>
 #include <unistd.h>
 
-/* Length of the valid UTF-8 sequence at text, 0 if there is none. */
-static size_t sequence_length(const unsigned char *text) {
-    size_t length = text[0] < 0x80                      ? 1
-                    : text[0] >= 0xc2 && text[0] < 0xe0 ? 2
-                    : text[0] >= 0xe0 && text[0] < 0xf0 ? 3
-                    : text[0] >= 0xf0 && text[0] < 0xf5 ? 4
-                                                        : 0;
-    for (size_t i = 1; i < length; i++)
-        if ((text[i] & 0xc0) != 0x80)
-            return 0;
-    bool overlong = (text[0] == 0xe0 && text[1] < 0xa0) || (text[0] == 0xf0 && text[1] < 0x90);
-    bool outside = (text[0] == 0xed && text[1] > 0x9f) || (text[0] == 0xf4 && text[1] > 0x8f);
-    return overlong || outside ? 0 : length;
-}
-
-void json_string(FILE *to, const char *text) {
-    fputc('"', to);
-    for (const unsigned char *at = (const unsigned char *)text; *at;) {
-        size_t length = sequence_length(at);
-        if (length == 0) {
-            fputs("\\ufffd", to);
-            at++;
-            continue;
-        }
-        if (*at == '"' || *at == '\\')
-            fprintf(to, "\\%c", *at);
-        else if (*at < 0x20 || *at == 0x7f)
-            fprintf(to, "\\u%04x", *at);
-        else
-            fwrite(at, 1, length, to);
-        at += length;
-    }
-    fputc('"', to);
-}
-
 void json_float(FILE *to, float number) {
     if (isfinite(number))
         fprintf(to, "%.9g", (double)number);

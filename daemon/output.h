@@ -2,14 +2,13 @@
 #ifndef DAEMON_OUTPUT_H
 #define DAEMON_OUTPUT_H
 
+#include "base/json_text.h"
 #include "proto/message.h"
 
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdio.h>
 
-/* A JSON string with quotes; bytes that are not UTF-8 become U+FFFD. */
-void json_string(FILE *to, const char *text);
 /* A number that reads back to the same bits; null when it is not finite. */
 void json_float(FILE *to, float number);
 void json_double(FILE *to, double number);

@@ -5,86 +5,20 @@
 
 #include "daemon/output.h"
 #include "daemon/plan_reason.h"
+#include "daemon/slice_words.h"
 
 #include <math.h>
-#include <stdlib.h>
 #include <string.h>
 
 #define MEBI 1048576.0
 
-/* ---- units in words ---- */
-
-/* Where a unit lies: part 1 to parts of a block; block -1 for embed and head. */
-struct place {
-    int block;
-    unsigned part, parts;
-};
-
-/* By its name, "block 3 FC1"; -1 when that is another. */
-static int block_of(const struct model_config *config, unsigned unit) {
-    char name[40];
-    model_unit_name(config, unit, name);
-    return strncmp(name, "block ", 6) == 0 ? (int)strtol(name + 6, NULL, 10) : -1;
-}
-
-static struct place place_of(const struct model_config *config, unsigned unit) {
-    struct place place = {block_of(config, unit), 1, 1};
-    for (unsigned before = unit; before > 0 && block_of(config, before - 1) == place.block; before--)
-        place.part++;
-    place.parts = place.part;
-    for (unsigned after = unit + 1; after < model_units(config) && block_of(config, after) == place.block; after++)
-        place.parts++;
-    return place;
-}
-
-/* Units [first, end) that are all in blocks. A part is named only where a block is cut. */
-static void block_words(const struct model_config *config, unsigned first, unsigned end, char text[56]) {
-    struct place from = place_of(config, first), to = place_of(config, end - 1);
-    bool whole_from = from.part == 1, whole_to = to.part == to.parts;
-    char from_part[16] = "", to_part[16] = "";
-    if (!whole_from || (from.block == to.block && !whole_to))
-        snprintf(from_part, sizeof from_part, ".%u", from.part);
-    if (!whole_to || (from.block == to.block && !whole_from))
-        snprintf(to_part, sizeof to_part, ".%u", to.part);
-    if (from.block == to.block && strcmp(from_part, to_part) == 0)
-        snprintf(text, 56, "block %d%s", from.block, from_part);
-    else
-        snprintf(text, 56, "blocks %d%s-%d%s", from.block, from_part, to.block, to_part);
-}
-
-static void append_words(char buffer[PLAN_WORDS_MAX], const char *words) {
-    size_t used = strlen(buffer);
-    snprintf(buffer + used, PLAN_WORDS_MAX - used, "%s%s", used ? ", " : "", words);
-}
-
-const char *slice_words(const struct model_config *config, unsigned first, unsigned end, char buffer[PLAN_WORDS_MAX]) {
-    char words[56];
-    buffer[0] = '\0';
-    if (!config) { /* PipeEdge counts layers from 1 */
-        snprintf(buffer, PLAN_WORDS_MAX, end - first == 1 ? "layer %u" : "layers %u-%u", first + 1, end);
-        return buffer;
-    }
-    if (block_of(config, first) < 0)
-        append_words(buffer, model_unit_name(config, first++, words));
-    bool has_tail = first < end && block_of(config, end - 1) < 0;
-    if (has_tail)
-        end--;
-    if (first < end) {
-        block_words(config, first, end, words);
-        append_words(buffer, words);
-    }
-    if (has_tail)
-        append_words(buffer, model_unit_name(config, end, words));
-    return buffer;
-}
-
-const char *seconds_words(double seconds, char buffer[PLAN_WORDS_MAX]) {
+const char *seconds_words(double seconds, char buffer[SECONDS_WORDS_MAX]) {
     if (!isfinite(seconds))
-        snprintf(buffer, PLAN_WORDS_MAX, "endless");
+        snprintf(buffer, SECONDS_WORDS_MAX, "endless");
     else if (seconds < 1)
-        snprintf(buffer, PLAN_WORDS_MAX, "%.*f ms", seconds < 0.01 ? 3 : 1, 1e3 * seconds);
+        snprintf(buffer, SECONDS_WORDS_MAX, "%.*f ms", seconds < 0.01 ? 3 : 1, 1e3 * seconds);
     else
-        snprintf(buffer, PLAN_WORDS_MAX, "%.*f s", seconds < 100 ? 3 : 1, seconds);
+        snprintf(buffer, SECONDS_WORDS_MAX, "%.*f s", seconds < 100 ? 3 : 1, seconds);
     return buffer;
 }
 
@@ -162,7 +96,7 @@ static int widest(const char *heading, int width, const char *text) {
 static void print_stage(const struct plan_report *report, unsigned index, int name_width, int words_width, FILE *to) {
     const struct problem *problem = report->problem;
     const struct plan_stage *stage = &report->plan->stage[index];
-    char words[PLAN_WORDS_MAX];
+    char words[SLICE_WORDS_MAX];
     double seconds, available = (double)problem->memory_bytes[stage->board];
     enum stage_resource binds = stage_binds(problem, stage, &seconds);
     fprintf(to, "%5u  %-*s  %-*s  %10.2f  %10.2f  %10.2f  %8.1f of %8.1f  %s%s%s\n", index, name_width,
@@ -174,7 +108,7 @@ static void print_stage(const struct plan_report *report, unsigned index, int na
 }
 
 static void print_stages(const struct plan_report *report, FILE *to) {
-    char words[PLAN_WORDS_MAX];
+    char words[SLICE_WORDS_MAX];
     int name_width = 0, words_width = 0;
     for (unsigned index = 0; index < report->plan->stages; index++) {
         const struct plan_stage *stage = &report->plan->stage[index];
@@ -189,7 +123,7 @@ static void print_stages(const struct plan_report *report, FILE *to) {
 
 static void print_heading(const struct plan_report *report, FILE *to) {
     const struct plan *plan = report->plan;
-    char solved[PLAN_WORDS_MAX];
+    char solved[SECONDS_WORDS_MAX];
     fprintf(to, "%s: %u units on %u of %u boards, microbatch %u, policy %s", report->model, report->problem->units,
             plan->stages, report->problem->boards, report->problem->items, plan->policy);
     if (plan->latency_optimal)
@@ -201,15 +135,24 @@ static void print_heading(const struct plan_report *report, FILE *to) {
     fprintf(to, ", solved in %s\n\n", seconds_words(plan->solve_s, solved));
 }
 
+/* Ready to be typed. --cuts takes boards in the order of the file, or of their names. */
+static void print_cuts(const struct plan *plan, FILE *to) {
+    fputs(plan->stages > 1 ? "cuts        --cuts " : "cuts        none", to);
+    for (unsigned index = 1; index < plan->stages; index++)
+        fprintf(to, "%s%u", index > 1 ? "," : "", plan->stage[index].first);
+    fputs(plan->stages > 1 ? "  (on boards in this order)\n" : "\n", to);
+}
+
 static void print_predictions(const struct plan_report *report, FILE *to) {
     const struct plan *plan = report->plan;
     const struct plan_stage *slowest = &plan->stage[plan_bottleneck(report->problem, plan)];
-    char words[PLAN_WORDS_MAX];
+    char words[SECONDS_WORDS_MAX];
     fprintf(to, "\nperiod      %s, set by %s of %s\n", seconds_words(plan->period_s, words),
             stage_resource_name(stage_binds(report->problem, slowest, NULL)),
             report->problem->board_names[slowest->board]);
     fprintf(to, "throughput  %.4g items/s\n", plan->throughput);
     fprintf(to, "latency     %s\n", seconds_words(plan->latency_s, words));
+    print_cuts(plan, to);
 }
 
 /* ---- compared with what ---- */
@@ -228,7 +171,7 @@ static bool best_single(const struct problem *problem, struct plan *best) {
 
 static void print_speedup(const struct plan_report *report, FILE *to) {
     struct plan single;
-    char words[PLAN_WORDS_MAX];
+    char words[SECONDS_WORDS_MAX];
     if (best_single(report->problem, &single))
         fprintf(to, "speed-up    %.2f over the best single board, %s (%s)\n", single.period_s / report->plan->period_s,
                 report->problem->board_names[single.stage[0].board], seconds_words(single.period_s, words));
@@ -239,7 +182,7 @@ static void print_speedup(const struct plan_report *report, FILE *to) {
 static void print_gain(const struct plan_report *report, const char *policy, FILE *to) {
     struct plan plan;
     struct error error;
-    char words[PLAN_WORDS_MAX];
+    char words[SECONDS_WORDS_MAX];
     if (strcmp(report->plan->policy, policy) == 0)
         return;
     if (!plan_solve(report->problem, policy, NULL, &plan, &error)) {

@@ -25,7 +25,9 @@ struct planner {
     pthread_t thread;
     /* the result */
     bool ok, unwritten;
-    struct plan plan;
+    struct plan plan, in_force;
+    double in_force_s;
+    struct plan_change change;
     struct error error, write_error;
 };
 
@@ -55,6 +57,29 @@ static void narrow(const struct planner *planner, struct fleet_problem *made) {
     made->problem.boards = few;
 }
 
+/* The plan in force by the boards of the problem. *complete: they are all in it. */
+static struct plan in_force_of(const struct planner *planner, bool *complete) {
+    struct plan plan = planner->in_force;
+    *complete = plan.stages > 0;
+    for (unsigned i = 0; i < plan.stages; i++) {
+        unsigned place = 0;
+        while (place < planner->boards && planner->index[place] != plan.stage[i].board)
+            place++;
+        plan.stage[i].board = place < planner->boards ? place : PLAN_NO_BOARD;
+        *complete = *complete && place < planner->boards;
+    }
+    return plan;
+}
+
+static void compare(struct planner *planner, const struct problem *problem) {
+    bool complete;
+    struct plan before = in_force_of(planner, &complete);
+    planner->change = plan_change(problem, &before, &planner->plan);
+    if (complete)
+        plan_cost(problem, &before);
+    planner->in_force_s = complete ? before.period_s : 0;
+}
+
 static bool solve(struct planner *planner, struct error *error) {
     const struct planner_settings *settings = &planner->settings;
     struct fleet_problem made = {0};
@@ -69,6 +94,8 @@ static bool solve(struct planner *planner, struct error *error) {
         narrow(planner, &made);
     ok = ok && plan_solve(&made.problem, settings->policy, &options, &planner->plan, error) &&
          plan_check(&made.problem, &planner->plan, error);
+    if (ok)
+        compare(planner, &made.problem);
     made.problem.boards = all; /* all names are to be given back */
     fleet_problem_close(&made);
     return ok;
@@ -113,6 +140,8 @@ struct planner *planner_new_take(struct fleet_file *fleet, const struct planner_
                                  struct error *error) {
     struct planner *planner = allocate(1, sizeof *planner);
     planner->settings = *settings;
+    if (settings->in_force)
+        planner->in_force = *settings->in_force;
     planner->fleet = fleet;
     planner->boards = fleet->boards;
     for (unsigned i = 0; i < fleet->boards; i++)
@@ -145,6 +174,8 @@ bool planner_finished(struct planner *planner, struct planner_result *result) {
     planner->finished = true;
     *result = (struct planner_result){.ok = planner->ok,
                                       .plan = &planner->plan,
+                                      .in_force_s = planner->in_force_s,
+                                      .change = planner->change,
                                       .error = &planner->error,
                                       .left_out = planner->ok ? planner->fleet->boards - planner->boards : 0,
                                       .write_error = planner->unwritten ? &planner->write_error : NULL};

@@ -19,6 +19,8 @@ struct planner_settings {
     const unsigned *cuts; /* manual: borrowed */
     unsigned cut_count;
     double time_limit_s;
+    const struct plan
+        *in_force;          /* boards by their index in the fleet, PLAN_NO_BOARD: one not in it; NULL: none; copied */
     bool leave_out;         /* where a board is too small for its slice, plan without it */
     const char *fleet_path; /* where to write the fleet as a file, NULL: nowhere; borrowed */
     const char *fleet_comment;
@@ -27,6 +29,8 @@ struct planner_settings {
 struct planner_result {
     bool ok;
     const struct plan *plan;   /* boards by their index in the fleet */
+    double in_force_s;         /* period of the plan in force on this fleet; 0: none, or a board is not in it */
+    struct plan_change change; /* from the plan in force to this one */
     const struct error *error; /* why there is none, or (left_out > 0) why not over all */
     unsigned left_out;
     const struct error *write_error; /* of the fleet file, NULL: written, or not wanted */

@@ -4,6 +4,7 @@
 #include "daemon/preparation.h"
 
 #include "base/allocate.h"
+#include "base/mono.h"
 #include "base/queue.h"
 
 #include <assert.h>
@@ -26,7 +27,9 @@ static void *work(void *context) {
     struct worker *worker = context;
     struct preparation_job *job;
     while ((job = queue_wait(worker->team->waiting))) {
+        mono_t began = mono_now();
         job->ok = prepare_image(worker->preparer, job->file, job->file_bytes, job->pixels, &job->error);
+        job->seconds = (double)mono_since(mono_now(), began) / 1e9;
         queue_put(worker->team->finished, job);
     }
     return NULL;

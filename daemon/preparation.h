@@ -14,6 +14,7 @@ struct preparation_job {
     size_t file_bytes;
     uint8_t *pixels;    /* in: room for one item of cut 0; out: filled when ok */
     bool ok;            /* out */
+    double seconds;     /* out: that it took */
     struct error error; /* out, when not ok */
 };
 

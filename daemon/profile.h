@@ -46,14 +46,24 @@ void profile_fingerprint(const struct model_config *config, char text[33]);
  * payloads, so a unit u with kind[u] == u is the one that gets measured. kind has room for model_units. Pure. */
 void profile_kinds(const struct model_config *config, unsigned *kind);
 
-/* Measures the given microbatch sizes (ascending, at most PROFILE_MICROBATCHES) within about budget_s seconds in all:
- * at least one timed run for each kind of unit after a warm one of one item, more while time is left and the spread
- * says that they help. go_on (may be NULL) is asked between runs; false ends it with an error "cancelled". Allocates;
- * blocks; runs `pool` (NULL: one thread). Does not fill memory_bytes and storage_bytes_per_second. Errors: sizes out of
- * order, more units than a plan takes, memory. */
-bool profile_measure(const struct model_config *config, const struct kernels *kernels, struct pool *pool,
-                     const unsigned *microbatches, unsigned sizes, double budget_s, bool (*go_on)(void *context),
-                     void *context, struct profile *out, struct error *error);
+/* What is to be measured, and how; all borrowed for the call. */
+struct profile_settings {
+    const struct model_config *config;
+    const struct kernels *kernels;
+    struct pool *pool;            /* NULL: one thread */
+    const unsigned *microbatches; /* ascending */
+    unsigned sizes;               /* how many, at most PROFILE_MICROBATCHES */
+    double budget_s;              /* for all of them together */
+    uint64_t memory_bytes;        /* that may be taken at most; 0: what the system has */
+    bool (*go_on)(void *context); /* may be NULL; asked between runs, false ends it with an error "cancelled" */
+    void *context;
+};
+
+/* Measures within about the budget: at least one timed run for each kind of unit after a warm one of one item, more
+ * while time is left and the spread says that they help. Allocates, never more than may be taken; blocks; runs the
+ * pool. Does not fill memory_bytes and storage_bytes_per_second. Errors: sizes out of order, more units than a plan
+ * takes, memory. */
+bool profile_measure(const struct profile_settings *settings, struct profile *out, struct error *error);
 
 /* The JSON object, one line without its end, to be released by the caller. */
 char *profile_to_json(const struct profile *profile);

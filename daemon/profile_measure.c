@@ -18,6 +18,7 @@
 #include "base/mono.h"
 #include "daemon/board.h"
 #include "daemon/profile.h"
+#include "daemon/slice_words.h"
 
 #include <assert.h>
 #include <math.h>
@@ -47,7 +48,7 @@ struct measuring {
     struct profile *out;
     mono_t start;
     double budget_s, work_left; /* work: operations of one pass over all that is not measured yet */
-    uint64_t room;              /* bytes that may be taken; UINT64_MAX: not known */
+    uint64_t room;              /* bytes that a run may take, beside `others`; about UINT64_MAX: not known */
     size_t weight_bytes;        /* of the whole model */
     unsigned kind[PARTITIONER_UNITS_MAX];
     float values[VALUES];   /* deviation 1 */
@@ -197,6 +198,7 @@ static void make_others(struct measuring *measuring) {
         if (!piece)
             return;
         measuring->others[measuring->pieces] = memset(piece, 1, measuring->piece_bytes);
+        measuring->room -= measuring->piece_bytes;
     }
 }
 
@@ -347,16 +349,34 @@ static size_t run_weight_bytes(const struct model_config *config, struct slice s
     return bytes;
 }
 
+static bool larger_tensor(void *context, const struct tensor *tensor) {
+    uint64_t *largest = context, bytes = sizeof(float);
+    for (unsigned d = 0; d < tensor->rank; d++)
+        bytes *= tensor->shape[d];
+    *largest = bytes > *largest ? bytes : *largest;
+    return true;
+}
+
+/* The most that a run holds at once beside what it keeps the times in: all weights, and while they are loaded one
+ * tensor as it is before it is packed, later the workspace and what goes in and out. */
+static uint64_t run_bytes(const struct measuring *measuring, const struct bench *bench, unsigned items) {
+    uint64_t tensor = 0;
+    uint64_t computing = model_workspace_bytes(measuring->config, bench->slice, items, measuring->kernels,
+                                               pool_threads(measuring->pool)) +
+                         items * (payload_bytes(&bench->first) + payload_bytes(&bench->last));
+    model_tensors(measuring->config, bench->slice, larger_tensor, &tensor);
+    return run_weight_bytes(measuring->config, bench->slice) + (tensor > computing ? tensor : computing);
+}
+
 /* Said here rather than by the system, which might end the process instead. */
 static bool check_room(const struct measuring *measuring, const struct bench *bench, unsigned items,
                        struct error *error) {
-    uint64_t want = run_weight_bytes(measuring->config, bench->slice) +
-                    model_workspace_bytes(measuring->config, bench->slice, items, measuring->kernels,
-                                          pool_threads(measuring->pool)) +
-                    items * (payload_bytes(&bench->first) + payload_bytes(&bench->last));
+    uint64_t want = run_bytes(measuring, bench, items);
+    char words[SLICE_WORDS_MAX];
     return want <= measuring->room ||
-           error_set(error, ERROR_SYSTEM, "microbatch %u: units %u to %u take %.0f MiB, but %.0f MiB are available",
-                     items, bench->slice.first, bench->slice.end - 1, (double)want / 1048576,
+           error_set(error, ERROR_SYSTEM, "microbatch %u: %.0f MiB are needed for %s, but %.0f MiB are available",
+                     items, (double)want / 1048576,
+                     slice_words(measuring->config, bench->slice.first, bench->slice.end, words),
                      (double)measuring->room / 1048576);
 }
 
@@ -449,11 +469,19 @@ static void copy_kinds(const struct measuring *measuring, struct profile_times *
     times->spread = distances / sum;
 }
 
-static void prepare(struct measuring *measuring) {
-    double flops = 0, items = 0;
+/* What may be taken beside what is taken here already. */
+static uint64_t room_within(uint64_t memory_bytes) {
     uint64_t available = board_memory_available();
+    uint64_t room = available ? available : UINT64_MAX, ours = sizeof(struct measuring);
+    if (memory_bytes > 0 && memory_bytes < room)
+        room = memory_bytes;
+    return room > ours ? room - ours : 0;
+}
+
+static void prepare(struct measuring *measuring, uint64_t memory_bytes) {
+    double flops = 0, items = 0;
     measuring->start = mono_now();
-    measuring->room = available ? available : UINT64_MAX;
+    measuring->room = room_within(memory_bytes);
     profile_kinds(measuring->config, measuring->kind);
     for (unsigned unit = 0; unit < measuring->out->units; unit++) {
         measuring->weight_bytes += model_unit_weight_bytes(measuring->config, unit);
@@ -495,25 +523,23 @@ static void describe(const struct model_config *config, const struct kernels *ke
     out->sizes = sizes;
 }
 
-bool profile_measure(const struct model_config *config, const struct kernels *kernels, struct pool *pool,
-                     const unsigned *microbatches, unsigned sizes, double budget_s, bool (*go_on)(void *context),
-                     void *context, struct profile *out, struct error *error) {
-    if (!check(config, microbatches, sizes, error))
+bool profile_measure(const struct profile_settings *settings, struct profile *out, struct error *error) {
+    if (!check(settings->config, settings->microbatches, settings->sizes, error))
         return false;
     struct measuring *measuring = allocate(1, sizeof *measuring);
-    *measuring = (struct measuring){.config = config,
-                                    .kernels = kernels,
-                                    .pool = pool,
-                                    .microbatches = microbatches,
-                                    .sizes = sizes,
-                                    .go_on = go_on,
-                                    .context = context,
+    *measuring = (struct measuring){.config = settings->config,
+                                    .kernels = settings->kernels,
+                                    .pool = settings->pool,
+                                    .microbatches = settings->microbatches,
+                                    .sizes = settings->sizes,
+                                    .go_on = settings->go_on,
+                                    .context = settings->context,
                                     .out = out,
-                                    .budget_s = budget_s};
-    describe(config, kernels, pool_threads(pool), sizes, out);
-    prepare(measuring);
+                                    .budget_s = settings->budget_s};
+    describe(settings->config, settings->kernels, pool_threads(settings->pool), settings->sizes, out);
+    prepare(measuring, settings->memory_bytes);
     bool ok = measure_all(measuring, error);
-    for (unsigned index = 0; ok && index < sizes; index++)
+    for (unsigned index = 0; ok && index < settings->sizes; index++)
         copy_kinds(measuring, &out->times[index]);
     release(measuring->tensor);
     release_others(measuring);

@@ -50,7 +50,7 @@ bool profile_store_write(const char *directory, const struct profile_key *key, c
     if (!directory_make(directory, error) || !path_of(directory, key, path, error))
         return false;
     char *json = profile_to_json(profile);
-    bool ok = file_write_atomic(path, json, strlen(json), error);
+    bool ok = file_write_private(path, json, strlen(json), error);
     release(json);
     return ok;
 }

@@ -40,8 +40,18 @@ static bool go_on(void *context) {
 
 static bool measure_with(struct profiler *profiler, const struct model_config *config, struct pool *pool,
                          struct profile *profile) {
-    if (!profile_measure(config, profiler->settings.kernels, pool, profiler->microbatches, profiler->sizes,
-                         profiler->budget_s, go_on, profiler, profile, &profiler->error))
+    const struct profile_settings settings = {
+        .config = config,
+        .kernels = profiler->settings.kernels,
+        .pool = pool,
+        .microbatches = profiler->microbatches,
+        .sizes = profiler->sizes,
+        .budget_s = profiler->budget_s,
+        .memory_bytes = profiler->settings.memory_bytes,
+        .go_on = go_on,
+        .context = profiler,
+    };
+    if (!profile_measure(&settings, profile, &profiler->error))
         return false;
     profile->memory_bytes = profiler->settings.memory_bytes;
     profiler->json = profile_to_json(profile);

@@ -15,7 +15,7 @@
 struct profiler_settings {
     unsigned threads; /* that compute */
     const struct kernels *kernels;
-    uint64_t memory_bytes; /* what the board says it has; told, not enforced */
+    uint64_t memory_bytes; /* what the board says it has: the most that measuring takes, 0: not known */
 };
 
 struct profiler;

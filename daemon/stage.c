@@ -28,17 +28,37 @@
 
 /* ---- the core ---- */
 
-static void log_step(struct stage *stage, enum stage_state before) {
+struct states {
+    enum stage_state stage;
+    enum lane_state lane[STAGE_LANES];
+};
+
+static struct states states_of(const struct stage_core *core) {
+    struct states states = {.stage = core->state};
+    for (unsigned i = 0; i < STAGE_LANES; i++)
+        states.lane[i] = core->lane[i].state;
+    return states;
+}
+
+static void log_step(const struct stage *stage, const struct states *before) {
     const struct stage_core *core = &stage->core;
-    if (before == core->state)
+    bool loaded = false;
+    for (unsigned i = 0; i < STAGE_LANES; i++) {
+        const struct stage_lane *lane = &core->lane[i];
+        loaded = loaded || lane->filled;
+        if (before->lane[i] == lane->state)
+            continue;
+        log_debug("lane %u: %s -> %s", i, lane_state_name(before->lane[i]), lane_state_name(lane->state));
+        if (lane->state == LANE_SERVING)
+            log_info("serving epoch %" PRIu64, lane->epoch.number);
+    }
+    if (before->stage == core->state)
         return;
-    log_debug("%s -> %s", stage_state_name(before), stage_state_name(core->state));
-    if (core->state == STAGE_SERVING)
-        log_info("serving epoch %" PRIu64, core->epoch.number);
+    log_debug("%s -> %s", stage_state_name(before->stage), stage_state_name(core->state));
     if (core->state == STAGE_JOINING)
-        log_warn("lost the coordinator%s", stage->engine ? "; keeping what is loaded" : "");
+        log_warn("lost the coordinator%s", loaded ? "; keeping what is loaded" : "");
     if (core->state == STAGE_GONE)
-        log_info("leaving");
+        log_info(core->leaving || before == STAGE_JOINING ? "leaving" : "drained: the coordinator let this board go");
 }
 
 /* At most one line a second, whatever strangers send: the first fault at once, the others as a number. */
@@ -65,6 +85,7 @@ static void carry_out(struct stage *stage, const struct stage_effect *effect) {
         control_effect(stage, effect);
         break;
     case STAGE_LOAD:
+    case STAGE_DISCARD:
     case STAGE_CANCEL:
         weights_effect(stage, effect);
         break;
@@ -79,9 +100,9 @@ static void carry_out(struct stage *stage, const struct stage_effect *effect) {
 
 void stage_feed(struct stage *stage, const struct stage_event *event) {
     struct stage_effects effects;
-    enum stage_state before = stage->core.state;
+    struct states before = states_of(&stage->core);
     stage_core_step(&stage->core, event, mono_now(), &effects);
-    log_step(stage, before);
+    log_step(stage, &before);
     if (effects.fault) {
         stage->fault = effects.fault;
         stage->faults++;
@@ -93,24 +114,28 @@ void stage_feed(struct stage *stage, const struct stage_event *event) {
 
 /* ---- the loop ---- */
 
-enum wait_index { WAIT_SIGNALS, WAIT_LOADER, WAIT_COMPUTE, WAIT_LET_GO, WAIT_DATA, WAIT_PEERS, WAIT_OTHERS };
+enum wait_index { WAIT_SIGNALS, WAIT_LOADER, WAIT_COMPUTE, WAIT_LET_GO, WAIT_PEERS, WAIT_OTHERS };
 
-/* Returns how many there are. What may be absent comes last: what measures, holders, control, then next. */
-static unsigned fill_waits(struct stage *stage, struct net_wait waits[NET_WAITS_MAX]) {
+/* Returns how many there are; next[] tells at which place the lanes' sockets to their next stages are, 0: nowhere. */
+static unsigned fill_waits(struct stage *stage, struct net_wait waits[NET_WAITS_MAX], unsigned next[STAGE_LANES]) {
     memset(waits, 0, NET_WAITS_MAX * sizeof waits[0]);
     waits[WAIT_SIGNALS] = (struct net_wait){.descriptor = stage->signals, .readable = true};
     waits[WAIT_LOADER] = (struct net_wait){.descriptor = loader_descriptor(stage->loader), .readable = true};
     waits[WAIT_COMPUTE] = (struct net_wait){.descriptor = compute_descriptor(stage->compute), .readable = true};
     waits[WAIT_LET_GO] = (struct net_wait){.descriptor = queue_descriptor(stage->let_go), .readable = true};
-    waits[WAIT_DATA] = (struct net_wait){.socket = stage->data, .readable = stage_core_receiving(&stage->core)};
     waits[WAIT_PEERS] = (struct net_wait){.socket = stage->peers, .readable = true};
     unsigned count = WAIT_OTHERS;
+    for (unsigned lane = 0; lane < STAGE_LANES; lane++) {
+        const struct stage_way *way = &stage->way[lane];
+        waits[count++] = (struct net_wait){.socket = way->data, .readable = stage_core_receiving(&stage->core, lane)};
+        next[lane] = way->next ? count : 0;
+        if (way->next)
+            waits[count++] = (struct net_wait){.socket = way->next, .writable = stage->core.lane[lane].blocked};
+    }
     count += measure_waits(stage, &waits[count]);
     count += fetch_waits(stage, &waits[count]);
     if (stage->control)
         waits[count++] = (struct net_wait){.socket = stage->control, .readable = true};
-    if (stage->next)
-        waits[count++] = (struct net_wait){.socket = stage->next, .writable = stage->core.blocked};
     return count;
 }
 
@@ -131,14 +156,15 @@ static int timeout_ms(const struct stage *stage) {
 }
 
 /* Everything that can be read is read; nothing here waits. Finished work goes before new work. */
-static void turn(struct stage *stage, bool signalled, bool writable) {
-    if (signalled && signals_read(stage->signals))
+static void turn(struct stage *stage, const struct net_wait *waits, const unsigned next[STAGE_LANES]) {
+    if (waits[WAIT_SIGNALS].can_read && signals_read(stage->signals))
         stage_feed(stage, &(struct stage_event){.type = STAGE_SHUTDOWN});
     data_let_go(stage);
     data_computed(stage);
     weights_reports(stage);
-    if (writable)
-        stage_feed(stage, &(struct stage_event){.type = STAGE_WRITABLE});
+    for (unsigned lane = 0; lane < STAGE_LANES; lane++)
+        if (next[lane] > 0 && waits[next[lane]].can_write)
+            stage_feed(stage, &(struct stage_event){.type = STAGE_WRITABLE, .lane = lane});
     control_events(stage);
     control_read(stage);
     data_events(stage);
@@ -155,11 +181,10 @@ static bool loop(struct stage *stage, struct error *error) {
         struct net_wait waits[NET_WAITS_MAX];
         control_log_waiting(stage);
         log_faults(stage);
-        unsigned count = fill_waits(stage, waits);
-        bool next_waits = stage->next != NULL;
+        unsigned next[STAGE_LANES], count = fill_waits(stage, waits, next);
         if (!net_wait(waits, count, timeout_ms(stage), error))
             return false;
-        turn(stage, waits[WAIT_SIGNALS].can_read, next_waits && waits[count - 1].can_write);
+        turn(stage, waits, next);
     }
     return stage->failure->code == ERROR_NONE;
 }
@@ -183,8 +208,8 @@ static bool wait_for_network(struct stage *stage) {
     struct error error;
     struct pollfd signals = {.fd = stage->signals, .events = POLLIN};
     while (!net_local_address(stage->options->coordinator, address, &error)) {
-        control_log_waiting(stage);
-        log_debug("%s", error.text);
+        if (waiting_is_news(&stage->waiting, error.text))
+            log_info("waiting for the coordinator: %s", error.text);
         if (poll(&signals, 1, ADDRESS_PAUSE_MS) > 0)
             return false;
     }
@@ -201,9 +226,7 @@ static bool start(struct stage *stage, struct error *error) {
     stage->prober.keys = options->identity ? &options->identity->keys : NULL;
     stage->decoded = arena_new(STAGE_ARENA_LIMIT);
     stage->encoded = arena_new(STAGE_ARENA_LIMIT);
-    for (unsigned i = 0; i < STAGE_OUTPUTS; i++)
-        stage->output[i] = (struct stage_output_slot){.stage = stage, .index = i};
-    return (stage->let_go = queue_new(STAGE_OUTPUTS * MESSAGE_PARTS_MAX, error)) &&
+    return (stage->let_go = queue_new(STAGE_LANES * STAGE_OUTPUTS * MESSAGE_PARTS_MAX, error)) &&
            (stage->loader = loader_new(&loader, error)) && (stage->compute = compute_new(options->threads, error)) &&
            (stage->net = net_new(error)) && data_open(stage, error) && peers_open(stage, error) &&
            control_open(stage, error);
@@ -213,19 +236,16 @@ static void finish(struct stage *stage) {
     profiler_destroy(&stage->profiler);
     loader_destroy(&stage->loader);
     compute_destroy(&stage->compute);
-    for (unsigned i = 0; i < STAGE_INPUTS; i++)
-        while (stage->input[i].frames > 0)
-            net_frame_close(&stage->input[i].frame[--stage->input[i].frames]);
     prober_stop(&stage->prober);
-    net_close(&stage->next, 0);
     net_close(&stage->control, CLOSE_LINGER_MS);
-    net_close(&stage->data, 0);
     net_close(&stage->peers, 0);
+    data_close(stage);
     fetch_end(stage);
     if (stage->net)
         net_destroy(&stage->net, CLOSE_LINGER_MS);
     prober_close(&stage->prober);
-    stage_engine_destroy(&stage->engine);
+    for (unsigned lane = 0; lane < STAGE_LANES; lane++)
+        stage_engine_destroy(&stage->way[lane].engine);
     assignment_destroy(&stage->assignment);
     queue_destroy(&stage->let_go);
     arena_destroy(&stage->decoded);
@@ -248,8 +268,9 @@ bool stage_run(const struct stage_options *options, struct error *error) {
     if (wait_for_network(&stage)) {
         ok = start(&stage, &failure);
         if (ok)
-            log_info("listening at %s, lending weights at %s, %u threads, %s kernels", stage.data_endpoint,
-                     net_endpoint(stage.peers), options->threads, stage.kernels->name);
+            log_info("listening at %s and %s, lending weights at %s, %u threads, %s kernels",
+                     stage.way[0].data_endpoint, stage.way[1].data_endpoint, net_endpoint(stage.peers),
+                     options->threads, stage.kernels->name);
         ok = ok && loop(&stage, &failure);
         finish(&stage);
     }

@@ -6,6 +6,7 @@
 
 #include "base/allocate.h"
 #include "base/log.h"
+#include "daemon/board.h"
 #include "daemon/cache.h"
 
 #include <string.h>
@@ -13,6 +14,7 @@
 #define CONTROL_QUEUE     256 /* messages; beyond it the coordinator has been away for a minute and forgets us anyway */
 #define RECONNECT_PAUSE   (500 * MONO_MS)
 #define LOG_PERIOD        (30 * MONO_SECOND)
+#define LOOK_PERIOD       (2 * MONO_SECOND)
 #define MESSAGES_PER_TURN 64 /* then the data socket has its turn */
 
 bool control_open(struct stage *stage, struct error *error) {
@@ -22,6 +24,7 @@ bool control_open(struct stage *stage, struct error *error) {
                                         .keys = identity ? &identity->keys : NULL,
                                         .server = identity ? &identity->coordinator : NULL};
     net_close(&stage->control, 0);
+    waiting_begin(&stage->waiting);
     stage->control = net_connect(stage->net, NET_DEALER, stage->options->coordinator, &options, error);
     return stage->control != NULL;
 }
@@ -35,13 +38,41 @@ void control_revive(struct stage *stage) {
         log_warn("%s", error.text);
 }
 
+/* Who is told why knows whether to wait: each reason is told once. Names were looked up before (wait_for_network). */
+static void log_unanswered(struct stage *stage) {
+    char words[WAITING_WORDS_MAX];
+    waiting_words(&stage->waiting, stage->options->coordinator, false, words);
+    if (waiting_is_news(&stage->waiting, words))
+        log_info("waiting for the coordinator: %s", words);
+}
+
+/* While no slice is ours, the coordinator is asked why. */
+static void ask_why(struct stage *stage) {
+    control_say(stage, &(struct message){.type = MESSAGE_STATUS_GET});
+}
+
+static void on_status(struct stage *stage, const struct message_status *status) {
+    char words[WAITING_WORDS_MAX];
+    waiting_status_words(status, words);
+    if (!stage_core_idle(&stage->core) ||
+        !waiting_is_news(&stage->waiting, words[0] ? words : "the fleet serves without this board"))
+        return;
+    log_info("waiting: %s", stage->waiting.told);
+}
+
 void control_log_waiting(struct stage *stage) {
     mono_t now = mono_now();
-    bool waiting = stage->core.state == STAGE_JOINING && !stage->core.connected;
-    if (!waiting || (stage->waiting_logged.ns != 0 && mono_since(now, stage->waiting_logged) < LOG_PERIOD))
+    if (stage->looked.ns == 0)
+        stage->looked = now;
+    if (mono_since(now, stage->looked) < LOOK_PERIOD)
         return;
-    stage->waiting_logged = now;
-    log_info("waiting for coordinator at %s", stage->options->coordinator);
+    stage->looked = now;
+    if (stage->core.state == STAGE_JOINING && !stage->waiting.heard)
+        log_unanswered(stage);
+    else if (stage_core_idle(&stage->core))
+        ask_why(stage);
+    else if (stage->core.state != STAGE_JOINING)
+        stage->waiting.told[0] = '\0'; /* there is something to do */
 }
 
 /* The coordinator has taken our key from its list, or never had it there: asking again would change nothing. */
@@ -67,6 +98,7 @@ static void on_handshake_failed(struct stage *stage, const struct net_event *eve
 void control_events(struct stage *stage) {
     struct net_event event;
     while (stage->control && (event = net_next_event(stage->control)).kind != NET_NOTHING) {
+        waiting_event(&stage->waiting, &event);
         if (event.kind == NET_REFUSED) {
             on_denied(stage);
             return;
@@ -121,11 +153,17 @@ static void on_message(struct stage *stage, const struct message *message, struc
     case MESSAGE_SERVE:
         stage_feed(stage, &(struct stage_event){.type = STAGE_TOLD_SERVE, .epoch = message->serve.epoch});
         break;
+    case MESSAGE_RETIRE:
+        stage_feed(stage, &(struct stage_event){.type = STAGE_RETIRED, .epoch = message->retire.epoch});
+        break;
     case MESSAGE_RELEASED:
         stage_feed(stage, &(struct stage_event){.type = STAGE_RELEASED});
         break;
     case MESSAGE_FLEET:
         peers_admit(stage, &message->fleet);
+        break;
+    case MESSAGE_STATUS:
+        on_status(stage, &message->status);
         break;
     case MESSAGE_PROFILE_GET:
         measure_profile_get(stage, &message->profile_get);
@@ -154,6 +192,7 @@ static void on_frames(struct stage *stage, struct net_message *received) {
                                                 .text = "a control message of too few or many frames"});
         return;
     }
+    waiting_heard(&stage->waiting);
     on_message(stage, &message, &received->frame[1]);
 }
 
@@ -202,18 +241,19 @@ static void say_hello(struct stage *stage) {
     const struct stage_options *options = stage->options;
     size_t cached_count;
     uint8_t *cached = cached_hashes(options->cache_directory, &cached_count);
-    const struct message message = {.type = MESSAGE_HELLO,
-                                    .hello = {.protocol = PROTOCOL_VERSION,
-                                              .version = STAGECOACH_VERSION,
-                                              .role = ROLE_STAGE,
-                                              .name = options->name,
-                                              .data_endpoint = stage->data_endpoint,
-                                              .memory_bytes = options->memory_bytes,
-                                              .threads = options->threads,
-                                              .kernels = stage->kernels->name,
-                                              .weights_endpoint = net_endpoint(stage->peers),
-                                              .cached = cached,
-                                              .cached_count = cached_count}};
+    const struct message message = {
+        .type = MESSAGE_HELLO,
+        .hello = {.protocol = PROTOCOL_VERSION,
+                  .version = STAGECOACH_VERSION,
+                  .role = ROLE_STAGE,
+                  .name = options->name,
+                  .data_endpoint = {stage->way[0].data_endpoint, stage->way[1].data_endpoint},
+                  .memory_bytes = options->memory_bytes,
+                  .threads = options->threads,
+                  .kernels = stage->kernels->name,
+                  .weights_endpoint = net_endpoint(stage->peers),
+                  .cached = cached,
+                  .cached_count = cached_count}};
     control_say(stage, &message);
     release(cached);
 }
@@ -222,6 +262,7 @@ static void say_heartbeat(struct stage *stage) {
     struct message message = {.type = MESSAGE_HEARTBEAT};
     message.heartbeat = stage_core_heartbeat(&stage->core, mono_now());
     message.heartbeat.allocations = allocation_count();
+    message.heartbeat.memory_used = board_memory_used();
     control_say(stage, &message);
 }
 

@@ -8,15 +8,22 @@
 
 #include <assert.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #define DATA_QUEUE          1 /* what a slow stage cannot take shall wait with the sender, where the coordinator sees it */
 #define FRAME_MAX_UNLIMITED ((uint64_t)1 << 30) /* where the memory budget does not limit frames */
 #define FRAME_MAX_LEAST     ((uint64_t)1 << 20)
 #define MESSAGES_PER_TURN   16
+#define PORT_MAX            65535
 #define HEADER_ARENA_LIMIT  ((size_t)1 << 16)
 
-/* ---- the socket that microbatches come through ---- */
+static void drop(struct stage_input_slot *slot) {
+    while (slot->frames > 0)
+        net_frame_close(&slot->frame[--slot->frames]);
+}
+
+/* ---- the sockets that microbatches come through ---- */
 
 /* Two slots of any payload must fit the memory budget, so a larger frame cannot be ours. */
 static uint64_t frame_max(const struct stage_options *options) {
@@ -25,16 +32,36 @@ static uint64_t frame_max(const struct stage_options *options) {
 }
 
 /* A port on all addresses is told to others as one of them: that which reaches the coordinator. */
-static bool name_endpoint(struct stage *stage, struct error *error) {
+static bool name_endpoint(const struct stage *stage, struct stage_way *way, struct error *error) {
     char address[64];
-    const char *bound = net_endpoint(stage->data);
-    snprintf(stage->data_endpoint, sizeof stage->data_endpoint, "%s", bound);
+    const char *bound = net_endpoint(way->data);
+    snprintf(way->data_endpoint, sizeof way->data_endpoint, "%s", bound);
     if (!strstr(bound, "//0.0.0.0:") && !strstr(bound, "//*:") && !strstr(bound, "//[::]:"))
         return true;
     if (!net_local_address(stage->options->coordinator, address, error))
         return false;
-    snprintf(stage->data_endpoint, sizeof stage->data_endpoint, "tcp://%s%s", address, strrchr(bound, ':'));
+    snprintf(way->data_endpoint, sizeof way->data_endpoint, "tcp://%s%s", address, strrchr(bound, ':'));
     return true;
+}
+
+/* Each lane listens at a port of its own: those behind the one that was given, or any that are free. */
+static bool way_open(struct stage *stage, unsigned lane, const char *endpoint, const struct net_options *options,
+                     struct error *error) {
+    struct stage_way *way = &stage->way[lane];
+    char at[NET_ENDPOINT_MAX];
+    const char *port = strrchr(endpoint, ':') + 1; /* net_endpoint_check has seen it, or we made it */
+    unsigned long number = strtoul(port, NULL, 10);
+    for (unsigned i = 0; i < STAGE_OUTPUTS; i++)
+        way->output[i] = (struct stage_output_slot){.stage = stage, .lane = lane, .index = i};
+    if (number > 0 && number + lane > PORT_MAX)
+        return error_set(error, ERROR_USAGE, "%s: port %lu is needed too, and there is none above %d", endpoint,
+                         number + lane, PORT_MAX);
+    if (number > 0)
+        snprintf(at, sizeof at, "%.*s%lu", (int)(port - endpoint), endpoint, number + lane);
+    else
+        snprintf(at, sizeof at, "%s", endpoint);
+    way->data = net_bind(stage->net, NET_PULL, at, options, error);
+    return way->data && name_endpoint(stage, way, error);
 }
 
 bool data_open(struct stage *stage, struct error *error) {
@@ -58,48 +85,62 @@ bool data_open(struct stage *stage, struct error *error) {
             "--insecure",
             endpoint);
     stage->header = arena_new(HEADER_ARENA_LIMIT);
-    stage->data = net_bind(stage->net, NET_PULL, endpoint, &options, error);
-    return stage->data && name_endpoint(stage, error);
+    for (unsigned lane = 0; lane < STAGE_LANES; lane++)
+        if (!way_open(stage, lane, endpoint, &options, error))
+            return false;
+    return true;
+}
+
+void data_close(struct stage *stage) {
+    for (unsigned lane = 0; lane < STAGE_LANES; lane++) {
+        struct stage_way *way = &stage->way[lane];
+        for (unsigned i = 0; i < STAGE_INPUTS; i++)
+            drop(&way->input[i]);
+        net_close(&way->next, 0);
+        net_close(&way->data, 0);
+    }
 }
 
 void data_admit(struct stage *stage) {
     static const struct public_key none;
-    struct public_key admitted[2];
-    size_t count = 0;
     if (!stage->options->identity)
         return;
-    if (!key_equal(&stage->previous_key, &none))
-        admitted[count++] = stage->previous_key;
-    if (!key_equal(&stage->prober.peer, &none))
-        admitted[count++] = stage->prober.peer;
-    net_admit(stage->data, admitted, count);
-}
-
-static void socket_events(struct stage *stage, struct net_socket *socket) {
-    struct net_event event;
-    while (socket && (event = net_next_event(socket)).kind != NET_NOTHING)
-        if (event.kind == NET_HANDSHAKE_FAILED && socket == stage->data)
-            stage_feed(stage, &(struct stage_event){.type = STAGE_HANDSHAKE});
+    for (unsigned lane = 0; lane < STAGE_LANES; lane++) {
+        struct public_key admitted[2];
+        size_t count = 0;
+        if (!key_equal(&stage->way[lane].previous_key, &none))
+            admitted[count++] = stage->way[lane].previous_key;
+        if (!key_equal(&stage->prober.peer, &none))
+            admitted[count++] = stage->prober.peer;
+        net_admit(stage->way[lane].data, admitted, count);
+    }
 }
 
 void data_events(struct stage *stage) {
-    socket_events(stage, stage->data);
-    socket_events(stage, stage->next);
+    for (unsigned lane = 0; lane < STAGE_LANES; lane++) {
+        struct stage_way *way = &stage->way[lane];
+        struct net_event event;
+        while ((event = net_next_event(way->data)).kind != NET_NOTHING)
+            if (event.kind == NET_HANDSHAKE_FAILED)
+                stage_feed(stage, &(struct stage_event){.type = STAGE_HANDSHAKE});
+        while (way->next && net_next_event(way->next).kind != NET_NOTHING)
+            continue; /* the core notices by what can be written */
+    }
 }
 
 /* ---- in ---- */
 
-static void on_message(struct stage *stage, struct net_message *received) {
+static void on_message(struct stage *stage, unsigned lane, struct net_message *received) {
     struct data_header header;
     struct error error;
-    struct stage_event event = {.type = STAGE_ARRIVED, .header = &header, .frames = received->count - 1};
+    struct stage_event event = {.type = STAGE_ARRIVED, .lane = lane, .header = &header, .frames = received->count - 1};
     arena_reset(stage->header);
     if (!data_header_decode(stage->header, net_frame_data(&received->frame[0]), net_frame_size(&received->frame[0]),
                             &header, &error)) {
         event.type = STAGE_UNREADABLE;
         event.text = "bytes that are no header of a microbatch";
     }
-    if (received->keyed && !key_equal(&received->key, &stage->previous_key)) {
+    if (received->keyed && !key_equal(&received->key, &stage->way[lane].previous_key)) {
         event.type = STAGE_STRAY;
         event.text = "a microbatch of one who is not before us";
     }
@@ -110,10 +151,10 @@ static void on_message(struct stage *stage, struct net_message *received) {
     stage->arrived = NULL;
 }
 
-void data_read(struct stage *stage) {
+static void read_lane(struct stage *stage, unsigned lane) {
     struct net_message received;
-    for (int i = 0; i < MESSAGES_PER_TURN && stage_core_receiving(&stage->core); i++) {
-        enum net_result result = net_receive(stage->data, &received);
+    for (int i = 0; i < MESSAGES_PER_TURN && stage_core_receiving(&stage->core, lane); i++) {
+        enum net_result result = net_receive(stage->way[lane].data, &received);
         if (result == NET_AGAIN)
             return;
         if (result == NET_DENIED) {
@@ -126,38 +167,38 @@ void data_read(struct stage *stage) {
             continue;
         }
         if (!measure_arrived(stage, &received))
-            on_message(stage, &received);
+            on_message(stage, lane, &received);
         net_message_close(&received); /* what is left of it: frames that were kept have moved */
     }
 }
 
-static void keep(struct stage *stage, unsigned index) {
-    struct stage_input_slot *slot = &stage->input[index];
+void data_read(struct stage *stage) {
+    for (unsigned lane = 0; lane < STAGE_LANES; lane++)
+        read_lane(stage, lane);
+}
+
+static void keep(struct stage *stage, struct stage_input_slot *slot) {
     assert(slot->frames == 0);
     for (; slot->frames + 1 < stage->arrived->count; slot->frames++)
         net_frame_take(&slot->frame[slot->frames], &stage->arrived->frame[slot->frames + 1]);
 }
 
-static void drop(struct stage *stage, unsigned index) {
-    struct stage_input_slot *slot = &stage->input[index];
-    while (slot->frames > 0)
-        net_frame_close(&slot->frame[--slot->frames]);
-}
-
 /* ---- through ---- */
 
-static void compute(struct stage *stage, unsigned input, unsigned output) {
-    struct stage_input_slot *slot = &stage->input[input];
-    const struct data_header *header = &stage->core.input[input].header;
+static void compute(struct stage *stage, unsigned lane, unsigned input, unsigned output) {
+    struct stage_way *way = &stage->way[lane];
+    struct stage_input_slot *slot = &way->input[input];
+    const struct data_header *header = &stage->core.lane[lane].input[input].header;
     struct compute_job *job = &slot->job;
-    *job = (struct compute_job){.engine = stage->engine,
+    *job = (struct compute_job){.engine = way->engine,
                                 .items = header->items,
                                 .checksum = header->checksum,
+                                .lane = lane,
                                 .input = input,
                                 .output = output};
     for (unsigned part = 0; part < slot->frames; part++)
         job->in[part] = net_frame_bytes(&slot->frame[part]);
-    memcpy(job->out, stage->engine->output[output], sizeof job->out);
+    memcpy(job->out, way->engine->output[output], sizeof job->out);
     compute_submit(stage->compute, job);
 }
 
@@ -165,6 +206,7 @@ void data_computed(struct stage *stage) {
     struct compute_job *job;
     while ((job = compute_take(stage->compute)))
         stage_feed(stage, &(struct stage_event){.type = STAGE_COMPUTED,
+                                                .lane = job->lane,
                                                 .input = job->input,
                                                 .output = job->output,
                                                 .damaged = job->damaged,
@@ -174,17 +216,18 @@ void data_computed(struct stage *stage) {
 
 /* ---- out ---- */
 
-static void open_next(struct stage *stage) {
+static void open_next(struct stage *stage, unsigned lane) {
     struct error error;
+    struct stage_way *way = &stage->way[lane];
     const struct identity *identity = stage->options->identity;
     const struct net_options options = {.frame_max = FRAME_MAX_LEAST,
                                         .queue = DATA_QUEUE,
                                         .keys = identity ? &identity->keys : NULL,
-                                        .server = &stage->next_key};
-    net_close(&stage->next, 0);
-    stage->next = net_connect(stage->net, NET_PUSH, stage->next_endpoint, &options, &error);
-    if (!stage->next)
-        stage_feed(stage, &(struct stage_event){.type = STAGE_NEXT_FAILED, .text = error.text});
+                                        .server = &way->next_key};
+    net_close(&way->next, 0);
+    way->next = net_connect(stage->net, NET_PUSH, way->next_endpoint, &options, &error);
+    if (!way->next)
+        stage_feed(stage, &(struct stage_event){.type = STAGE_NEXT_FAILED, .lane = lane, .text = error.text});
 }
 
 /* Called by libzmq's thread, or from within net_send. */
@@ -196,23 +239,24 @@ static void part_released(void *data, void *context) {
     (void)accepted;
 }
 
-static void send_output(struct stage *stage, unsigned index) {
-    struct stage_output_slot *slot = &stage->output[index];
-    const struct data_header *header = &stage->core.output[index].header;
-    struct stage_event answer = {.type = STAGE_BLOCKED, .output = index};
-    if (!net_writable(stage->next)) {
+static void send_output(struct stage *stage, unsigned lane, unsigned index) {
+    struct stage_way *way = &stage->way[lane];
+    struct stage_output_slot *slot = &way->output[index];
+    const struct data_header *header = &stage->core.lane[lane].output[index].header;
+    struct stage_event answer = {.type = STAGE_BLOCKED, .lane = lane, .output = index};
+    if (!net_writable(way->next)) {
         stage_feed(stage, &answer);
         return;
     }
     uint8_t bytes[DATA_HEADER_MAX];
     struct net_piece pieces[1 + MESSAGE_PARTS_MAX] = {{.data = bytes, .size = data_header_encode(header, bytes)}};
     for (unsigned part = 0; part < header->parts; part++)
-        pieces[1 + part] = (struct net_piece){.data = stage->engine->output[index][part],
-                                              .size = stage->core.out.bytes[part] * header->items,
+        pieces[1 + part] = (struct net_piece){.data = way->engine->output[index][part],
+                                              .size = stage->core.lane[lane].out.bytes[part] * header->items,
                                               .released = part_released,
                                               .context = slot};
     slot->held = header->parts;
-    slot->refused = net_send(stage->next, NULL, pieces, 1 + header->parts) != NET_OK;
+    slot->refused = net_send(way->next, NULL, pieces, 1 + header->parts) != NET_OK;
     answer.type = STAGE_SENT;
     if (!slot->refused) /* else its parts come back first */
         stage_feed(stage, &answer);
@@ -223,30 +267,32 @@ void data_let_go(struct stage *stage) {
     while ((slot = queue_take(stage->let_go))) {
         if (--slot->held > 0)
             continue;
-        stage_feed(stage,
-                   &(struct stage_event){.type = slot->refused ? STAGE_BLOCKED : STAGE_LET_GO, .output = slot->index});
+        stage_feed(stage, &(struct stage_event){.type = slot->refused ? STAGE_BLOCKED : STAGE_LET_GO,
+                                                .lane = slot->lane,
+                                                .output = slot->index});
     }
 }
 
 void data_effect(struct stage *stage, const struct stage_effect *effect) {
+    struct stage_way *way = &stage->way[effect->lane];
     switch (effect->type) {
     case STAGE_OPEN_NEXT:
-        open_next(stage);
+        open_next(stage, effect->lane);
         break;
     case STAGE_CLOSE_NEXT:
-        net_close(&stage->next, 0);
+        net_close(&way->next, 0);
         break;
     case STAGE_KEEP:
-        keep(stage, effect->input);
+        keep(stage, &way->input[effect->input]);
         break;
     case STAGE_COMPUTE:
-        compute(stage, effect->input, effect->output);
+        compute(stage, effect->lane, effect->input, effect->output);
         break;
     case STAGE_DROP:
-        drop(stage, effect->input);
+        drop(&way->input[effect->input]);
         break;
     case STAGE_SEND:
-        send_output(stage, effect->output);
+        send_output(stage, effect->lane, effect->output);
         break;
     default:
         break;

@@ -14,6 +14,7 @@
 #include "daemon/prober.h"
 #include "daemon/profiler.h"
 #include "daemon/stage.h"
+#include "daemon/waiting.h"
 #include "proto/codec.h"
 
 /* The bytes of a microbatch from its arrival until it was computed, and its way through the worker. */
@@ -23,10 +24,10 @@ struct stage_input_slot {
     struct compute_job job;
 };
 
-/* The network's hold on an output buffer of the engine. */
+/* The network's hold on an output buffer of an engine. */
 struct stage_output_slot {
     struct stage *stage;
-    unsigned index;
+    unsigned lane, index;
     unsigned held; /* parts that the network has not let go of */
     bool refused;  /* it took none of them after all */
 };
@@ -38,6 +39,17 @@ struct stage_holder {
     struct net_socket *socket; /* NULL: nothing was asked of it */
 };
 
+/* What belongs to one of the core's lanes. */
+struct stage_way {
+    struct net_socket *data, *next; /* next: NULL while nothing is to be sent */
+    char data_endpoint[NET_ENDPOINT_MAX];
+    char next_endpoint[NET_ENDPOINT_MAX];     /* of its newest assignment */
+    struct public_key next_key, previous_key; /* likewise, where there are keys: theirs alone are talked to */
+    struct stage_engine *engine;              /* NULL: none, or with the loader */
+    struct stage_input_slot input[STAGE_INPUTS];
+    struct stage_output_slot output[STAGE_OUTPUTS];
+};
+
 struct stage {
     const struct stage_options *options;
     const struct kernels *kernels;
@@ -47,30 +59,26 @@ struct stage {
 
     struct net *net;
     struct net_socket *control; /* NULL for a moment after its connection closed */
-    struct net_socket *data, *next;
-    struct net_socket *peers; /* answers boards that fetch tensors from this one */
+    struct net_socket *peers;   /* answers boards that fetch tensors from this one */
+    struct stage_way way[STAGE_LANES];
     int signals;
     struct arena *decoded, *encoded; /* control messages */
     struct arena *header;            /* data headers */
     struct arena *request;           /* messages between boards */
-    char data_endpoint[NET_ENDPOINT_MAX];
-    mono_t reconnect_at; /* while control is NULL */
-    mono_t waiting_logged, refused_logged, fault_logged;
+    mono_t reconnect_at;             /* while control is NULL */
+    mono_t looked;                   /* when it was last found out why there is nothing to do */
+    struct waiting waiting;          /* for the coordinator, or for a slice */
+    mono_t refused_logged, fault_logged;
     const char *fault; /* the last one; static */
     unsigned faults;   /* since fault_logged */
 
     struct loader *loader;
     struct compute *compute;
-    struct queue *let_go;                     /* output slots, one entry per part, put by libzmq's thread */
-    struct assignment *assignment;            /* newest, until the loader takes it */
-    char next_endpoint[NET_ENDPOINT_MAX];     /* of the newest */
-    struct public_key next_key, previous_key; /* likewise, where there are keys: theirs alone are talked to */
-    struct stage_engine *engine;              /* NULL: none, or with the loader */
+    struct queue *let_go;          /* output slots, one entry per part, put by libzmq's thread */
+    struct assignment *assignment; /* newest, until the loader takes it */
     struct fetch_core fetch;
     struct stage_holder holder[FETCH_HOLDERS_MAX];
 
-    struct stage_input_slot input[STAGE_INPUTS];
-    struct stage_output_slot output[STAGE_OUTPUTS];
     struct profiler *profiler; /* NULL: no profile is being made */
     struct prober prober;
     struct net_message *arrived; /* the data message being handled */
@@ -117,7 +125,9 @@ void peers_admit(struct stage *stage, const struct message_fleet *fleet);
 void peers_turn(struct stage *stage);
 
 /* stage_data.c */
+/* Opens the data sockets of all lanes. */
 bool data_open(struct stage *stage, struct error *error);
+void data_close(struct stage *stage);
 /* Where there are keys: lets in the stage before us, and the other end of a probe. */
 void data_admit(struct stage *stage);
 void data_events(struct stage *stage);
@@ -129,7 +139,7 @@ void data_effect(struct stage *stage, const struct stage_effect *effect);
 /* stage_measure.c */
 void measure_profile_get(struct stage *stage, const struct message_profile_get *get);
 void measure_probe(struct stage *stage, const struct message_probe *probe);
-/* Is this message of the data socket a probe's? Then it has been dealt with. */
+/* Is this message of a data socket a probe's? Then it has been dealt with. */
 bool measure_arrived(struct stage *stage, const struct net_message *received);
 void measure_turn(struct stage *stage);
 /* Adds what to wait for, at most two; returns how many. */

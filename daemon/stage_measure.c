@@ -2,19 +2,21 @@
  *
  * A profile is made beside the I/O thread (profiler.h), one at a time, and only while the stage owns no slice: an
  * assignment, the wish to leave or a coordinator that is gone cancel it. While it would disturb, the answer is an error
- * that says so, and the coordinator asks again. Probes share the data socket with microbatches and may run beside them;
- * frames of a probe that is none of ours are counted and dropped. All of it runs in the I/O thread.
+ * that says "busy", and the coordinator asks again later without holding it against the board. Probes share the data
+ * socket with microbatches and may run beside them; frames of a probe that is none of ours are counted and dropped. All
+ * of it runs in the I/O thread.
  */
 #include "daemon/stage_internal.h"
 
 #include "base/log.h"
 
 static bool may_profile(const struct stage *stage) {
-    return stage->core.state == STAGE_IDLE && !stage->core.leaving;
+    return stage_core_idle(&stage->core) && !stage->core.leaving;
 }
 
-static void refuse(struct stage *stage, uint64_t survey, const char *why) {
-    control_say(stage, &(struct message){.type = MESSAGE_PROFILE, .profile = {.survey = survey, .error = why}});
+static void refuse(struct stage *stage, uint64_t survey, const char *why, bool busy) {
+    control_say(stage,
+                &(struct message){.type = MESSAGE_PROFILE, .profile = {.survey = survey, .error = why, .busy = busy}});
 }
 
 void measure_profile_get(struct stage *stage, const struct message_profile_get *get) {
@@ -22,19 +24,19 @@ void measure_profile_get(struct stage *stage, const struct message_profile_get *
     const struct profiler_settings settings = {
         .threads = stage->options->threads, .kernels = stage->kernels, .memory_bytes = stage->options->memory_bytes};
     if (!may_profile(stage)) {
-        refuse(stage, get->survey, "busy with a slice");
+        refuse(stage, get->survey, "busy with a slice", true);
         return;
     }
     if (stage->profiler) { /* of a question that was given up; the next one finds it gone */
         profiler_cancel(stage->profiler);
-        refuse(stage, get->survey, "busy with another profile");
+        refuse(stage, get->survey, "busy with another profile", true);
         return;
     }
     stage->profiler = profiler_new(get, &settings, &error);
     if (stage->profiler)
         log_info("measuring for about %.1f s", get->budget_ms / 1e3);
     else
-        refuse(stage, get->survey, error.text);
+        refuse(stage, get->survey, error.text, false);
 }
 
 static void turn_profiler(struct stage *stage) {
@@ -45,6 +47,7 @@ static void turn_profiler(struct stage *stage) {
         profiler_cancel(stage->profiler);
     if (!profiler_finished(stage->profiler, &message.profile))
         return;
+    message.profile.busy = message.profile.error[0] && !may_profile(stage);
     if (message.profile.error[0])
         log_warn("no profile: %s", message.profile.error);
     if (stage->core.state != STAGE_JOINING) /* else whoever asked is gone */

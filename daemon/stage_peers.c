@@ -26,8 +26,8 @@ bool peers_open(struct stage *stage, struct error *error) {
                                         .queue = 2 * FETCH_CHUNKS,
                                         .keys = identity ? &identity->keys : NULL,
                                         .door = NET_DOOR_LATER};
-    const char *port = strrchr(stage->data_endpoint, ':');
-    snprintf(endpoint, sizeof endpoint, "%.*s:0", (int)(port - stage->data_endpoint), stage->data_endpoint);
+    const char *beside = stage->way[0].data_endpoint;
+    snprintf(endpoint, sizeof endpoint, "%.*s:0", (int)(strrchr(beside, ':') - beside), beside);
     stage->request = arena_new(ARENA_LIMIT);
     stage->peers = net_bind(stage->net, NET_ROUTER, endpoint, &options, error);
     return stage->peers || error_wrap(error, "lending weights to other boards");

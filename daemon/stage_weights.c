@@ -1,6 +1,6 @@
 /* The I/O thread's side of loading: assignments and bytes of tensors go to the loader by move, its reports become
- * events. The engine is here while the stage works and with the loader while it loads; the core starts a load only when
- * no slot uses it. */
+ * events. An engine is in its lane while that works; one whose lane does not may be with the loader. The core decides
+ * which, and starts a load only when no slot uses what it takes. */
 #include "daemon/stage_internal.h"
 
 #include "base/allocate.h"
@@ -16,11 +16,12 @@ void weights_assigned(struct stage *stage, const struct message_assign *assign) 
     }
     log_info("epoch %" PRIu64 ": units %u-%u of %u, microbatches of %u, results to %s", assign->epoch.number,
              assign->first, assign->end - 1, assign->units, assign->microbatch, assign->next_endpoint);
-    snprintf(stage->next_endpoint, sizeof stage->next_endpoint, "%s", assign->next_endpoint);
+    struct stage_way *way = &stage->way[epoch_lane(assign->epoch)];
+    snprintf(way->next_endpoint, sizeof way->next_endpoint, "%s", assign->next_endpoint);
     if (assign->next_key)
-        stage->next_key = *assign->next_key;
+        way->next_key = *assign->next_key;
     if (assign->previous_key)
-        stage->previous_key = *assign->previous_key;
+        way->previous_key = *assign->previous_key;
     data_admit(stage);
     assignment_destroy(&stage->assignment); /* an older one that was never begun */
     stage->assignment = allocate(1, sizeof *stage->assignment);
@@ -30,15 +31,15 @@ void weights_assigned(struct stage *stage, const struct message_assign *assign) 
                                             .epoch = assign->epoch,
                                             .first = assign->first,
                                             .end = assign->end,
+                                            .beside = assign->beside,
                                             .microbatch = assign->microbatch});
 }
 
-static void on_loaded(struct stage *stage) {
-    struct stage_cut in = stage_engine_cut(&stage->engine->in), out = stage_engine_cut(&stage->engine->out);
-    stage_feed(stage, &(struct stage_event){.type = STAGE_LOADED,
-                                            .weight_bytes = slice_weight_bytes(stage->engine->model),
-                                            .in = &in,
-                                            .out = &out});
+static void on_loaded(struct stage *stage, const struct stage_engine *engine) {
+    struct stage_cut in = stage_engine_cut(&engine->in), out = stage_engine_cut(&engine->out);
+    stage_feed(stage,
+               &(struct stage_event){
+                   .type = STAGE_LOADED, .weight_bytes = slice_weight_bytes(engine->model), .in = &in, .out = &out});
 }
 
 static void on_progress(struct stage *stage, const struct loader_report *report) {
@@ -55,13 +56,14 @@ static void on_report(struct stage *stage, struct loader_report *report) {
     on_progress(stage, report);
     if (report->type == LOADER_PROGRESS)
         return;
-    stage->engine = report->engine; /* the load is over */
+    stage->way[stage->core.loader_lane].engine = report->engine; /* the load is over */
     fetch_end(stage);
     if (report->type == LOADER_LOADED)
-        on_loaded(stage);
+        on_loaded(stage, report->engine);
     else
         stage_feed(stage,
                    &(struct stage_event){.type = report->type == LOADER_FAILED ? STAGE_LOAD_FAILED : STAGE_LOAD_ENDED,
+                                         .kept = report->engine != NULL,
                                          .text = report->error.text});
 }
 
@@ -73,13 +75,25 @@ void weights_reports(struct stage *stage) {
     }
 }
 
+static void load(struct stage *stage, const struct stage_effect *effect) {
+    struct stage_engine *old = NULL;
+    if (effect->old != STAGE_LANES) {
+        old = stage->way[effect->old].engine;
+        stage->way[effect->old].engine = NULL;
+    }
+    fetch_begin(stage, &stage->assignment->message);
+    loader_load_take(stage->loader, stage->assignment, old,
+                     effect->beside != STAGE_LANES ? stage->way[effect->beside].engine : NULL);
+    stage->assignment = NULL;
+}
+
 void weights_effect(struct stage *stage, const struct stage_effect *effect) {
     switch (effect->type) {
     case STAGE_LOAD:
-        fetch_begin(stage, &stage->assignment->message);
-        loader_load_take(stage->loader, stage->assignment, stage->engine, NULL);
-        stage->assignment = NULL;
-        stage->engine = NULL;
+        load(stage, effect);
+        break;
+    case STAGE_DISCARD:
+        stage_engine_destroy(&stage->way[effect->lane].engine);
         break;
     case STAGE_CANCEL:
         loader_cancel(stage->loader);

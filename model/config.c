@@ -228,7 +228,8 @@ const char *model_unit_name(const struct model_config *config, unsigned unit, ch
     if (place.kind == UNIT_EMBED || place.kind == UNIT_HEAD)
         snprintf(buffer, 40, "%s", names[place.kind]);
     else
-        snprintf(buffer, 40, "block %u %s", place.block, names[place.kind]);
+        snprintf(buffer, 40, "block %u.%u %s", place.block, (unsigned)(place.kind - UNIT_ATTENTION) + 1,
+                 names[place.kind]);
     return buffer;
 }
 

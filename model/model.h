@@ -56,8 +56,8 @@ void model_config_destroy(struct model_config **config);
 
 const char *model_architecture(const struct model_config *config); /* "ViTForImageClassification" */
 unsigned model_units(const struct model_config *config);
-/* "embed", "block 3 attention", "block 3 projection", "block 3 FC1", "block 3 FC2", "head"; buffer is filled and
- * returned. */
+/* "embed", "block 3.1 attention", "block 3.2 projection", "block 3.3 FC1", "block 3.4 FC2", "head"; buffer is filled
+ * and returned. Slices are named in the same way (daemon/slice_words.h). */
 const char *model_unit_name(const struct model_config *config, unsigned unit, char buffer[40]);
 void model_cut(const struct model_config *config, unsigned cut, struct payload *payload); /* 0 <= cut <= units */
 double model_unit_flops(const struct model_config *config, unsigned unit);        /* multiply-adds x 2, per item */

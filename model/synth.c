@@ -384,7 +384,7 @@ bool synthesise_sharded(const char *architecture, uint64_t seed, const char *dir
                         struct error *error) {
     struct synthesis synthesis = {.directory = directory, .seed = seed, .shard_limit = shard_limit};
     bool existed = file_exists(directory);
-    if (!(synthesis.preset = find_preset(architecture, error)) || !directory_make(directory, error) ||
+    if (!(synthesis.preset = find_preset(architecture, error)) || !directory_make_shared(directory, error) ||
         !check_empty(directory, error))
         return false;
     bool ok = write_all(&synthesis, error);

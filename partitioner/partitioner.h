@@ -90,6 +90,15 @@ void plan_cost(const struct problem *problem, struct plan *plan);
  * priced figures as plan_cost would give them (1e-9 relative). The error names the stage. */
 bool plan_check(const struct problem *problem, const struct plan *plan, struct error *error);
 
+/* What it takes to go from one plan of a problem's model to another of its plans. */
+struct plan_change {
+    bool beside;          /* each board can hold its new slice beside its old one; units of both are there once */
+    uint64_t moved_bytes; /* weights that boards get which did not have them */
+    double load_s;        /* about how long the slowest board takes to get and pack what is new to it */
+};
+#define PLAN_NO_BOARD UINT32_MAX /* in `from`: a board that is not one of the problem's */
+struct plan_change plan_change(const struct problem *problem, const struct plan *from, const struct plan *to);
+
 /* Bytes that a slice needs on any board: weights + workspace + slots. */
 uint64_t plan_slice_memory(const struct problem *problem, unsigned first, unsigned end);
 

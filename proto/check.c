@@ -133,18 +133,35 @@ static bool board_check(const struct board_status *board, size_t index, struct e
     return true;
 }
 
+static bool event_check(const struct event_status *event, size_t index, struct error *error) {
+    if (seconds_valid(event->predicted_period_s) && seconds_valid(event->took_s) && seconds_valid(event->unserved_s))
+        return true;
+    return error_set(error, ERROR_INPUT, "status: events[%zu]: a time is not a number of seconds", index);
+}
+
 static bool status_check(const struct message_status *status, struct error *error) {
     if (!within("status: boards: count", status->board_count, 0, MESSAGE_BOARDS_MAX, error) ||
+        !within("status: events: count", status->event_count, 0, MESSAGE_EVENTS_MAX, error) ||
         !within("status: microbatch", status->microbatch, 0, MESSAGE_ITEMS_MAX, error))
         return false;
     if (!isfinite(status->items_per_second) || status->items_per_second < 0)
         return error_set(error, ERROR_INPUT, "status: items_per_second: got %g, want a rate", status->items_per_second);
-    if (!seconds_valid(status->predicted_period_s) || !seconds_valid(status->measured_period_s))
+    if (!seconds_valid(status->predicted_period_s) || !seconds_valid(status->measured_period_s) ||
+        !seconds_valid(status->preparation_period_s))
         return error_set(error, ERROR_INPUT, "status: a period is not a number of seconds");
     for (size_t i = 0; i < status->board_count; i++)
         if (!board_check(&status->boards[i], i, error))
             return false;
+    for (size_t i = 0; i < status->event_count; i++)
+        if (!event_check(&status->events[i], i, error))
+            return false;
     return true;
+}
+
+static bool drain_check(const struct message_drain *drain, struct error *error) {
+    return (drain->board && board_name_valid(drain->board)) ||
+           error_set(error, ERROR_INPUT, "drain: board: got \"%s\", want a board name",
+                     drain->board ? drain->board : "");
 }
 
 static bool profile_get_check(const struct message_profile_get *get, struct error *error) {
@@ -198,6 +215,8 @@ bool message_check(const struct message *message, struct error *error) {
         return probe_check(&message->probe, error);
     case MESSAGE_JOIN:
         return join_check(&message->join, error);
+    case MESSAGE_DRAIN:
+        return drain_check(&message->drain, error);
     case MESSAGE_PROBED:
         return probed_check(&message->probed, error);
     case MESSAGE_FLEET:

@@ -22,7 +22,6 @@ _Static_assert((int)MESSAGE_ASSIGN == (int)STAGECOACH__ENVELOPE__BODY_ASSIGN, "m
 _Static_assert((int)MESSAGE_LEAVE == (int)STAGECOACH__ENVELOPE__BODY_LEAVE, "message.h and stagecoach.proto differ");
 _Static_assert((int)MESSAGE_SUBMIT == (int)STAGECOACH__ENVELOPE__BODY_SUBMIT, "message.h and stagecoach.proto differ");
 _Static_assert((int)MESSAGE_STATUS == (int)STAGECOACH__ENVELOPE__BODY_STATUS, "message.h and stagecoach.proto differ");
-_Static_assert((int)MESSAGE_JOINED == (int)STAGECOACH__ENVELOPE__BODY_JOINED, "message.h and stagecoach.proto differ");
 _Static_assert((int)MESSAGE_FLEET == (int)STAGECOACH__ENVELOPE__BODY_FLEET, "message.h and stagecoach.proto differ");
 
 static bool no_memory(const struct arena *arena, const char *name, struct error *error) {
@@ -65,7 +64,7 @@ static bool hello_get(const Stagecoach__Hello *from, struct message_hello *to, s
         .version = from->version,
         .role = (enum role)from->role,
         .name = from->name,
-        .data_endpoint = from->data_endpoint,
+        .data_endpoint = {from->data_endpoint, from->second_endpoint},
         .memory_bytes = from->memory_bytes,
         .threads = from->threads,
         .kernels = from->kernels,
@@ -136,6 +135,7 @@ static bool assign_get(struct arena *arena, const Stagecoach__Assign *from, stru
         .end = from->end,
         .units = from->units,
         .microbatch = from->microbatch,
+        .beside = from->beside,
         .next_endpoint = from->next_endpoint,
         .config = from->config.data,
         .config_bytes = from->config.len,
@@ -186,6 +186,8 @@ static struct message_heartbeat heartbeat_get(const Stagecoach__Heartbeat *from)
         .items = from->items,
         .busy_ns = from->busy_ns,
         .serving_ns = from->serving_ns,
+        .computing_ns = from->computing_ns,
+        .memory_used = from->memory_used,
         .allocations = from->allocations,
         .rejected = rejected_get(from->rejected),
     };
@@ -220,6 +222,12 @@ static struct board_status board_status_get(const Stagecoach__BoardStatus *from)
         .predicted_receive_s = from->predicted_receive_s,
         .predicted_send_s = from->predicted_send_s,
         .measured_compute_s = from->measured_compute_s,
+        .busy_ns = from->busy_ns,
+        .serving_ns = from->serving_ns,
+        .planned_memory_bytes = from->planned_memory_bytes,
+        .memory_used = from->memory_used,
+        .payload_bytes = from->payload_bytes,
+        .silent_ms = from->silent_ms,
         .first = from->first,
         .end = from->end,
         .threads = from->threads,
@@ -236,13 +244,35 @@ static struct board_status board_status_get(const Stagecoach__BoardStatus *from)
     };
 }
 
+static struct event_status event_get(const Stagecoach__Event *from) {
+    return (struct event_status){
+        .number = from->number,
+        .unix_ms = from->unix_ms,
+        .kind = from->kind,
+        .board = from->board,
+        .epoch = {from->epoch},
+        .boards = from->boards,
+        .stages = from->stages,
+        .items = from->items,
+        .microbatches = from->microbatches,
+        .predicted_period_s = from->predicted_period_s,
+        .took_s = from->took_s,
+        .unserved_s = from->unserved_s,
+        .reason = from->reason,
+        .text = from->text,
+    };
+}
+
 static bool status_get(struct arena *arena, const Stagecoach__Status *from, struct message_status *to,
                        struct error *error) {
     struct board_status *boards = arena_take(arena, from->n_boards, sizeof *boards);
-    if (!boards)
+    struct event_status *events = arena_take(arena, from->n_events, sizeof *events);
+    if (!boards || !events)
         return no_memory(arena, "status", error);
     for (size_t i = 0; i < from->n_boards; i++)
         boards[i] = board_status_get(from->boards[i]);
+    for (size_t i = 0; i < from->n_events; i++)
+        events[i] = event_get(from->events[i]);
     *to = (struct message_status){
         .version = from->version,
         .state = from->state,
@@ -260,6 +290,7 @@ static bool status_get(struct arena *arena, const Stagecoach__Status *from, stru
         .clients = from->clients,
         .items_per_second = from->items_per_second,
         .predicted_period_s = from->predicted_period_s,
+        .preparation_period_s = from->preparation_period_s,
         .measured_period_s = from->measured_period_s,
         .uptime_ms = from->uptime_ms,
         .allocations = from->allocations,
@@ -267,6 +298,8 @@ static bool status_get(struct arena *arena, const Stagecoach__Status *from, stru
         .rejected = rejected_get(from->rejected),
         .boards = boards,
         .board_count = from->n_boards,
+        .events = events,
+        .event_count = from->n_events,
     };
     return true;
 }
@@ -308,7 +341,7 @@ static bool measuring_get(const Stagecoach__Envelope *from, struct message *to, 
         return true;
     case MESSAGE_PROFILE:
         to->profile = (struct message_profile){from->profile->survey, from->profile->error, from->profile->profile.data,
-                                               from->profile->profile.len};
+                                               from->profile->profile.len, from->profile->busy};
         return true;
     case MESSAGE_PROBE:
         return probe_get(from->probe, &to->probe, error);
@@ -345,12 +378,21 @@ static bool simple_get(const Stagecoach__Envelope *from, struct message *to, str
     case MESSAGE_SERVE:
         to->serve = (struct message_serve){{from->serve->epoch}};
         return true;
+    case MESSAGE_RETIRE:
+        to->retire = (struct message_retire){{from->retire->epoch}};
+        return true;
     case MESSAGE_HEARTBEAT:
         to->heartbeat = heartbeat_get(from->heartbeat);
         return true;
     case MESSAGE_SUBMIT:
         to->submit =
             (struct message_submit){from->submit->request, from->submit->item, from->submit->top, from->submit->logits};
+        return true;
+    case MESSAGE_DRAIN:
+        to->drain = (struct message_drain){from->drain->board, from->drain->force};
+        return true;
+    case MESSAGE_DRAINED:
+        to->drained = (struct message_drained){from->drained->left};
         return true;
     case MESSAGE_LEAVE:
     case MESSAGE_RELEASED:

@@ -39,6 +39,9 @@ union body {
     Stagecoach__Probed probed;
     Stagecoach__Join join;
     Stagecoach__Joined joined;
+    Stagecoach__Retire retire;
+    Stagecoach__Drain drain;
+    Stagecoach__Drained drained;
     Stagecoach__TensorAbsent tensor_absent;
     Stagecoach__Fleet fleet;
 };
@@ -85,7 +88,8 @@ static void hello_put(struct arena *arena, const struct message_hello *from, Sta
     to->version = text_put(arena, from->version);
     to->role = (Stagecoach__Role)from->role;
     to->name = text_put(arena, from->name);
-    to->data_endpoint = text_put(arena, from->data_endpoint);
+    to->data_endpoint = text_put(arena, from->data_endpoint[0]);
+    to->second_endpoint = text_put(arena, from->data_endpoint[1]);
     to->memory_bytes = from->memory_bytes;
     to->threads = from->threads;
     to->kernels = text_put(arena, from->kernels);
@@ -147,6 +151,7 @@ static void assign_put(struct arena *arena, const struct message_assign *from, S
     to->end = from->end;
     to->units = from->units;
     to->microbatch = from->microbatch;
+    to->beside = from->beside;
     to->next_endpoint = text_put(arena, from->next_endpoint);
     to->config = bytes_put(from->config, from->config_bytes);
     to->preprocessor = bytes_put(from->preprocessor, from->preprocessor_bytes);
@@ -220,6 +225,12 @@ static void serve_put(struct arena *arena, const struct message_serve *from, Sta
     to->epoch = from->epoch.number;
 }
 
+static void retire_put(struct arena *arena, const struct message_retire *from, Stagecoach__Retire *to) {
+    (void)arena;
+    stagecoach__retire__init(to);
+    to->epoch = from->epoch.number;
+}
+
 static Stagecoach__Rejected *rejected_put(struct arena *arena, const struct rejected *from) {
     Stagecoach__Rejected *to = arena_take(arena, 1, sizeof *to);
     if (!to)
@@ -240,6 +251,8 @@ static void heartbeat_put(struct arena *arena, const struct message_heartbeat *f
     to->items = from->items;
     to->busy_ns = from->busy_ns;
     to->serving_ns = from->serving_ns;
+    to->computing_ns = from->computing_ns;
+    to->memory_used = from->memory_used;
     to->allocations = from->allocations;
     to->rejected = rejected_put(arena, &from->rejected);
 }
@@ -294,6 +307,12 @@ static void board_status_put(struct arena *arena, const struct board_status *fro
     to->predicted_compute_s = from->predicted_compute_s;
     to->predicted_receive_s = from->predicted_receive_s;
     to->predicted_send_s = from->predicted_send_s;
+    to->busy_ns = from->busy_ns;
+    to->serving_ns = from->serving_ns;
+    to->planned_memory_bytes = from->planned_memory_bytes;
+    to->memory_used = from->memory_used;
+    to->payload_bytes = from->payload_bytes;
+    to->silent_ms = from->silent_ms;
     to->measured_compute_s = from->measured_compute_s;
 }
 
@@ -304,6 +323,34 @@ static void boards_put(struct arena *arena, const struct message_status *from, S
     for (size_t i = 0; i < to->n_boards; i++) {
         to->boards[i] = &boards[i];
         board_status_put(arena, &from->boards[i], &boards[i]);
+    }
+}
+
+static void event_put(struct arena *arena, const struct event_status *from, Stagecoach__Event *to) {
+    stagecoach__event__init(to);
+    to->number = from->number;
+    to->unix_ms = from->unix_ms;
+    to->kind = text_put(arena, from->kind);
+    to->board = text_put(arena, from->board);
+    to->epoch = from->epoch.number;
+    to->boards = from->boards;
+    to->stages = from->stages;
+    to->items = from->items;
+    to->microbatches = from->microbatches;
+    to->predicted_period_s = from->predicted_period_s;
+    to->took_s = from->took_s;
+    to->unserved_s = from->unserved_s;
+    to->reason = text_put(arena, from->reason);
+    to->text = text_put(arena, from->text);
+}
+
+static void events_put(struct arena *arena, const struct message_status *from, Stagecoach__Status *to) {
+    Stagecoach__Event *events = arena_take(arena, from->event_count, sizeof *events);
+    to->events = arena_take(arena, from->event_count, sizeof *to->events);
+    to->n_events = events && to->events ? from->event_count : 0;
+    for (size_t i = 0; i < to->n_events; i++) {
+        to->events[i] = &events[i];
+        event_put(arena, &from->events[i], &events[i]);
     }
 }
 
@@ -328,9 +375,11 @@ static void status_put(struct arena *arena, const struct message_status *from, S
     to->data_endpoint = text_put(arena, from->data_endpoint);
     to->allocations = from->allocations;
     to->predicted_period_s = from->predicted_period_s;
+    to->preparation_period_s = from->preparation_period_s;
     to->measured_period_s = from->measured_period_s;
     to->weights_sent = from->weights_sent;
     boards_put(arena, from, to);
+    events_put(arena, from, to);
 }
 
 static void profile_get_put(struct arena *arena, const struct message_profile_get *from, Stagecoach__ProfileGet *to) {
@@ -349,6 +398,7 @@ static void profile_put(struct arena *arena, const struct message_profile *from,
     to->survey = from->survey;
     to->error = text_put(arena, from->error);
     to->profile = bytes_put(from->json, from->json_bytes);
+    to->busy = from->busy;
 }
 
 static void probe_put(struct arena *arena, const struct message_probe *from, Stagecoach__Probe *to) {
@@ -368,6 +418,18 @@ static void probed_put(struct arena *arena, const struct message_probed *from, S
     to->error = text_put(arena, from->error);
     to->latency_s = from->latency_s;
     to->bytes_per_second = from->bytes_per_second;
+}
+
+static void drain_put(struct arena *arena, const struct message_drain *from, Stagecoach__Drain *to) {
+    stagecoach__drain__init(to);
+    to->board = text_put(arena, from->board);
+    to->force = from->force;
+}
+
+static void drained_put(struct arena *arena, const struct message_drained *from, Stagecoach__Drained *to) {
+    (void)arena;
+    stagecoach__drained__init(to);
+    to->left = from->left;
 }
 
 /* Lays the body out and hangs it into the envelope; false for a type that does not exist. */
@@ -394,6 +456,7 @@ static bool body_put(struct arena *arena, const struct message *message, union b
         BODY(MESSAGE_READY, ready);
         BODY(MESSAGE_FAILED, failed);
         BODY(MESSAGE_SERVE, serve);
+        BODY(MESSAGE_RETIRE, retire);
         EMPTY_BODY(MESSAGE_LEAVE, leave);
         EMPTY_BODY(MESSAGE_RELEASED, released);
         BODY(MESSAGE_HEARTBEAT, heartbeat);
@@ -407,6 +470,8 @@ static bool body_put(struct arena *arena, const struct message *message, union b
         BODY(MESSAGE_PROBED, probed);
         BODY(MESSAGE_JOIN, join);
         EMPTY_BODY(MESSAGE_JOINED, joined);
+        BODY(MESSAGE_DRAIN, drain);
+        BODY(MESSAGE_DRAINED, drained);
         BODY(MESSAGE_TENSOR_ABSENT, tensor_absent);
         BODY(MESSAGE_FLEET, fleet);
     }

@@ -15,11 +15,12 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define PROTOCOL_VERSION     2
+#define PROTOCOL_VERSION     3
 #define MESSAGE_TEXT_MAX     1024
 #define MESSAGE_NAME_MAX     63 /* bytes of a board's name: letters, digits, '.', '_', '-' */
 #define MESSAGE_TENSORS_MAX  65536
 #define MESSAGE_BOARDS_MAX   64
+#define MESSAGE_EVENTS_MAX   64
 #define MESSAGE_TOP_MAX      1000
 #define MESSAGE_RANK_MAX     4
 #define MESSAGE_PARTS_MAX    2
@@ -30,6 +31,7 @@
 #define MESSAGE_ITEMS_MAX    1024         /* items of one microbatch */
 #define DATA_HEADER_MAX      256          /* bytes of an encoded data header */
 #define PROBE_HEADER_MAX     32           /* bytes of an encoded probe header */
+#define MESSAGE_LANES        2            /* ways of microbatches through the fleet; see epoch_lane */
 #define MESSAGE_SIZES_MAX    8            /* microbatch sizes in one profile */
 #define MESSAGE_PROFILE_MAX  (1u << 20)   /* bytes of a profile */
 #define MESSAGE_PROBE_MAX    (256u << 10) /* bytes beside a probe header */
@@ -39,6 +41,11 @@
 typedef struct {
     uint64_t number; /* of the plan in force; 0 = none; only grows */
 } epoch_t;
+
+/* Epochs use the lanes in turn, so that one can begin while the one before it still has microbatches under way. */
+static inline unsigned epoch_lane(epoch_t epoch) {
+    return (unsigned)(epoch.number % MESSAGE_LANES);
+}
 
 typedef struct {
     uint64_t number; /* of a microbatch within a cluster; only grows */
@@ -50,8 +57,8 @@ struct message_hello {
     uint32_t protocol;
     const char *version;
     enum role role;
-    const char *name;          /* stage: a valid board name; client: anything */
-    const char *data_endpoint; /* stage: "tcp://ADDRESS:PORT" */
+    const char *name;                         /* stage: a valid board name; client: anything */
+    const char *data_endpoint[MESSAGE_LANES]; /* stage: "tcp://ADDRESS:PORT" of each lane */
     uint64_t memory_bytes;
     uint32_t threads;
     const char *kernels;
@@ -98,6 +105,7 @@ struct message_assign {
     epoch_t epoch;
     uint32_t first, end, units; /* first < end <= units <= 65536 */
     uint32_t microbatch;        /* 1 to MESSAGE_ITEMS_MAX */
+    bool beside;                /* what serves now goes on while this is prepared */
     const char *next_endpoint;
     const void *config;
     size_t config_bytes;
@@ -151,6 +159,10 @@ struct message_serve {
     epoch_t epoch;
 };
 
+struct message_retire { /* nothing will come of that epoch any more */
+    epoch_t epoch;
+};
+
 struct message_profile_get {
     uint64_t survey;
     const void *config;
@@ -167,6 +179,7 @@ struct message_profile {
     const char *error; /* empty: measured */
     const void *json;
     size_t json_bytes; /* at most MESSAGE_PROFILE_MAX */
+    bool busy;         /* the error is that it cannot now; later it may */
 };
 
 struct message_probe {
@@ -195,7 +208,9 @@ struct message_heartbeat {
     epoch_t epoch;
     uint64_t microbatches, items;
     uint64_t busy_ns, serving_ns; /* computing, and serving at all, in this epoch */
+    uint64_t computing_ns;        /* what is being computed has been for so long; 0: nothing is */
     uint64_t allocations;
+    uint64_t memory_used; /* bytes of the process that are resident; 0: not known */
     struct rejected rejected;
 };
 
@@ -232,6 +247,21 @@ struct board_status {
     struct rejected rejected;
     /* seconds for a full microbatch; finite, from 0, which means not known */
     double predicted_compute_s, predicted_receive_s, predicted_send_s, measured_compute_s;
+    uint64_t busy_ns, serving_ns;  /* computing, and serving at all, since it joined: over all epochs */
+    uint64_t planned_memory_bytes; /* of its slice with workspace and slots; 0: no plan, or not known */
+    uint64_t memory_used;          /* resident; 0: not known */
+    uint64_t payload_bytes;        /* that it sends on, of one item; 0: no plan */
+    uint64_t silent_ms;            /* since anything was heard of it */
+};
+
+/* What happened to the fleet (daemon/core/fleet_event.h); what does not matter to its kind is 0 or empty. */
+struct event_status {
+    uint64_t number;  /* 1, 2, ... since the coordinator started */
+    uint64_t unix_ms; /* when, by the coordinator's clock */
+    const char *kind, *board, *reason, *text;
+    epoch_t epoch;
+    uint32_t boards, stages, items, microbatches;
+    double predicted_period_s, took_s, unserved_s; /* finite, from 0 */
 };
 
 struct message_status {
@@ -242,11 +272,23 @@ struct message_status {
     uint32_t waiting, in_flight, clients;
     double items_per_second;                      /* over the last ten seconds; finite, from 0 */
     double predicted_period_s, measured_period_s; /* between full microbatches; finite, from 0: not known */
+    double preparation_period_s; /* the least that the coordinator's preparation of images allows; likewise */
     uint64_t uptime_ms, allocations;
     uint64_t weights_sent; /* bytes of tensors, by the coordinator itself */
     struct rejected rejected;
     const struct board_status *boards;
     size_t board_count;
+    const struct event_status *events; /* the last ones, oldest first */
+    size_t event_count;                /* at most MESSAGE_EVENTS_MAX */
+};
+
+struct message_drain {
+    const char *board; /* a valid board name */
+    bool force;        /* even if the others could not serve without it */
+};
+
+struct message_drained {
+    bool left; /* else it is on its way out */
 };
 
 enum message_type {
@@ -273,6 +315,9 @@ enum message_type {
     MESSAGE_PROBED,
     MESSAGE_JOIN,
     MESSAGE_JOINED,
+    MESSAGE_DRAIN,
+    MESSAGE_DRAINED,
+    MESSAGE_RETIRE,
     MESSAGE_TENSOR_ABSENT,
     MESSAGE_FLEET,
 };
@@ -290,6 +335,7 @@ struct message {
         struct message_ready ready;
         struct message_failed failed;
         struct message_serve serve;
+        struct message_retire retire;
         struct message_heartbeat heartbeat;
         struct message_submit submit;
         struct message_answer answer;
@@ -299,6 +345,8 @@ struct message {
         struct message_probe probe;
         struct message_probed probed;
         struct message_join join;
+        struct message_drain drain;
+        struct message_drained drained;
         struct message_tensor_absent tensor_absent;
         struct message_fleet fleet;
     };

@@ -1,16 +1,17 @@
 /* The coordinator's state machine; its states, invariants and vocabulary are in coordinator_core.h.
  *
- * coordinator_core_step is the one entry: it lets the event change what is known (boards, flights, queue), then lets
- * advance() draw the consequences: plan when enough boards are here, pause when the plan should change, dispatch when
- * the first stage takes more. All transitions go through enter(), so what entering a state does stands in one place.
+ * coordinator_core_step is the one entry: it lets the event change what is known (boards, pipelines, flights, queue),
+ * then lets advance() draw the consequences: plan when enough boards are here or another plan is wished for, pause when
+ * that cannot be had otherwise, dispatch when the first stage takes more. Epochs begin and end in
+ * coordinator_pipelines.c, items and microbatches are in coordinator_flights.c.
  */
-#include "daemon/core/coordinator_core.h"
+#include "daemon/core/coordinator_parts.h"
 
 #include <assert.h>
 #include <stdio.h>
 #include <string.h>
 
-#define NOTHING UINT32_MAX
+#define WEDGED_FACTOR 10
 
 const char *coordinator_state_name(enum coordinator_state state) {
     static const char *const names[] = {"waiting", "preparing", "serving", "pausing", "ended"};
@@ -27,139 +28,26 @@ void coordinator_core_init(struct coordinator_core *core, const struct coordinat
     core->settings = *settings;
     core->state = COORDINATOR_WAITING;
     core->queue_first = core->queue_last = NOTHING;
-    core->unserved_since = core->progressed = core->changed_at = now;
+    core->unserved_since = core->progressed = core->joined_at = now;
     snprintf(core->reason, sizeof core->reason, "no board has joined yet");
 }
 
-static struct coordinator_effect *effect_add(struct coordinator_effects *effects, enum coordinator_effect_type type) {
-    assert(effects->count < CORE_EFFECTS_MAX);
-    struct coordinator_effect *effect = &effects->effect[effects->count++];
-    *effect = (struct coordinator_effect){.type = type};
-    return effect;
+void core_caused(struct coordinator_core *core, mono_t now) {
+    if (!core->caused)
+        core->caused_at = now;
+    core->caused = true;
 }
 
-/* A copy of text that lives as long as the effects. */
-static const char *keep(struct coordinator_effects *effects, const char *text) {
-    char *kept = effects->text[effects->texts];
-    if (effects->texts + 1 < CORE_TEXTS_MAX)
-        effects->texts++;
-    snprintf(kept, CORE_REASON_MAX, "%s", text);
-    return kept;
+static bool serves_and_leaves(const struct coordinator_core *core) {
+    for (unsigned i = 0; i < core->boards; i++)
+        if (core->board[i].state == BOARD_LEAVING && core->board[i].stage >= 0)
+            return true;
+    return false;
 }
 
-static void note(struct coordinator_effects *effects, const char *text) {
-    effect_add(effects, CORE_NOTE)->text = keep(effects, text);
-}
-
-static void fleet_changed(struct coordinator_core *core, mono_t now) {
+void core_wish_again(struct coordinator_core *core) {
+    core->wish = serves_and_leaves(core) ? WISH_OTHER : WISH_BETTER;
     core->changed = true;
-    core->changed_at = now;
-}
-
-/* ---- the queue of admitted items and the flights ---- */
-
-static void queue_push(struct coordinator_core *core, unsigned item, mono_t now) {
-    core->next[item] = NOTHING;
-    core->admitted[item] = now;
-    if (core->queue_last == NOTHING)
-        core->queue_first = item;
-    else
-        core->next[core->queue_last] = item;
-    core->queue_last = item;
-    core->queued++;
-}
-
-/* Cuts the first `count` items off the queue; they stay linked. */
-static unsigned queue_shift(struct coordinator_core *core, unsigned count) {
-    unsigned first = core->queue_first, last = first;
-    for (unsigned i = 1; i < count; i++)
-        last = core->next[last];
-    core->queue_first = core->next[last];
-    core->next[last] = NOTHING;
-    if (core->queue_first == NOTHING)
-        core->queue_last = NOTHING;
-    core->queued -= count;
-    return first;
-}
-
-const struct core_flight *core_flight_find(const struct coordinator_core *core, sequence_t sequence) {
-    for (unsigned i = 0; i < core->flights; i++)
-        if (core->flight[i].sequence.number == sequence.number)
-            return &core->flight[i];
-    return NULL;
-}
-
-unsigned core_flight_item(const struct coordinator_core *core, const struct core_flight *flight, unsigned row) {
-    unsigned item = flight->first;
-    while (row-- > 0)
-        item = core->next[item];
-    return item;
-}
-
-static void fail_chain(struct coordinator_core *core, struct coordinator_effects *effects, unsigned item,
-                       const char *text) {
-    for (; item != NOTHING; item = core->next[item]) {
-        struct coordinator_effect *effect = effect_add(effects, CORE_FAIL);
-        effect->item = item;
-        effect->text = text;
-        core->items_failed++;
-    }
-}
-
-static void flight_remove(struct coordinator_core *core, unsigned index) {
-    core->flights--;
-    core->sent -= index < core->sent;
-    memmove(&core->flight[index], &core->flight[index + 1], (core->flights - index) * sizeof core->flight[0]);
-}
-
-static void flight_fail(struct coordinator_core *core, struct coordinator_effects *effects, unsigned index,
-                        const char *text) {
-    fail_chain(core, effects, core->flight[index].first, text);
-    flight_remove(core, index);
-}
-
-/* The oldest `count` flights under way will not arrive: they are to be sent again, in their order and before those that
- * wait for it already; or they are given up. */
-static void replay_flights(struct coordinator_core *core, struct coordinator_effects *effects, unsigned count,
-                           const char *why) {
-    struct core_flight again[CORE_FLIGHTS_MAX];
-    unsigned kept = 0;
-    char text[CORE_REASON_MAX];
-    for (unsigned i = 0; i < count; i++) {
-        if (core->flight[0].attempts >= CORE_ATTEMPTS_MAX) {
-            snprintf(text, sizeof text, "given up after %d attempts: %.240s", CORE_ATTEMPTS_MAX, why);
-            flight_fail(core, effects, 0, keep(effects, text));
-            continue;
-        }
-        again[kept++] = core->flight[0];
-        core->items_replayed += core->flight[0].count;
-        flight_remove(core, 0);
-    }
-    memmove(&core->flight[core->sent + kept], &core->flight[core->sent],
-            (core->flights - core->sent) * sizeof core->flight[0]);
-    memcpy(&core->flight[core->sent], again, kept * sizeof again[0]);
-    core->flights += kept;
-}
-
-/* ---- states ---- */
-
-static void enter(struct coordinator_core *core, enum coordinator_state state, mono_t now) {
-    bool served = core->state == COORDINATOR_SERVING;
-    if (served && state != COORDINATOR_SERVING)
-        core->unserved_since = now;
-    core->state = state;
-    core->writable = false;
-    if (state == COORDINATOR_WAITING) {
-        assert(core->sent == 0);
-        for (unsigned i = 0; i < core->boards; i++) {
-            struct core_board *board = &core->board[i];
-            board->stage = -1;
-            if (board->state == BOARD_LOADING || board->state == BOARD_READY)
-                board->state = BOARD_IDLE;
-        }
-        core->plan.stages = 0;
-        core->replan = false;
-    }
 }
 
 static bool available(const struct core_board *board) {
@@ -171,6 +59,11 @@ static unsigned available_boards(const struct coordinator_core *core) {
     for (unsigned i = 0; i < core->boards; i++)
         count += available(&core->board[i]);
     return count;
+}
+
+bool coordinator_core_spares(const struct coordinator_core *core, unsigned board) {
+    unsigned here = available_boards(core), wanted = core->settings.stages > 0 ? core->settings.stages : 1;
+    return !available(&core->board[board]) || here != wanted;
 }
 
 /* ---- boards ---- */
@@ -192,27 +85,32 @@ static unsigned board_find_or_add(struct coordinator_core *core, const char *nam
     return core->boards++;
 }
 
-/* A stage of the plan is gone or unable: its epoch is over. */
-static void break_plan(struct coordinator_core *core, const struct core_board *board, const char *what, mono_t now,
-                       struct coordinator_effects *effects) {
-    const struct plan_stage *stage = &core->plan.stage[board->stage];
-    snprintf(core->cause, sizeof core->cause, "stage %s (units %u to %u) %s", board->name, stage->first, stage->end - 1,
-             what);
-    snprintf(core->reason, sizeof core->reason, "%s", core->cause);
-    note(effects, core->cause);
-    replay_flights(core, effects, core->sent, core->cause);
-    enter(core, COORDINATOR_WAITING, now);
-}
-
 static void board_gone(struct coordinator_core *core, unsigned number, const char *what, mono_t now,
                        struct coordinator_effects *effects) {
     struct core_board *board = &core->board[number];
     if (board->state == BOARD_ABSENT)
         return;
     board->state = BOARD_ABSENT;
-    fleet_changed(core, now);
-    if (board->stage >= 0)
-        break_plan(core, board, what, now, effects);
+    core->changed = true;
+    effects_tell_of(effects, FLEET_LOST, number, what);
+    pipelines_without(core, number, what, now, effects);
+}
+
+static void wish_for(struct coordinator_core *core, enum core_wish wish, const char *cause, mono_t now) {
+    core->wish = wish > core->wish ? wish : core->wish;
+    core->changed = true;
+    core_caused(core, now);
+    if (!core->cause[0])
+        snprintf(core->cause, sizeof core->cause, "%s", cause);
+}
+
+/* A board that is new to the plan in force might make a better one possible. */
+static void consider(struct coordinator_core *core, const struct core_board *board, mono_t now) {
+    char cause[CORE_REASON_MAX];
+    if (core->settings.stages > 0 || core->state == COORDINATOR_WAITING || board->state != BOARD_IDLE)
+        return;
+    snprintf(cause, sizeof cause, "board %s joined", board->name);
+    wish_for(core, WISH_BETTER, cause, now);
 }
 
 static void on_joined(struct coordinator_core *core, const struct coordinator_event *event, mono_t now,
@@ -226,87 +124,133 @@ static void on_joined(struct coordinator_core *core, const struct coordinator_ev
     board->state = BOARD_IDLE;
     board->memory_bytes = event->memory_bytes;
     board->heard = now;
+    board->measured = !core->settings.measured_first;
+    board->listed = false;
     board->reason[0] = '\0';
     memset(&board->last, 0, sizeof board->last);
-    fleet_changed(core, now);
-    if (core->settings.stages == 0 && core->state != COORDINATOR_WAITING && !core->settings.measured_first)
-        core->replan = true;
+    effects_tell_of(effects, FLEET_JOINED, number, event->text ? effects_keep(effects, event->text) : "");
+    core->joined_at = now;
+    if (core->state == COORDINATOR_WAITING) {
+        core->changed = true;
+        core_caused(core, now);
+    } else if (board->measured)
+        consider(core, board, now);
 }
 
-static void on_measured(struct coordinator_core *core, const struct core_board *board) {
-    if (core->settings.stages == 0 && core->state != COORDINATOR_WAITING && board->state == BOARD_IDLE)
-        core->replan = true;
-}
-
-static void on_leaving(struct coordinator_core *core, struct core_board *board, mono_t now) {
+static void on_measured(struct coordinator_core *core, struct core_board *board, mono_t now) {
     if (board->state == BOARD_ABSENT)
         return;
-    board->state = BOARD_LEAVING;
-    fleet_changed(core, now);
-    if (board->stage >= 0) {
-        core->replan = true;
-        snprintf(core->cause, sizeof core->cause, "stage %s left", board->name);
-    }
+    board->measured = true;
+    core->changed = core->changed || core->state == COORDINATOR_WAITING;
+    consider(core, board, now);
 }
 
-static void on_ready(struct coordinator_core *core, struct core_board *board, epoch_t epoch) {
-    if (core->state == COORDINATOR_PREPARING && epoch.number == core->epoch.number && board->state == BOARD_LOADING)
-        board->state = BOARD_READY;
-}
-
-static void on_failed(struct coordinator_core *core, struct core_board *board, const struct coordinator_event *event,
-                      mono_t now, struct coordinator_effects *effects) {
-    if (event->epoch.number != core->epoch.number || board->stage < 0)
+/* A plan made with other times is no longer the best, or never was. */
+static void on_drifted(struct coordinator_core *core, const struct core_board *board, mono_t now) {
+    char cause[CORE_REASON_MAX];
+    if (core->state != COORDINATOR_SERVING || !available(board))
         return;
-    board->state = BOARD_UNFIT;
+    snprintf(cause, sizeof cause, "board %s does not keep the time it was planned with", board->name);
+    wish_for(core, WISH_BETTER, cause, now);
+}
+
+static void on_leaving(struct coordinator_core *core, unsigned number, bool drained, mono_t now,
+                       struct coordinator_effects *effects) {
+    struct core_board *board = &core->board[number];
+    char cause[CORE_REASON_MAX];
+    if (board->state == BOARD_ABSENT || board->state == BOARD_LEAVING)
+        return;
+    board->state = BOARD_LEAVING;
+    effects_tell_of(effects, FLEET_LEAVING, number, drained ? "it is drained" : "it asks to");
+    core->changed = true;
+    snprintf(cause, sizeof cause, "stage %s %s", board->name, drained ? "is drained" : "left");
+    struct core_pipeline *preparing = pipeline_in(core, PIPELINE_PREPARING);
+    if (preparing && preparing->beside && pipeline_stage_of(preparing, number) >= 0) {
+        pipeline_retire(core, preparing, effects);
+        core_wish_again(core);
+    }
+    const struct core_pipeline *in_force = core_pipeline_in_force(core);
+    if (in_force && pipeline_stage_of(in_force, number) >= 0)
+        wish_for(core, WISH_OTHER, cause, now);
+}
+
+/* While another serves, that one stays, and the plan is not tried again; unless a board wants to leave, for which there
+ * is another way. */
+static void failed_beside(struct coordinator_core *core, struct core_pipeline *pipeline, unsigned number,
+                          const char *text, mono_t now, struct coordinator_effects *effects) {
+    pipeline_retire(core, pipeline, effects);
+    if (core->board[number].state != BOARD_READY)
+        core->board[number].state = BOARD_UNFIT;
+    effects_tell(effects, FLEET_KEPT, effects_keep(effects, text))->epoch = pipeline->epoch;
+    if (serves_and_leaves(core))
+        pipelines_pause(core, now, effects);
+}
+
+static void on_failed(struct coordinator_core *core, const struct coordinator_event *event, mono_t now,
+                      struct coordinator_effects *effects) {
+    struct core_board *board = &core->board[event->board];
+    struct core_pipeline *pipeline = &core->pipeline[epoch_lane(event->epoch)];
+    if (event->epoch.number != pipeline->epoch.number || pipeline_stage_of(pipeline, event->board) < 0)
+        return;
     snprintf(board->reason, sizeof board->reason, "%s", event->text);
+    effects_tell_of(effects, FLEET_UNFIT, event->board, effects_keep(effects, event->text))->epoch = event->epoch;
+    if (pipeline->state == PIPELINE_PREPARING && core->state == COORDINATOR_SERVING) {
+        failed_beside(core, pipeline, event->board, event->text, now, effects);
+        return;
+    }
     char what[CORE_REASON_MAX];
     snprintf(what, sizeof what, "cannot serve: %.240s", event->text);
-    fleet_changed(core, now);
-    break_plan(core, board, what, now, effects);
+    if (board->state != BOARD_LEAVING)
+        board->state = BOARD_UNFIT;
+    core->changed = true;
+    pipelines_without(core, event->board, what, now, effects);
 }
 
-static void on_heartbeat(struct coordinator_core *core, struct core_board *board,
-                         const struct message_heartbeat *heartbeat, mono_t now) {
-    if (heartbeat->epoch.number == core->epoch.number && heartbeat->busy_ns != board->last.busy_ns)
+/* Its heart beats, but it has been computing one microbatch for much longer than the plan says. It may be asked again
+ * when it has said hello anew. */
+static void judge_wedged(struct coordinator_core *core, unsigned number, mono_t now,
+                         struct coordinator_effects *effects) {
+    struct core_board *board = &core->board[number];
+    const struct core_pipeline *serving = core_pipeline_in(core, PIPELINE_SERVING);
+    int stage = serving ? pipeline_stage_of(serving, number) : -1;
+    if (core->settings.wedged_ns == 0 || stage < 0)
+        return;
+    double limit_s = WEDGED_FACTOR * serving->plan.stage[stage].compute_s,
+           seconds = (double)board->last.computing_ns / 1e9;
+    if (board->last.computing_ns < (uint64_t)core->settings.wedged_ns || seconds < limit_s)
+        return;
+    snprintf(board->reason, sizeof board->reason, "has been computing one microbatch for %.1f s, planned were %.3g s",
+             seconds, serving->plan.stage[stage].compute_s);
+    board->state = BOARD_UNFIT;
+    core->changed = true;
+    effects_tell_of(effects, FLEET_UNFIT, number, effects_keep(effects, board->reason))->epoch = serving->epoch;
+    pipelines_without(core, number, board->reason, now, effects);
+}
+
+static void on_heartbeat(struct coordinator_core *core, unsigned number, const struct message_heartbeat *heartbeat,
+                         mono_t now, struct coordinator_effects *effects) {
+    struct core_board *board = &core->board[number];
+    const struct core_pipeline *pipeline = core_pipeline_of(core, heartbeat->epoch);
+    if (pipeline && pipeline->state != PIPELINE_NONE && heartbeat->busy_ns != board->last.busy_ns)
         core->progressed = now;
     board->last = *heartbeat;
+    judge_wedged(core, number, now, effects);
 }
 
-/* ---- plans ---- */
+/* ---- asking for a plan ---- */
 
-static void on_planned(struct coordinator_core *core, const struct coordinator_event *event, mono_t now,
-                       struct coordinator_effects *effects) {
-    core->planning = false;
-    if (core->state != COORDINATOR_WAITING)
-        return;
-    if (event->stale) {
-        core->changed = true;
-        return;
-    }
-    if (core->settings.stages == 0 && core->changed)
-        return; /* it would leave out who came meanwhile; advance() asks again */
-    if (!event->plan) {
-        snprintf(core->reason, sizeof core->reason, "no plan: %s", event->text);
-        note(effects, core->reason);
-        return;
-    }
-    for (unsigned i = 0; i < event->plan->stages; i++)
-        if (!available(&core->board[event->plan->stage[i].board]))
-            return; /* one went away meanwhile; advance() asks again */
-    core->plan = *event->plan;
-    core->epoch.number++;
-    enter(core, COORDINATOR_PREPARING, now);
-    snprintf(core->reason, sizeof core->reason, "stages are loading their slices");
-    for (unsigned i = 0; i < core->plan.stages; i++) {
-        struct core_board *board = &core->board[core->plan.stage[i].board];
-        board->stage = (int)i;
-        board->state = BOARD_LOADING;
-        memset(&board->last, 0, sizeof board->last);
-        struct coordinator_effect *effect = effect_add(effects, CORE_ASSIGN);
-        effect->board = core->plan.stage[i].board;
-        effect->epoch = core->epoch;
-    }
+/* A board that is not measured would hold up a plan that others need; it is planned with when it is, or when there is
+ * no other way. */
+static bool plannable(const struct coordinator_core *core, const struct core_board *board) {
+    bool known = board->measured || core->unmeasured || !core->served;
+    return available(board) && known;
+}
+
+static unsigned plannable_boards(const struct coordinator_core *core) {
+    unsigned count = 0;
+    for (unsigned i = 0; i < core->boards; i++)
+        count += plannable(core, &core->board[i]);
+    return count;
 }
 
 /* Keeps boards[0..count) in the order of their names, "b2" before "b10": the order that they came in differs from one
@@ -322,8 +266,35 @@ static void insert_by_name(const struct coordinator_core *core, struct coordinat
     effects->boards[place] = number;
 }
 
+static void tell_planning(struct coordinator_core *core, mono_t now, struct coordinator_effects *effects) {
+    core->planning_since = now;
+    core->planned_boards = effects->board_count;
+    effects_tell(effects, FLEET_PLANNING, "")->boards = effects->board_count;
+}
+
 static void ask_for_plan(struct coordinator_core *core, mono_t now, struct coordinator_effects *effects) {
-    unsigned here = available_boards(core), wanted = core->settings.stages;
+    unsigned wanted = core->settings.stages;
+    core->changed = false;
+    core->planning = true;
+    effects->board_count = 0;
+    for (unsigned i = 0; i < core->boards; i++) {
+        struct core_board *board = &core->board[i];
+        board->listed = plannable(core, board) && (wanted == 0 || effects->board_count < wanted);
+        if (board->listed)
+            insert_by_name(core, effects, i);
+    }
+    tell_planning(core, now, effects);
+    effects_add(effects, CORE_PLAN);
+}
+
+/* More boards may be about to come. */
+static bool settling(const struct coordinator_core *core, mono_t now) {
+    return core->settings.stages == 0 && mono_since(now, core->joined_at) < core->settings.settle_ns;
+}
+
+/* A plan to begin with. */
+static void seek_plan(struct coordinator_core *core, mono_t now, struct coordinator_effects *effects) {
+    unsigned wanted = core->settings.stages, here = available_boards(core);
     if (core->planning || !core->changed)
         return;
     if (here == 0 || here < wanted) {
@@ -331,91 +302,138 @@ static void ask_for_plan(struct coordinator_core *core, mono_t now, struct coord
                  core->cause[0] ? "; " : "", here, wanted > 0 ? wanted : 1);
         return;
     }
-    if (wanted == 0 && mono_since(now, core->changed_at) < core->settings.settle_ns) {
+    if (settling(core, now)) {
         snprintf(core->reason, sizeof core->reason, "waiting a moment for more boards");
         return;
     }
-    core->changed = false;
-    core->planning = true;
-    effects->board_count = 0;
-    for (unsigned i = 0; i < core->boards && (wanted == 0 || effects->board_count < wanted); i++)
-        if (available(&core->board[i]))
-            insert_by_name(core, effects, i);
-    effect_add(effects, CORE_PLAN);
+    if (plannable_boards(core) == 0 || plannable_boards(core) < wanted)
+        core->unmeasured = true;
+    ask_for_plan(core, now, effects);
 }
 
-static bool all_ready(const struct coordinator_core *core) {
-    for (unsigned i = 0; i < core->plan.stages; i++)
-        if (core->board[core->plan.stage[i].board].state != BOARD_READY)
+/* Another plan than the one in force. */
+static void seek_other(struct coordinator_core *core, mono_t now, struct coordinator_effects *effects) {
+    unsigned wanted = core->settings.stages, here = plannable_boards(core);
+    if (core->planning || core_lane_free(core) == MESSAGE_LANES)
+        return;
+    if (core->wish == WISH_OTHER && (here == 0 || here < wanted))
+        pipelines_pause(core, now, effects);
+    else if (core->wish == WISH_OTHER || !settling(core, now))
+        ask_for_plan(core, now, effects);
+}
+
+/* ---- a plan has come ---- */
+
+static struct fleet_event *tell_planned(const struct coordinator_core *core, enum fleet_event_kind kind,
+                                        const char *text, mono_t now, struct coordinator_effects *effects) {
+    struct fleet_event *event = effects_tell(effects, kind, text);
+    event->boards = core->planned_boards;
+    event->took_ns = mono_since(now, core->planning_since);
+    return event;
+}
+
+/* A plan becomes the next epoch. */
+static void take_plan(struct coordinator_core *core, const struct plan *plan, mono_t now,
+                      struct coordinator_effects *effects) {
+    for (unsigned i = 0; i < core->boards; i++)
+        core->board[i].measured = core->board[i].measured || core->board[i].listed;
+    pipeline_prepare(core, plan, now, effects);
+    bool replaces = core->state == COORDINATOR_SERVING;
+    struct fleet_event *event =
+        tell_planned(core, FLEET_PLANNED, replaces ? effects_keep(effects, core->cause) : "", now, effects);
+    event->epoch = core->epoch;
+    event->stages = plan->stages;
+    event->period_s = plan->period_s;
+}
+
+static void no_plan(struct coordinator_core *core, const char *text, mono_t now, struct coordinator_effects *effects) {
+    tell_planned(core, FLEET_NO_PLAN, effects_keep(effects, text), now, effects);
+    if (core->state == COORDINATOR_SERVING) {
+        if (core->wish == WISH_OTHER)
+            pipelines_pause(core, now, effects);
+        core->wish = WISH_NONE;
+        return;
+    }
+    snprintf(core->reason, sizeof core->reason, "no plan: %s", text);
+    if (!core->unmeasured && plannable_boards(core) < available_boards(core))
+        core->unmeasured = core->changed = true;
+}
+
+static bool same_plan(const struct plan *left, const struct plan *right) {
+    if (left->stages != right->stages)
+        return false;
+    for (unsigned i = 0; i < left->stages; i++) {
+        const struct plan_stage *a = &left->stage[i], *b = &right->stage[i];
+        if (a->board != b->board || a->first != b->first || a->end != b->end)
             return false;
+    }
     return true;
 }
 
-static void release_leaving(struct coordinator_core *core, struct coordinator_effects *effects) {
-    for (unsigned i = 0; i < core->boards; i++) {
-        if (core->board[i].state != BOARD_LEAVING || core->board[i].stage >= 0)
-            continue;
-        core->board[i].state = BOARD_ABSENT;
-        effect_add(effects, CORE_RELEASE)->board = i;
-    }
-}
-
-/* ---- microbatches ---- */
-
-static unsigned flights_allowed(const struct coordinator_core *core) {
-    unsigned allowed = core->settings.in_flight ? core->settings.in_flight : 2 * core->plan.stages + 2;
-    return allowed < CORE_FLIGHTS_MAX ? allowed : CORE_FLIGHTS_MAX;
-}
-
-static bool microbatch_due(const struct coordinator_core *core, mono_t now) {
-    if (core->queued == 0)
+/* Is it worth it? Faster by the gain that is asked for; and where it costs a pause, so much faster that what is not
+ * done in the pause is made good in time. Otherwise *why says why not. */
+static bool worth_it(const struct coordinator_core *core, const struct coordinator_event *event,
+                     const struct plan *in_force, char why[CORE_REASON_MAX]) {
+    double before = event->period_s > 0 ? event->period_s : in_force->period_s, after = event->plan->period_s;
+    if (same_plan(in_force, event->plan)) {
+        snprintf(why, CORE_REASON_MAX, "it is the best there is");
         return false;
-    return core->queued >= core->settings.microbatch || core->ending ||
-           mono_since(now, core->admitted[core->queue_first]) >= core->settings.microbatch_wait_ns;
+    }
+    if (!(before >= after * (1 + core->settings.gain))) {
+        snprintf(why, CORE_REASON_MAX, "another would be %.1f %% faster, wanted are %.1f %%",
+                 after > 0 && before > after ? 100 * (before / after - 1) : 0.0, 100 * core->settings.gain);
+        return false;
+    }
+    double repay_s = (double)core->settings.repay_ns / 1e9;
+    if (event->beside || repay_s * (1 / after - 1 / before) > event->pause_s / before)
+        return true;
+    snprintf(why, CORE_REASON_MAX, "another would be %.1f %% faster, but cost a pause of %.1f s",
+             100 * (before / after - 1), event->pause_s);
+    return false;
 }
 
-static void dispatch(struct coordinator_core *core, mono_t now, struct coordinator_effects *effects) {
-    bool again = core->flights > core->sent;
-    if (!core->writable || core->sent >= flights_allowed(core) || (!again && !microbatch_due(core, now)))
+/* While one serves: beside it if that can be, else in a pause. */
+static void replace_plan(struct coordinator_core *core, const struct coordinator_event *event, mono_t now,
+                         struct coordinator_effects *effects) {
+    const struct core_pipeline *serving = core_pipeline_in(core, PIPELINE_SERVING);
+    char why[CORE_REASON_MAX];
+    if (core->wish != WISH_OTHER && !worth_it(core, event, &serving->plan, why)) {
+        effects_tell(effects, FLEET_KEPT, effects_keep(effects, why))->epoch = serving->epoch;
+        core->wish = WISH_NONE;
+        core->caused = false;
+        core->cause[0] = '\0';
         return;
-    struct core_flight *flight = &core->flight[core->sent];
-    if (!again) {
-        unsigned count = core->queued < core->settings.microbatch ? core->queued : core->settings.microbatch;
-        *flight = (struct core_flight){.first = queue_shift(core, count), .count = count};
-        core->flights++;
     }
-    if (core->sent++ == 0)
-        core->progressed = now;
-    core->writable = false;
-    core->sequence.number++;
-    flight->sequence = core->sequence;
-    flight->attempts++;
-    struct coordinator_effect *effect = effect_add(effects, CORE_DISPATCH);
-    effect->sequence = core->sequence;
-    effect->epoch = core->epoch;
-    effect->items = flight->count;
+    core->wish = WISH_NONE;
+    if (event->beside)
+        take_plan(core, event->plan, now, effects);
+    else
+        pipelines_pause(core, now, effects);
 }
 
-static void on_result(struct coordinator_core *core, const struct coordinator_event *event, mono_t now,
-                      struct coordinator_effects *effects) {
-    const struct core_flight *flight = core_flight_find(core, event->sequence);
-    if (event->epoch.number != core->epoch.number || !flight || flight->count != event->items) {
-        core->stale++;
+static void on_planned(struct coordinator_core *core, const struct coordinator_event *event, mono_t now,
+                       struct coordinator_effects *effects) {
+    core->planning = false;
+    bool other = core->state == COORDINATOR_SERVING && core->wish != WISH_NONE;
+    if (core->state != COORDINATOR_WAITING && !other)
+        return;
+    if (event->stale)
+        core->changed = true;
+    if (event->stale || (core->settings.stages == 0 && core->changed))
+        return; /* it would leave out who came meanwhile; advance() asks again */
+    if (!event->plan) {
+        no_plan(core, event->text, now, effects);
         return;
     }
-    unsigned index = (unsigned)(flight - core->flight), overtaken = index < core->sent ? index : 0;
-    unsigned row = 0;
-    for (unsigned item = flight->first, next; item != NOTHING; item = next, row++) {
-        next = core->next[item];
-        struct coordinator_effect *effect = effect_add(effects, CORE_ANSWER);
-        effect->item = item;
-        effect->row = row;
-        core->items_done++;
-    }
-    flight_remove(core, index);
-    core->progressed = now;
-    /* the pipeline keeps order: whatever was sent before this one and has not arrived will not */
-    replay_flights(core, effects, overtaken, "a damaged microbatch was dropped on its way through the pipeline");
+    for (unsigned i = 0; i < event->plan->stages; i++)
+        if (!available(&core->board[event->plan->stage[i].board])) {
+            core->changed = true; /* one went away meanwhile; advance() asks again */
+            return;
+        }
+    if (other)
+        replace_plan(core, event, now, effects);
+    else
+        take_plan(core, event->plan, now, effects);
 }
 
 /* ---- time ---- */
@@ -427,73 +445,31 @@ static void drop_silent_boards(struct coordinator_core *core, mono_t now, struct
             board_gone(core, i, "fell silent", now, effects);
 }
 
-static void drop_stalled_flights(struct coordinator_core *core, mono_t now, struct coordinator_effects *effects) {
-    if (core->sent == 0 || mono_since(now, core->progressed) < core->settings.stall_ns)
-        return;
-    replay_flights(core, effects, core->sent, "a microbatch was lost: no stage is working on it");
-    core->progressed = now;
-}
-
-/* Serving in name only: the first stage is out of reach, or takes nothing. */
-static bool stuck(const struct coordinator_core *core, mono_t now) {
-    return core->sent == 0 && !core->writable && mono_since(now, core->progressed) >= core->settings.stall_ns;
-}
-
-static void why_not_served(const struct coordinator_core *core, char text[CORE_REASON_MAX]) {
-    if (core->state == COORDINATOR_SERVING)
-        snprintf(text, CORE_REASON_MAX, "stage %s takes no microbatches: can the coordinator reach its data port?",
-                 core->board[core->plan.stage[0].board].name);
-    else
-        snprintf(text, CORE_REASON_MAX, "the pipeline is not serving: %.280s", core->reason);
-}
-
-static void fail_impatient(struct coordinator_core *core, mono_t now, struct coordinator_effects *effects) {
-    bool serving = core->state == COORDINATOR_SERVING;
-    if (serving ? !stuck(core, now) : mono_since(now, core->unserved_since) < core->settings.patience_ns)
-        return;
-    char text[CORE_REASON_MAX];
-    why_not_served(core, text);
-    const char *kept = NULL;
-    for (unsigned i = core->sent; i < core->flights;) {
-        if (mono_since(now, core->admitted[core->flight[i].first]) < core->settings.patience_ns) {
-            i++;
+static void release_leaving(struct coordinator_core *core, struct coordinator_effects *effects) {
+    for (unsigned i = 0; i < core->boards; i++) {
+        if (core->board[i].state != BOARD_LEAVING || pipelines_include(core, i))
             continue;
-        }
-        kept = kept ? kept : keep(effects, text);
-        flight_fail(core, effects, i, kept);
+        core->board[i].state = BOARD_ABSENT;
+        effects_tell_of(effects, FLEET_LEFT, i, "");
+        effects_add(effects, CORE_RELEASE)->board = i;
     }
-    unsigned late = 0;
-    for (unsigned item = core->queue_first; item != NOTHING; item = core->next[item], late++)
-        if (mono_since(now, core->admitted[item]) < core->settings.patience_ns)
-            break;
-    if (late > 0)
-        fail_chain(core, effects, queue_shift(core, late), kept ? kept : keep(effects, text));
 }
 
 /* Draws the consequences of whatever has changed. */
 static void advance(struct coordinator_core *core, mono_t now, struct coordinator_effects *effects) {
-    if (core->replan && core->state == COORDINATOR_SERVING) {
-        enter(core, COORDINATOR_PAUSING, now);
-        snprintf(core->reason, sizeof core->reason, "%.200s%sa new plan waits for the microbatches in flight",
-                 core->cause, core->cause[0] ? "; " : "");
-    }
-    if (core->replan && core->sent == 0)
-        enter(core, COORDINATOR_WAITING, now);
-    if (core->state == COORDINATOR_PREPARING && all_ready(core)) {
-        enter(core, COORDINATOR_SERVING, now);
-        core->reason[0] = core->cause[0] = '\0';
-        core->progressed = now;
-        effect_add(effects, CORE_SERVE)->epoch = core->epoch;
-    }
-    release_leaving(core, effects);
     bool idle = core->queued == 0 && core->flights == 0;
+    pipelines_advance(core, now, effects);
+    if (core->state == COORDINATOR_SERVING && core->wish != WISH_NONE && !core->ending)
+        seek_other(core, now, effects);
+    pipelines_advance(core, now, effects); /* a pause with nothing under way is over at once */
+    release_leaving(core, effects);
     if (core->state == COORDINATOR_WAITING && !(core->ending && idle))
-        ask_for_plan(core, now, effects);
+        seek_plan(core, now, effects);
     if (core->state == COORDINATOR_SERVING)
-        dispatch(core, now, effects);
+        flights_dispatch(core, now, effects);
     if (core->ending && core->queued == 0 && core->flights == 0 && core->state != COORDINATOR_ENDED) {
         core->state = COORDINATOR_ENDED;
-        effect_add(effects, CORE_EXIT);
+        effects_add(effects, CORE_EXIT);
     }
 }
 
@@ -501,26 +477,22 @@ static void apply_board_event(struct coordinator_core *core, const struct coordi
                               struct coordinator_effects *effects) {
     assert(event->board < core->boards);
     struct core_board *board = &core->board[event->board];
-    if (event->type == CORE_BOARD_MEASURED) { /* said by us, not by it */
-        on_measured(core, board);
-        return;
-    }
     board->heard = now;
     switch (event->type) {
     case CORE_BOARD_LOST:
         board_gone(core, event->board, "was lost", now, effects);
         break;
     case CORE_BOARD_LEAVING:
-        on_leaving(core, board, now);
+        on_leaving(core, event->board, false, now, effects);
         break;
     case CORE_BOARD_READY:
-        on_ready(core, board, event->epoch);
+        pipelines_ready(core, event->board, event->epoch);
         break;
     case CORE_BOARD_FAILED:
-        on_failed(core, board, event, now, effects);
+        on_failed(core, event, now, effects);
         break;
     case CORE_HEARTBEAT:
-        on_heartbeat(core, board, event->heartbeat, now);
+        on_heartbeat(core, event->board, event->heartbeat, now, effects);
         break;
     default:
         break; /* CORE_BOARD_HEARD: noted above */
@@ -529,27 +501,36 @@ static void apply_board_event(struct coordinator_core *core, const struct coordi
 
 void coordinator_core_step(struct coordinator_core *core, const struct coordinator_event *event, mono_t now,
                            struct coordinator_effects *effects) {
-    effects->count = effects->texts = 0;
+    effects->count = effects->texts = effects->events = 0;
     switch (event->type) {
     case CORE_BOARD_JOINED:
         on_joined(core, event, now, effects);
+        break;
+    case CORE_BOARD_MEASURED: /* said by us, not by the board */
+        on_measured(core, &core->board[event->board], now);
+        break;
+    case CORE_BOARD_DRIFTED:
+        on_drifted(core, &core->board[event->board], now);
+        break;
+    case CORE_BOARD_DRAINED:
+        on_leaving(core, event->board, true, now, effects);
         break;
     case CORE_PLANNED:
         on_planned(core, event, now, effects);
         break;
     case CORE_ITEM_ADMITTED:
-        queue_push(core, event->item, now);
+        flights_admit(core, event->item, now);
         break;
     case CORE_RESULT:
-        on_result(core, event, now, effects);
+        flights_result(core, event, now, effects);
         break;
     case CORE_WRITABLE:
         core->writable = true;
         break;
     case CORE_TICK:
         drop_silent_boards(core, now, effects);
-        drop_stalled_flights(core, now, effects);
-        fail_impatient(core, now, effects);
+        flights_stalled(core, now, effects);
+        flights_impatient(core, now, effects);
         break;
     case CORE_SHUTDOWN:
         core->ending = true;
@@ -565,7 +546,7 @@ mono_t coordinator_core_deadline(const struct coordinator_core *core, mono_t now
     int64_t wait = 100 * MONO_MS; /* the slow clocks (silence, patience, stall) need no better */
     /* while all flights allowed are out, only a result lets another go: no deadline, or the loop would never sleep */
     if (core->state == COORDINATOR_SERVING && core->queued > 0 && core->writable &&
-        core->sent < flights_allowed(core)) {
+        flights_in_service(core) < flights_allowed(core)) {
         int64_t left = core->settings.microbatch_wait_ns - mono_since(now, core->admitted[core->queue_first]);
         wait = left < wait ? left : wait;
     }

@@ -6,16 +6,26 @@
  *      |      ^  a board is lost, fails or leaves        |                                      |
  *      |      +------------------------------------------+--------------------------------------+ a stage is lost
  *      |                                                                                        |
- *      |   nothing in flight any more                                a board joins (no fixed    |
- *      +------------------------------ PAUSING <------------ number of stages) or asks to leave +
+ *      |   nothing in flight any more        another plan is needed, and it cannot be prepared  |
+ *      +------------------------------ PAUSING <----------------- beside the one in force ------+
  *
- * Invariants: at most one epoch serves, and only in SERVING are microbatches dispatched; an item is in exactly one
+ * Pipelines. An epoch is a plan put in force: a pipeline. While one serves, another may be prepared beside it, where
+ * the boards have memory for both; when all its stages are ready new microbatches take the new way, and the old one
+ * drains: serves what it has and is retired then. So there are two at most, each in its lane (epoch_lane).
+ *
+ *      NONE ----> PREPARING ----> SERVING ----> DRAINING ----> NONE     and from everywhere to NONE, when it breaks
+ *
+ * A plan in force is replaced when a board has come (CORE_BOARD_MEASURED, or at once where nothing is measured) or is
+ * slower or faster than it was planned with (CORE_BOARD_DRIFTED) and another plan promises settings.gain more; and,
+ * whatever that costs, when one of its boards asks to leave. If a stage cannot prepare its slice the old plan stays.
+ *
+ * Invariants: at most one pipeline serves, and only in SERVING are microbatches dispatched; an item is in exactly one
  * place (free, queued, or in one flight) and leaves it by exactly one answer or failure effect; a flight is under way
- * in the epoch in force or waits to be sent again; epochs and sequence numbers only grow.
+ * in a pipeline that serves or drains, or waits to be sent again; epochs and sequence numbers only grow.
  *
- * Replay. A flight keeps its items until they are answered. When its epoch breaks, or a later one overtakes it, it is
- * sent again, whole and before anything new, under a new sequence number: the same items together give the same bits.
- * A result counts once, by epoch and sequence number. A microbatch that every pipeline dies of is given up after
+ * Replay. A flight keeps its items until they are answered. When its pipeline breaks, or a later one overtakes it, it
+ * is sent again, whole and before anything new, under a new sequence number: the same items together give the same
+ * bits. A result counts once, by epoch and sequence number. A microbatch that every pipeline dies of is given up after
  * CORE_ATTEMPTS_MAX.
  *
  * Items are numbered by the caller (0 to CORE_ITEMS_MAX - 1). Boards are kept by name: one that comes back takes its
@@ -28,6 +38,7 @@
 #define DAEMON_CORE_COORDINATOR_CORE_H
 
 #include "base/mono.h"
+#include "daemon/core/fleet_event.h"
 #include "partitioner/partitioner.h"
 #include "proto/message.h"
 
@@ -36,7 +47,7 @@
 
 #define CORE_BOARDS_MAX   MESSAGE_BOARDS_MAX
 #define CORE_ITEMS_MAX    4096
-#define CORE_FLIGHTS_MAX  160
+#define CORE_FLIGHTS_MAX  288
 #define CORE_ATTEMPTS_MAX 8
 #define CORE_REASON_MAX   320
 
@@ -69,6 +80,10 @@ struct coordinator_settings {
     int64_t stall_ns;           /* microbatches in flight, nobody computing: lost after so long */
     bool measured_first;        /* a board that joins a pipeline at work is planned with after CORE_BOARD_MEASURED */
     int64_t settle_ns;          /* without a fixed number of stages: how long to wait for further boards */
+    double gain;                /* a plan replaces one that could go on if it is faster by this share, such as 0.1 */
+    int64_t repay_ns;           /* and has made good, after so long, for the pause that it costs */
+    int64_t wedged_ns; /* a stage that computes one microbatch for longer than this and WEDGED_FACTOR times what
+                          the plan says has hung; 0: not judged */
 };
 
 struct core_board {
@@ -76,23 +91,28 @@ struct core_board {
     enum board_state state;
     uint64_t memory_bytes;
     mono_t heard;
-    int stage;                     /* in the plan in force or in preparation, -1: none */
+    bool measured;                 /* nothing is to be found out about it any more before it is planned with */
+    bool listed;                   /* for the plan that was asked for last */
+    int stage;                     /* in the pipeline that serves, else in the one that is prepared; -1: in neither */
     struct message_heartbeat last; /* of the epoch in force */
     char reason[CORE_REASON_MAX];  /* why unfit */
 };
 
 /* What happened. */
 enum coordinator_event_type {
-    CORE_BOARD_JOINED,   /* name, memory_bytes -> the step returns its number in effects.board */
+    CORE_BOARD_JOINED,   /* name, memory_bytes, text: what it is, or NULL -> the step returns its number in
+                            effects.board */
     CORE_BOARD_LOST,     /* board: connection closed */
-    CORE_BOARD_LEAVING,  /* board */
+    CORE_BOARD_LEAVING,  /* board: it asks to leave */
+    CORE_BOARD_DRAINED,  /* board: somebody else asks that it leave, in the same way */
     CORE_BOARD_READY,    /* board, epoch */
     CORE_BOARD_FAILED,   /* board, epoch, text */
+    CORE_BOARD_DRIFTED,  /* board: its times are not those it was planned with */
     CORE_BOARD_HEARD,    /* board: any message from it */
     CORE_BOARD_MEASURED, /* board: what is to be known of it before it gets a part is known */
     CORE_HEARTBEAT,      /* board, heartbeat */
-    CORE_PLANNED,       /* plan, boards as the plan effect listed them; or text: why there is none; or stale: the boards
-                           are not what they were, so another one is to be asked for */
+    CORE_PLANNED,       /* plan, boards as the plan effect listed them, period_s, beside, pause_s; or text: why there is
+                           none; or stale: the boards are not what they were, so another one is to be asked for */
     CORE_ITEM_ADMITTED, /* item */
     CORE_RESULT,        /* epoch, sequence, items */
     CORE_WRITABLE,      /* the first stage takes another microbatch */
@@ -106,6 +126,9 @@ struct coordinator_event {
     const char *name;
     uint64_t memory_bytes;
     bool stale;
+    double period_s; /* of the plan in force, as its boards are now; 0: not known */
+    bool beside;     /* every board has memory for its slice in this plan beside the one in force */
+    double pause_s;  /* how long loading will take; counts where it cannot be beside */
     epoch_t epoch;
     sequence_t sequence;
     unsigned item, items;
@@ -118,13 +141,14 @@ struct coordinator_event {
 enum coordinator_effect_type {
     CORE_PLAN,     /* boards[0..count): find a plan for these, in this order; answer with CORE_PLANNED in this same loop
                       turn or later */
-    CORE_ASSIGN,   /* board, epoch; its slice and neighbours are in core->plan */
+    CORE_ASSIGN,   /* board, epoch; its slice and neighbours are in the pipeline of that epoch */
     CORE_SERVE,    /* epoch: connect to the first stage; tell every stage */
+    CORE_RETIRE,   /* epoch: nothing will come of it any more; its pipeline can still be found during this step */
     CORE_DISPATCH, /* sequence, epoch, items; ids by core_flight_item */
     CORE_ANSWER,   /* item, row of the result that is being handled */
     CORE_FAIL,     /* item, text */
     CORE_RELEASE,  /* board: it may leave */
-    CORE_NOTE,     /* text: for the log */
+    CORE_EVENT,    /* event: to be told */
     CORE_EXIT,     /* all done */
 };
 
@@ -134,11 +158,13 @@ struct coordinator_effect {
     unsigned item, row, items;
     epoch_t epoch;
     sequence_t sequence;
-    const char *text; /* CORE_FAIL, CORE_NOTE: lies in effects->text */
+    const char *text;                /* CORE_FAIL: lies in effects->text */
+    const struct fleet_event *event; /* CORE_EVENT: lies in effects->event */
 };
 
 #define CORE_TEXTS_MAX   8
-#define CORE_EFFECTS_MAX (CORE_ITEMS_MAX + 4 * CORE_BOARDS_MAX)
+#define CORE_EVENTS_MAX  (CORE_BOARDS_MAX + 16) /* one for each board, and what a change of plan has to say */
+#define CORE_EFFECTS_MAX (CORE_ITEMS_MAX + 6 * CORE_BOARDS_MAX)
 struct coordinator_effects {
     unsigned count;
     struct coordinator_effect effect[CORE_EFFECTS_MAX];
@@ -147,31 +173,56 @@ struct coordinator_effects {
     unsigned board_count;
     unsigned texts;
     char text[CORE_TEXTS_MAX][CORE_REASON_MAX];
+    unsigned events;
+    struct fleet_event event[CORE_EVENTS_MAX];
 };
 
 struct core_flight {
     sequence_t sequence;
+    epoch_t epoch;         /* that it was sent in last */
     unsigned first, count; /* items, linked by core->next */
     unsigned attempts;     /* how often it was sent */
+};
+
+enum pipeline_state { PIPELINE_NONE, PIPELINE_PREPARING, PIPELINE_SERVING, PIPELINE_DRAINING };
+
+struct core_pipeline {
+    enum pipeline_state state;
+    epoch_t epoch;
+    bool beside;                 /* it was prepared while another served */
+    unsigned sent;               /* flights under way in it */
+    mono_t progressed;           /* while DRAINING: the last result, or the beginning */
+    struct plan plan;            /* plan.stage[].board are numbers of core->board[] */
+    bool ready[CORE_BOARDS_MAX]; /* by stage */
+};
+
+/* Why the plan in force should be another one. */
+enum core_wish {
+    WISH_NONE,
+    WISH_BETTER, /* there may be a better one */
+    WISH_OTHER,  /* one of its boards is to go */
 };
 
 struct coordinator_core {
     struct coordinator_settings settings;
     enum coordinator_state state;
     bool ending;
-    bool changed;                 /* boards came or went since a plan was last asked for */
-    bool planning;                /* CORE_PLAN was given and CORE_PLANNED has not come */
-    bool replan;                  /* the plan in force or in preparation is to be given up without loss */
+    bool changed;    /* boards to be planned with came or went since a plan was last asked for */
+    bool planning;   /* CORE_PLAN was given and CORE_PLANNED has not come */
+    bool unmeasured; /* boards that are not measured are listed too: the others cannot hold the model */
+    enum core_wish wish;
     bool writable;                /* the first stage takes another microbatch */
+    bool served;                  /* an epoch has served, so that time without one is a pause */
+    bool caused;                  /* something has happened, at caused_at, that another epoch is to answer */
     char cause[CORE_REASON_MAX];  /* what ended the last plan; empty while none did */
     char reason[CORE_REASON_MAX]; /* why it does not serve; empty while it does */
-    epoch_t epoch;
-    sequence_t sequence; /* last given */
-    mono_t unserved_since, progressed, changed_at;
+    epoch_t epoch;                /* last given */
+    sequence_t sequence;          /* last given */
+    mono_t unserved_since, progressed, joined_at, caused_at, planning_since;
 
-    unsigned boards;
+    unsigned boards, planned_boards; /* known; listed for the last plan */
     struct core_board board[CORE_BOARDS_MAX];
-    struct plan plan; /* plan.stage[].board are numbers of board[] */
+    struct core_pipeline pipeline[MESSAGE_LANES]; /* by epoch_lane */
 
     unsigned flights, sent;
     struct core_flight
@@ -192,6 +243,19 @@ void coordinator_core_step(struct coordinator_core *core, const struct coordinat
 
 /* When CORE_TICK is wanted at the latest. */
 mono_t coordinator_core_deadline(const struct coordinator_core *core, mono_t now);
+
+/* The pipeline of that epoch, NULL when its place has another or it never was. */
+const struct core_pipeline *core_pipeline_of(const struct coordinator_core *core, epoch_t epoch);
+/* The pipeline in that state, NULL when there is none. */
+const struct core_pipeline *core_pipeline_in(const struct coordinator_core *core, enum pipeline_state state);
+/* The pipeline that serves, else the one that is prepared, NULL when there is neither. */
+const struct core_pipeline *core_pipeline_in_force(const struct coordinator_core *core);
+/* A lane without a pipeline, MESSAGE_LANES when both have one. */
+unsigned core_lane_free(const struct coordinator_core *core);
+
+/* Could the pipeline serve on without this board, as far as their number tells? Also true where it makes no difference:
+ * the board does not count, or there are too few anyway. */
+bool coordinator_core_spares(const struct coordinator_core *core, unsigned board);
 
 /* The flight of that sequence number, NULL when there is none; its items in order of their rows. */
 const struct core_flight *core_flight_find(const struct coordinator_core *core, sequence_t sequence);

@@ -9,7 +9,7 @@
 #include <string.h>
 
 #define PINGS           8
-#define PING_PATIENCE   (100 * MONO_MS)   /* the other end may not have been told of the probe yet */
+#define PING_PATIENCE   (100 * MONO_MS)   /* then another: the other end may not have been told of the probe yet */
 #define ANSWER_PATIENCE (3 * MONO_SECOND) /* for the first frames of the other end */
 #define LEAST_BYTES     ((uint64_t)128 << 10)
 #define LONGEST         8 /* bursts */
@@ -83,16 +83,24 @@ static void report(struct probe_core *core, const char *error, struct probe_effe
 
 /* ---- frames in ---- */
 
+static mono_t last_ping_at(const struct probe_core *core) {
+    return core->ping_at[core->ping % PROBE_PINGS];
+}
+
+/* Of any ping that is remembered: on a long way several are out before the first answer. Each counts once. */
 static void on_pong(struct probe_core *core, uint64_t number, mono_t now) {
-    if (core->state != PROBE_PINGING || number != core->ping || core->answered)
+    if (core->state != PROBE_PINGING || number <= core->answered || number > core->ping ||
+        core->ping - number >= PROBE_PINGS)
         return;
-    double round_trip = (double)mono_since(now, core->ping_at) / 1e9;
+    double round_trip = (double)mono_since(now, core->ping_at[number % PROBE_PINGS]) / 1e9;
     if (core->pongs++ == 0 || round_trip / 2 < core->latency_s)
         core->latency_s = round_trip / 2;
-    core->answered = true;
-    core->ping_due = core->pongs < PINGS;
-    if (!core->ping_due)
-        core->state = PROBE_SENDING;
+    core->answered = number;
+    core->ping_due = number == core->ping;
+    if (core->pongs < PINGS)
+        return;
+    core->ping_due = false;
+    core->state = PROBE_SENDING;
 }
 
 static void on_chunk(struct probe_core *core, uint64_t bytes, mono_t now) {
@@ -183,9 +191,9 @@ static void send_chunk(struct probe_core *core, struct probe_effects *effects) {
 }
 
 static void send_ping(struct probe_core *core, mono_t now, struct probe_effects *effects) {
-    core->ping_due = core->answered = false;
-    core->ping_at = now;
-    send_frame(effects, PROBE_PING, ++core->ping);
+    core->ping_due = false;
+    core->ping_at[++core->ping % PROBE_PINGS] = now;
+    send_frame(effects, PROBE_PING, core->ping);
 }
 
 static void send_last(struct probe_core *core, struct probe_effects *effects) {
@@ -226,7 +234,7 @@ static mono_t time_is_up(const struct probe_core *core) {
 }
 
 mono_t probe_core_deadline(const struct probe_core *core) {
-    mono_t deadline = time_is_up(core), again = mono_after(core->ping_at, PING_PATIENCE);
+    mono_t deadline = time_is_up(core), again = mono_after(last_ping_at(core), PING_PATIENCE);
     bool waits = core->state == PROBE_PINGING && !core->ping_due && core->ping > 0;
     return waits && mono_since(deadline, again) > 0 ? again : deadline;
 }
@@ -234,7 +242,7 @@ mono_t probe_core_deadline(const struct probe_core *core) {
 static void on_tick(struct probe_core *core, mono_t now, struct probe_effects *effects) {
     if (mono_since(now, time_is_up(core)) >= 0)
         report(core, unanswered(core) ? "the other end does not answer" : "it took too long", effects);
-    else if (core->state == PROBE_PINGING && !core->ping_due && mono_since(now, core->ping_at) >= PING_PATIENCE)
+    else if (core->state == PROBE_PINGING && !core->ping_due && mono_since(now, last_ping_at(core)) >= PING_PATIENCE)
         core->ping_due = true;
 }
 

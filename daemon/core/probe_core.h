@@ -5,7 +5,9 @@
  *   the other one:         ECHOING --- chunk ---> RECEIVING --- LAST in ---> SENDING --- LAST out ---> OVER
  *   from everywhere to OVER: time is up, or PROBE_ABORT
  *
- * Latency: half the shortest of a few round trips, measured by the end that starts. Bandwidth: one end sends chunks,
+ * Latency: half the shortest of a few round trips, measured by the end that starts. While nothing comes back it pings
+ * again, because the other end may not know of the probe yet; a pong names its ping, so the answer to an older one
+ * counts too, and a way that takes longer than that patience is measured all the same. Bandwidth: one end sends chunks,
  * the other acknowledges them, measures when they come, and says ENOUGH. The sender keeps what is on its way to a
  * window that grows with what was acknowledged, so buffers along the way hold little when it is over; its LAST comes
  * behind the last chunk, so the other direction begins on an empty link. The first quarter, in bytes and in time, does
@@ -25,6 +27,7 @@
 #include <stdint.h>
 
 #define PROBE_SAMPLES 128 /* arrivals remembered */
+#define PROBE_PINGS   32  /* pings remembered: more than are sent before a silent end is given up */
 
 enum probe_state { PROBE_PINGING, PROBE_ECHOING, PROBE_SENDING, PROBE_RECEIVING, PROBE_OVER };
 
@@ -78,9 +81,9 @@ struct probe_core {
     struct probe_settings settings;
     mono_t began;
 
-    uint64_t ping; /* number of the last one sent, 0: none */
-    bool ping_due, answered;
-    mono_t ping_at;
+    uint64_t ping, answered; /* numbers of the last ones sent and answered, 0: none */
+    bool ping_due;
+    mono_t ping_at[PROBE_PINGS]; /* when ping N was sent, at N % PROBE_PINGS */
     unsigned pongs;
 
     uint64_t sent, acknowledged; /* bytes of chunks, while SENDING */

@@ -1,12 +1,11 @@
-/* The stage's state machine; its states, slots and invariants are in stage_core.h.
+/* The stage's state machine; its states, lanes and invariants are in stage_core.h, what it does with microbatches in
+ * stage_lane.c.
  *
  * stage_core_step is the one entry: the event changes what is known (a handler per event), then advance() draws the
- * consequences: begin a load when everything is at rest, compute what waits, send what is ready. All ends of an epoch
- * go through abandon(), so what must be given up stands in one place. Frames of the data socket are judged by judge(),
- * whose verdict is NULL or what is wrong with them; whoever sent them, they are counted and dropped, and the stage
- * lives on.
+ * consequences: begin a load when everything is at rest, free weights that nobody needs, compute what waits, send what
+ * is ready. All ends of an epoch go through abandon(), so what must be given up stands in one place.
  */
-#include "daemon/core/stage_core.h"
+#include "daemon/core/stage_lane.h"
 
 #include <assert.h>
 #include <string.h>
@@ -17,9 +16,15 @@
 #define CHUNK_PATIENCE (10 * MONO_SECOND) /* a coordinator that has no room for an answer drops it */
 #define HEARTBEAT_MIN  (10 * MONO_MS)
 #define HEARTBEAT_MAX  (60 * MONO_SECOND)
+#define NO_LANE        STAGE_LANES
 
 const char *stage_state_name(enum stage_state state) {
-    static const char *const names[] = {"joining", "idle", "clearing", "loading", "ready", "serving", "gone"};
+    static const char *const names[] = {"joining", "admitted", "gone"};
+    return names[state];
+}
+
+const char *lane_state_name(enum lane_state state) {
+    static const char *const names[] = {"free", "clearing", "loading", "ready", "serving"};
     return names[state];
 }
 
@@ -28,74 +33,61 @@ void stage_core_init(struct stage_core *core) {
     core->state = STAGE_JOINING;
 }
 
-static struct stage_effect *effect_add(struct stage_effects *effects, enum stage_effect_type type) {
+struct stage_effect *stage_effect_add(struct stage_effects *effects, enum stage_effect_type type, unsigned lane) {
     assert(effects->count < STAGE_EFFECTS_MAX);
     struct stage_effect *effect = &effects->effect[effects->count++];
-    *effect = (struct stage_effect){.type = type};
+    *effect = (struct stage_effect){.type = type, .lane = lane};
     return effect;
 }
 
-static bool working(const struct stage_core *core) {
-    return core->state == STAGE_READY || core->state == STAGE_SERVING;
+static struct stage_effect *effect_add(struct stage_effects *effects, enum stage_effect_type type) {
+    return stage_effect_add(effects, type, 0);
 }
 
-static bool at_rest(const struct stage_core *core) {
-    for (unsigned i = 0; i < STAGE_INPUTS; i++)
-        if (core->input[i].state != STAGE_INPUT_FREE)
-            return false;
-    for (unsigned i = 0; i < STAGE_OUTPUTS; i++)
-        if (core->output[i].state != STAGE_OUTPUT_FREE)
-            return false;
-    return !core->loader_busy;
-}
-
-/* The free input slot, or STAGE_INPUTS. */
-static unsigned free_input(const struct stage_core *core) {
-    unsigned i = 0;
-    while (i < STAGE_INPUTS && core->input[i].state != STAGE_INPUT_FREE)
-        i++;
-    return i;
-}
-
-bool stage_core_receiving(const struct stage_core *core) {
-    return core->state != STAGE_GONE && free_input(core) < STAGE_INPUTS;
+/* The lane in that state; NO_LANE when there is none. */
+static unsigned lane_in(const struct stage_core *core, enum lane_state state) {
+    unsigned number = 0;
+    while (number < STAGE_LANES && core->lane[number].state != state)
+        number++;
+    return number;
 }
 
 /* ---- ends of an epoch ---- */
 
-/* Gives up the load and everything of the epoch that can be given up now; what the compute worker and the network hold
- * comes back by its own event. */
-static void abandon(struct stage_core *core, enum stage_state state, struct stage_effects *effects) {
-    for (unsigned i = 0; i < STAGE_INPUTS; i++) {
-        if (core->input[i].state != STAGE_INPUT_WAITING)
-            continue;
-        core->input[i].state = STAGE_INPUT_FREE;
-        effect_add(effects, STAGE_DROP)->input = i;
-    }
-    for (unsigned i = 0; i < STAGE_OUTPUTS; i++)
-        if (core->output[i].state == STAGE_OUTPUT_READY)
-            core->output[i].state = STAGE_OUTPUT_FREE;
-    if (core->loader_busy && !core->loader_cancelled) {
-        core->loader_cancelled = true;
-        effect_add(effects, STAGE_CANCEL);
-    }
+static void cancel_load(struct stage_core *core, struct stage_effects *effects) {
     memset(core->chunk, 0, sizeof core->chunk);
-    if (core->state == STAGE_LOADING || working(core))
-        effect_add(effects, STAGE_CLOSE_NEXT);
-    core->blocked = false;
-    core->state = state;
+    if (!core->loader_busy || core->loader_cancelled)
+        return;
+    core->loader_cancelled = true;
+    effect_add(effects, STAGE_CANCEL);
 }
 
-static void give_up_slice(struct stage_core *core, const char *text, struct stage_effects *effects) {
+/* Gives up the load and everything of the lane's epoch that can be given up now. Its engine stays. */
+static void abandon(struct stage_core *core, unsigned number, struct stage_effects *effects) {
+    struct stage_lane *lane = &core->lane[number];
+    lane_drop(core, number, effects);
+    if (lane->state == LANE_LOADING)
+        cancel_load(core, effects);
+    if (lane->state >= LANE_LOADING)
+        stage_effect_add(effects, STAGE_CLOSE_NEXT, number);
+    lane->state = LANE_FREE;
+}
+
+static void abandon_all(struct stage_core *core, struct stage_effects *effects) {
+    for (unsigned number = 0; number < STAGE_LANES; number++)
+        abandon(core, number, effects);
+}
+
+static void give_up_slice(struct stage_core *core, unsigned number, const char *text, struct stage_effects *effects) {
     struct stage_effect *effect = effect_add(effects, STAGE_SAY_FAILED);
-    effect->epoch = core->epoch;
+    effect->epoch = core->lane[number].epoch;
     effect->text = text;
-    core->active.number = 0;
-    abandon(core, STAGE_IDLE, effects);
+    abandon(core, number, effects);
 }
 
 static void finish(struct stage_core *core, struct stage_effects *effects) {
-    abandon(core, STAGE_GONE, effects);
+    abandon_all(core, effects);
+    core->state = STAGE_GONE;
     effect_add(effects, STAGE_EXIT);
 }
 
@@ -108,8 +100,8 @@ static void say_hello(struct stage_core *core, mono_t now, struct stage_effects 
 
 /* Nobody knows us any more. */
 static void rejoin(struct stage_core *core, struct stage_effects *effects) {
-    abandon(core, STAGE_JOINING, effects);
-    core->active.number = 0;
+    abandon_all(core, effects);
+    core->state = STAGE_JOINING;
     if (core->leaving)
         finish(core, effects); /* nobody is left to ask */
 }
@@ -132,12 +124,13 @@ static void on_welcomed(struct stage_core *core, const struct stage_event *event
                         struct stage_effects *effects) {
     if (!core->connected || (core->state != STAGE_JOINING && event->cluster == core->cluster))
         return; /* the answer to a hello that was said twice */
-    abandon(core, STAGE_IDLE, effects);
+    abandon_all(core, effects);
+    core->state = STAGE_ADMITTED;
     int64_t period = event->heartbeat_ns;
     core->heartbeat_ns = period < HEARTBEAT_MIN ? HEARTBEAT_MIN : period > HEARTBEAT_MAX ? HEARTBEAT_MAX : period;
     core->heartbeat_at = now;
     core->cluster = event->cluster;
-    core->epoch.number = core->active.number = 0;
+    core->epoch.number = 0;
 }
 
 static void on_refused(struct stage_core *core, const struct stage_event *event, mono_t now,
@@ -156,26 +149,35 @@ static void on_refused(struct stage_core *core, const struct stage_event *event,
 }
 
 bool stage_core_accepts(const struct stage_core *core, epoch_t epoch) {
-    bool welcome = core->state != STAGE_JOINING && core->state != STAGE_GONE;
-    return welcome && !core->leaving && epoch.number > core->epoch.number;
+    return core->state == STAGE_ADMITTED && !core->leaving && epoch.number > core->epoch.number;
 }
 
 static void on_assigned(struct stage_core *core, const struct stage_event *event, struct stage_effects *effects) {
     if (!stage_core_accepts(core, event->epoch))
         return;
-    abandon(core, STAGE_CLEARING, effects);
-    core->epoch = core->active = event->epoch;
-    core->first = event->first;
-    core->end = event->end;
-    core->microbatch = event->microbatch;
-    core->newest.number = 0;
-    core->microbatches = core->items = 0;
-    core->busy_ns = 0;
+    unsigned place = epoch_lane(event->epoch);
+    for (unsigned number = 0; number < STAGE_LANES; number++)
+        if (number == place || !event->beside || !stage_core_working(core, number))
+            abandon(core, number, effects);
+    struct stage_lane *lane = &core->lane[place];
+    lane->state = LANE_CLEARING;
+    lane->epoch = core->epoch = event->epoch;
+    lane->first = event->first;
+    lane->end = event->end;
+    lane->microbatch = event->microbatch;
+    lane->newest.number = 0;
 }
 
-static void begin_serving(struct stage_core *core, mono_t now) {
-    core->state = STAGE_SERVING;
-    core->serving_since = now;
+static void on_told_serve(struct stage_core *core, epoch_t epoch, mono_t now) {
+    unsigned number = epoch_lane(epoch);
+    if (core->lane[number].state == LANE_READY && core->lane[number].epoch.number == epoch.number)
+        lane_serve(core, number, now);
+}
+
+static void on_retired(struct stage_core *core, epoch_t epoch, struct stage_effects *effects) {
+    unsigned number = epoch_lane(epoch);
+    if (core->state == STAGE_ADMITTED && core->lane[number].epoch.number == epoch.number)
+        abandon(core, number, effects);
 }
 
 static void on_shutdown(struct stage_core *core, mono_t now, struct stage_effects *effects) {
@@ -189,6 +191,51 @@ static void on_shutdown(struct stage_core *core, mono_t now, struct stage_effect
 }
 
 /* ---- loading ---- */
+
+/* Which engines the load may take from. One that serves is only shared; of those that do not, the load gets one and the
+ * other goes, so that weights are never there twice. */
+static void begin_load(struct stage_core *core, unsigned number, struct stage_effects *effects) {
+    struct stage_lane *lane = &core->lane[number];
+    unsigned old = lane->filled ? number : NO_LANE, beside = NO_LANE;
+    for (unsigned other = 0; other < STAGE_LANES; other++) {
+        if (other == number || !core->lane[other].filled)
+            continue;
+        if (stage_core_working(core, other)) {
+            beside = other;
+            continue;
+        }
+        if (old != NO_LANE) { /* it is that of an older epoch */
+            stage_effect_add(effects, STAGE_DISCARD, old);
+            core->lane[old].filled = false;
+        }
+        old = other;
+    }
+    if (old != NO_LANE)
+        core->lane[old].filled = false;
+    lane->state = LANE_LOADING;
+    core->loader_busy = true;
+    core->loader_lane = number;
+    struct stage_effect *effect = stage_effect_add(effects, STAGE_LOAD, number);
+    effect->old = old;
+    effect->beside = beside;
+    stage_effect_add(effects, STAGE_OPEN_NEXT, number);
+}
+
+/* Beside a lane at work, the weights of one that is free are no use to anybody. */
+static void discard_unused(struct stage_core *core, struct stage_effects *effects) {
+    if (core->loader_busy)
+        return;
+    for (unsigned number = 0; number < STAGE_LANES; number++) {
+        struct stage_lane *lane = &core->lane[number];
+        if (lane->state != LANE_FREE || !lane->filled || !lane_at_rest(lane))
+            continue;
+        for (unsigned other = 0; other < STAGE_LANES; other++)
+            if (stage_core_working(core, other))
+                lane->filled = false;
+        if (!lane->filled)
+            stage_effect_add(effects, STAGE_DISCARD, number);
+    }
+}
 
 /* The index of an outstanding chunk, or STAGE_CHUNKS. */
 static unsigned chunk_find(const struct stage_core *core, const struct stage_chunk *chunk) {
@@ -206,7 +253,7 @@ static void fetch(struct stage_core *core, unsigned index, mono_t now, struct st
 
 static void on_wanted(struct stage_core *core, const struct stage_event *event, mono_t now,
                       struct stage_effects *effects) {
-    if (core->state != STAGE_LOADING)
+    if (lane_in(core, LANE_LOADING) == NO_LANE)
         return; /* of a load that was cancelled meanwhile */
     unsigned index = 0;
     while (index < STAGE_CHUNKS && core->chunk[index].used)
@@ -235,223 +282,41 @@ static void on_part(struct stage_core *core, const struct stage_event *event, st
 
 static void on_progressed(const struct stage_core *core, const struct stage_event *event,
                           struct stage_effects *effects) {
-    if (core->state != STAGE_LOADING)
+    unsigned number = lane_in(core, LANE_LOADING);
+    if (number == NO_LANE)
         return;
     struct stage_effect *effect = effect_add(effects, STAGE_SAY_PROGRESS);
-    effect->epoch = core->epoch;
+    effect->epoch = core->lane[number].epoch;
     effect->done = event->done;
     effect->total = event->total;
     effect->fetched = event->fetched;
 }
 
+/* The lane that the loader works for gets what it made, wanted or not: what is loaded may be of use to the next load.
+ */
 static void on_load_over(struct stage_core *core, const struct stage_event *event, struct stage_effects *effects) {
-    bool wanted = core->state == STAGE_LOADING;
+    struct stage_lane *lane = &core->lane[core->loader_lane];
+    bool wanted = lane->state == LANE_LOADING && !core->loader_cancelled;
     core->loader_busy = core->loader_cancelled = false;
     memset(core->chunk, 0, sizeof core->chunk); /* after a failure some may be on their way */
+    lane->filled = event->type == STAGE_LOADED || event->kept;
     if (!wanted)
         return;
     if (event->type != STAGE_LOADED) {
-        give_up_slice(core, event->text ? event->text : "loading was stopped", effects);
+        give_up_slice(core, core->loader_lane, event->text ? event->text : "loading was stopped", effects);
         return;
     }
-    core->in = *event->in;
-    core->out = *event->out;
-    core->state = STAGE_READY;
+    lane->in = *event->in;
+    lane->out = *event->out;
+    lane->state = LANE_READY;
     struct stage_effect *effect = effect_add(effects, STAGE_SAY_READY);
-    effect->epoch = core->epoch;
+    effect->epoch = lane->epoch;
     effect->weight_bytes = event->weight_bytes;
 }
 
-/* ---- microbatches ---- */
-
-struct verdict {
-    uint64_t *counter; /* NULL: all well */
-    const char *fault;
-};
-
-static bool sequence_seen(const struct stage_core *core, sequence_t sequence) {
-    for (unsigned i = 0; i < STAGE_INPUTS; i++)
-        if (core->input[i].state != STAGE_INPUT_FREE && core->input[i].header.epoch.number == core->epoch.number &&
-            core->input[i].header.sequence.number == sequence.number)
-            return true;
-    return sequence.number <= core->newest.number;
-}
-
-static bool part_equal(const struct data_part *left, const struct data_part *right) {
-    if (left->type != right->type || left->rank != right->rank)
-        return false;
-    for (uint32_t i = 0; i < left->rank && i < MESSAGE_RANK_MAX; i++)
-        if (left->shape[i] != right->shape[i])
-            return false;
-    return true;
-}
-
-static struct verdict judge_parts(struct stage_core *core, const struct stage_event *event) {
-    struct rejected *rejected = &core->rejected;
-    const struct data_header *header = event->header;
-    if (header->parts != core->in.parts || event->frames != core->in.parts)
-        return (struct verdict){&rejected->malformed, "a microbatch with the wrong number of parts"};
-    for (uint32_t i = 0; i < core->in.parts; i++) {
-        uint64_t wanted = core->in.bytes[i] * header->items;
-        if (!part_equal(&header->part[i], &core->in.part[i]))
-            return (struct verdict){&rejected->malformed, "a microbatch whose parts have other types or shapes"};
-        if (event->sizes[i] > wanted)
-            return (struct verdict){&rejected->oversized, "a microbatch with more bytes than its shape says"};
-        if (event->sizes[i] < wanted)
-            return (struct verdict){&rejected->malformed, "a microbatch with fewer bytes than its shape says"};
-    }
-    return (struct verdict){0};
-}
-
-/* The checksum, the one check that reads the payload, is left to the compute worker. */
-static struct verdict judge(struct stage_core *core, const struct stage_event *event) {
-    const struct data_header *header = event->header;
-    struct rejected *rejected = &core->rejected;
-    if (!working(core))
-        return (struct verdict){&rejected->stale, "a microbatch while no slice is ready"};
-    if (header->cluster != core->cluster)
-        return (struct verdict){&rejected->stale, "a microbatch of another cluster"};
-    if (header->epoch.number != core->epoch.number)
-        return (struct verdict){&rejected->stale, "a microbatch of another epoch"};
-    if (header->cut != core->first)
-        return (struct verdict){&rejected->malformed, "a microbatch for another cut"};
-    if (header->items == 0 || header->items > core->microbatch)
-        return (struct verdict){&rejected->oversized, "a microbatch of more items than agreed"};
-    if (sequence_seen(core, header->sequence))
-        return (struct verdict){&rejected->stale, "a microbatch that was here before"};
-    return judge_parts(core, event);
-}
-
-static void on_arrived(struct stage_core *core, const struct stage_event *event, mono_t now,
-                       struct stage_effects *effects) {
-    unsigned index = free_input(core);
-    assert(index < STAGE_INPUTS); /* else stage_core_receiving said no */
-    struct verdict verdict = judge(core, event);
-    if (verdict.counter) {
-        ++*verdict.counter;
-        effects->fault = verdict.fault;
-        return;
-    }
-    if (core->state == STAGE_READY)
-        begin_serving(core, now); /* it overtook the word that all stages are ready */
-    struct stage_input *input = &core->input[index];
-    input->state = STAGE_INPUT_WAITING;
-    input->order = ++core->arrivals;
-    input->header = *event->header;
-    effect_add(effects, STAGE_KEEP)->input = index;
-}
-
-static void reject_malformed(struct stage_core *core, const char *fault, struct stage_effects *effects) {
-    core->rejected.malformed++;
-    effects->fault = fault;
-}
-
-/* What goes out is what came in, behind this slice. */
-static void complete_header(const struct stage_core *core, struct data_header *header, uint64_t checksum) {
-    header->cut = core->end;
-    header->parts = core->out.parts;
-    memcpy(header->part, core->out.part, sizeof header->part);
-    header->checksum = checksum;
-}
-
-static void on_computed(struct stage_core *core, const struct stage_event *event, mono_t now,
-                        struct stage_effects *effects) {
-    struct stage_input *input = &core->input[event->input];
-    struct stage_output *output = &core->output[event->output];
-    assert(input->state == STAGE_INPUT_COMPUTING && output->state == STAGE_OUTPUT_COMPUTING);
-    input->state = STAGE_INPUT_FREE;
-    output->state = STAGE_OUTPUT_FREE;
-    core->computing_since = now; /* the next one, if it is there already */
-    effect_add(effects, STAGE_DROP)->input = event->input;
-    if (!working(core)) /* its epoch ended; a new one does not start before this */
-        return;
-    if (event->damaged) {
-        reject_malformed(core, "a microbatch whose checksum does not fit", effects);
-        return;
-    }
-    if (input->header.sequence.number <= core->newest.number) { /* what follows expects order */
-        core->rejected.stale++;
-        effects->fault = "a microbatch that came after a newer one";
-        return;
-    }
-    core->newest = input->header.sequence; /* only now: a damaged header must not make what follows it look old */
-    core->microbatches++;
-    core->items += input->header.items;
-    core->busy_ns += event->busy_ns;
-    complete_header(core, &output->header, event->checksum);
-    output->state = STAGE_OUTPUT_READY;
-}
-
-/* The network has answered for an output: sent, or no room. */
-static void on_send_answer(struct stage_core *core, const struct stage_event *event) {
-    struct stage_output *output = &core->output[event->output];
-    assert(output->state == STAGE_OUTPUT_SENDING);
-    bool sent = event->type == STAGE_SENT;
-    core->blocked = !sent && working(core);
-    output->state = sent ? STAGE_OUTPUT_SENT : core->blocked ? STAGE_OUTPUT_READY : STAGE_OUTPUT_FREE;
-}
-
-static void on_let_go(struct stage_core *core, const struct stage_event *event) {
-    struct stage_output *output = &core->output[event->output];
-    assert(output->state == STAGE_OUTPUT_SENT);
-    output->state = STAGE_OUTPUT_FREE;
-}
-
-/* The oldest waiting input, or STAGE_INPUTS. */
-static unsigned oldest_waiting(const struct stage_core *core) {
-    unsigned oldest = STAGE_INPUTS;
-    for (unsigned i = 0; i < STAGE_INPUTS; i++)
-        if (core->input[i].state == STAGE_INPUT_WAITING &&
-            (oldest == STAGE_INPUTS || core->input[i].order < core->input[oldest].order))
-            oldest = i;
-    return oldest;
-}
-
-static unsigned free_output(const struct stage_core *core) {
-    unsigned i = 0;
-    while (i < STAGE_OUTPUTS && core->output[i].state != STAGE_OUTPUT_FREE)
-        i++;
-    return i;
-}
-
-static bool computing(const struct stage_core *core) {
-    for (unsigned i = 0; i < STAGE_INPUTS; i++)
-        if (core->input[i].state == STAGE_INPUT_COMPUTING)
-            return true;
-    return false;
-}
-
-static void compute_waiting(struct stage_core *core, mono_t now, struct stage_effects *effects) {
-    for (;;) {
-        unsigned input = oldest_waiting(core), output = free_output(core);
-        if (input == STAGE_INPUTS || output == STAGE_OUTPUTS)
-            return;
-        if (!computing(core))
-            core->computing_since = now;
-        core->input[input].state = STAGE_INPUT_COMPUTING;
-        core->output[output].state = STAGE_OUTPUT_COMPUTING;
-        core->output[output].order = core->input[input].order;
-        core->output[output].header = core->input[input].header;
-        struct stage_effect *effect = effect_add(effects, STAGE_COMPUTE);
-        effect->input = input;
-        effect->output = output;
-    }
-}
-
-/* One at a time: its answer decides about the next. */
-static void send_ready(struct stage_core *core, struct stage_effects *effects) {
-    unsigned oldest = STAGE_OUTPUTS;
-    for (unsigned i = 0; i < STAGE_OUTPUTS; i++) {
-        if (core->output[i].state == STAGE_OUTPUT_SENDING)
-            return;
-        if (core->output[i].state == STAGE_OUTPUT_READY &&
-            (oldest == STAGE_OUTPUTS || core->output[i].order < core->output[oldest].order))
-            oldest = i;
-    }
-    if (oldest == STAGE_OUTPUTS || core->blocked)
-        return;
-    core->output[oldest].state = STAGE_OUTPUT_SENDING;
-    effect_add(effects, STAGE_SEND)->output = oldest;
+static void on_next_failed(struct stage_core *core, const struct stage_event *event, struct stage_effects *effects) {
+    if (core->lane[event->lane].state == LANE_LOADING)
+        give_up_slice(core, event->lane, event->text, effects);
 }
 
 /* ---- time ---- */
@@ -500,16 +365,36 @@ bool stage_core_deadline(const struct stage_core *core, mono_t *deadline) {
     return true;
 }
 
+/* The lane that heartbeats are about; NO_LANE: none is in use. */
+static unsigned lane_to_tell(const struct stage_core *core) {
+    unsigned best = NO_LANE;
+    for (unsigned number = 0; number < STAGE_LANES; number++) {
+        const struct stage_lane *lane = &core->lane[number], *other = best == NO_LANE ? NULL : &core->lane[best];
+        if (lane->state == LANE_FREE)
+            continue;
+        bool serves = lane->state == LANE_SERVING, other_serves = other && other->state == LANE_SERVING;
+        if (!other || (serves && !other_serves) || (serves == other_serves && lane->epoch.number > other->epoch.number))
+            best = number;
+    }
+    return best;
+}
+
+bool stage_core_idle(const struct stage_core *core) {
+    return core->state == STAGE_ADMITTED && lane_to_tell(core) == NO_LANE;
+}
+
 /* What is being computed counts as far as it is: a coordinator that sees no progress takes a microbatch for lost, and
  * on a slow board one takes longer than that. */
 struct message_heartbeat stage_core_heartbeat(const struct stage_core *core, mono_t now) {
-    bool serving = core->state == STAGE_SERVING;
-    int64_t under_way = serving && computing(core) ? mono_since(now, core->computing_since) : 0;
+    unsigned number = lane_to_tell(core);
+    bool serving = number != NO_LANE && core->lane[number].state == LANE_SERVING;
+    int64_t under_way = serving && lanes_computing(core) ? mono_since(now, core->computing_since) : 0;
     return (struct message_heartbeat){
-        .epoch = core->active,
-        .microbatches = core->microbatches,
-        .items = core->items,
-        .busy_ns = (uint64_t)(core->busy_ns + under_way),
+        .epoch = number == NO_LANE ? (epoch_t){0} : core->lane[number].epoch,
+        .microbatches = serving ? core->microbatches : 0,
+        .items = serving ? core->items : 0,
+        .busy_ns = serving ? (uint64_t)(core->busy_ns + under_way) : 0,
+        .computing_ns = (uint64_t)under_way,
         .serving_ns = serving ? (uint64_t)mono_since(now, core->serving_since) : 0,
         .rejected = core->rejected,
     };
@@ -517,18 +402,21 @@ struct message_heartbeat stage_core_heartbeat(const struct stage_core *core, mon
 
 /* ---- the one entry ---- */
 
+/* A load takes the engines of lanes that do not work: nobody may be using them. */
+static bool may_load(const struct stage_core *core) {
+    for (unsigned number = 0; number < STAGE_LANES; number++)
+        if (!stage_core_working(core, number) && !lane_at_rest(&core->lane[number]))
+            return false;
+    return !core->loader_busy;
+}
+
 /* Draws the consequences of whatever has changed. */
 static void advance(struct stage_core *core, mono_t now, struct stage_effects *effects) {
-    if (core->state == STAGE_CLEARING && at_rest(core)) {
-        core->state = STAGE_LOADING;
-        core->loader_busy = true;
-        effect_add(effects, STAGE_LOAD);
-        effect_add(effects, STAGE_OPEN_NEXT);
-    }
-    if (!working(core))
-        return;
-    compute_waiting(core, now, effects);
-    send_ready(core, effects);
+    unsigned clearing = lane_in(core, LANE_CLEARING);
+    if (clearing != NO_LANE && may_load(core))
+        begin_load(core, clearing, effects);
+    discard_unused(core, effects);
+    lanes_advance(core, now, effects);
 }
 
 static void apply_control_event(struct stage_core *core, const struct stage_event *event, mono_t now,
@@ -550,11 +438,13 @@ static void apply_control_event(struct stage_core *core, const struct stage_even
         on_assigned(core, event, effects);
         break;
     case STAGE_TOLD_SERVE:
-        if (core->state == STAGE_READY && event->epoch.number == core->epoch.number)
-            begin_serving(core, now);
+        on_told_serve(core, event->epoch, now);
+        break;
+    case STAGE_RETIRED:
+        on_retired(core, event->epoch, effects);
         break;
     case STAGE_RELEASED:
-        if (core->leaving)
+        if (core->leaving || core->state != STAGE_JOINING) /* also unasked: the board is drained */
             finish(core, effects);
         break;
     case STAGE_SHUTDOWN:
@@ -579,8 +469,7 @@ static void apply_loader_event(struct stage_core *core, const struct stage_event
         on_progressed(core, event, effects);
         break;
     case STAGE_NEXT_FAILED:
-        if (core->state == STAGE_LOADING)
-            give_up_slice(core, event->text, effects);
+        on_next_failed(core, event, effects);
         break;
     default:
         on_load_over(core, event, effects);
@@ -588,34 +477,20 @@ static void apply_loader_event(struct stage_core *core, const struct stage_event
     }
 }
 
-static void apply_data_event(struct stage_core *core, const struct stage_event *event, mono_t now,
-                             struct stage_effects *effects) {
+/* What strangers send. */
+static void apply_stray_event(struct stage_core *core, const struct stage_event *event, struct stage_effects *effects) {
     switch (event->type) {
-    case STAGE_ARRIVED:
-        on_arrived(core, event, now, effects);
-        break;
     case STAGE_UNREADABLE:
-        reject_malformed(core, event->text ? event->text : "bytes that are no microbatch", effects);
+        core->rejected.malformed++;
+        effects->fault = event->text ? event->text : "bytes that are no microbatch";
         break;
     case STAGE_STRAY:
         core->rejected.stale++;
         effects->fault = event->text;
         break;
-    case STAGE_HANDSHAKE:
+    default:
         core->rejected.handshake++;
         effects->fault = "a connection that speaks something else";
-        break;
-    case STAGE_COMPUTED:
-        on_computed(core, event, now, effects);
-        break;
-    case STAGE_WRITABLE:
-        core->blocked = false;
-        break;
-    case STAGE_LET_GO:
-        on_let_go(core, event);
-        break;
-    default:
-        on_send_answer(core, event);
         break;
     }
 }
@@ -636,16 +511,18 @@ void stage_core_step(struct stage_core *core, const struct stage_event *event, m
     case STAGE_LOAD_ENDED:
         apply_loader_event(core, event, now, effects);
         break;
-    case STAGE_ARRIVED:
     case STAGE_UNREADABLE:
     case STAGE_STRAY:
     case STAGE_HANDSHAKE:
+        apply_stray_event(core, event, effects);
+        break;
+    case STAGE_ARRIVED:
     case STAGE_COMPUTED:
     case STAGE_SENT:
     case STAGE_BLOCKED:
     case STAGE_WRITABLE:
     case STAGE_LET_GO:
-        apply_data_event(core, event, now, effects);
+        lane_event(core, event, now, effects);
         break;
     default:
         apply_control_event(core, event, now, effects);

@@ -2,21 +2,18 @@
  * ask, after every event of thousands of random histories. */
 #include "daemon/core/stage_core.h"
 
-static bool working(const struct stage_core *core) {
-    return core->state == STAGE_READY || core->state == STAGE_SERVING;
-}
-
-static const char *slots_broken(const struct stage_core *core) {
+static const char *slots_broken(const struct stage_core *core, unsigned number) {
+    const struct stage_lane *lane = &core->lane[number];
     unsigned computing_inputs = 0, computing_outputs = 0, sending = 0;
     for (unsigned i = 0; i < STAGE_INPUTS; i++) {
-        computing_inputs += core->input[i].state == STAGE_INPUT_COMPUTING;
-        if (core->input[i].state == STAGE_INPUT_WAITING && !working(core))
+        computing_inputs += lane->input[i].state == STAGE_INPUT_COMPUTING;
+        if (lane->input[i].state == STAGE_INPUT_WAITING && !stage_core_working(core, number))
             return "an input waits though nothing is computed";
     }
     for (unsigned i = 0; i < STAGE_OUTPUTS; i++) {
-        computing_outputs += core->output[i].state == STAGE_OUTPUT_COMPUTING;
-        sending += core->output[i].state == STAGE_OUTPUT_SENDING;
-        if (core->output[i].state == STAGE_OUTPUT_READY && !working(core))
+        computing_outputs += lane->output[i].state == STAGE_OUTPUT_COMPUTING;
+        sending += lane->output[i].state == STAGE_OUTPUT_SENDING;
+        if (lane->output[i].state == STAGE_OUTPUT_READY && !stage_core_working(core, number))
             return "an output is ready though its epoch is over";
     }
     if (computing_inputs != computing_outputs)
@@ -24,17 +21,34 @@ static const char *slots_broken(const struct stage_core *core) {
     return sending > 1 ? "two outputs are being handed to the network" : NULL;
 }
 
-const char *stage_core_broken(const struct stage_core *core) {
-    for (unsigned i = 0; i < STAGE_CHUNKS; i++)
-        if (core->chunk[i].used && core->state != STAGE_LOADING)
-            return "a chunk is outstanding though nothing is being loaded";
-    if (core->state == STAGE_LOADING && (!core->loader_busy || core->loader_cancelled))
+static const char *lane_broken(const struct stage_core *core, unsigned number) {
+    const struct stage_lane *lane = &core->lane[number];
+    if (lane->state != LANE_FREE && core->state != STAGE_ADMITTED)
+        return "a lane is in use without a coordinator";
+    if (lane->state != LANE_FREE && epoch_lane(lane->epoch) != number)
+        return "an epoch is in the other's lane";
+    if (lane->state == LANE_LOADING && (!core->loader_busy || core->loader_cancelled || core->loader_lane != number))
         return "loading without a loader at work";
-    if (working(core) && core->loader_busy)
-        return "working while the loader is at work";
-    if (core->active.number != 0 && core->active.number != core->epoch.number)
-        return "the epoch reported is not the one assigned";
-    if (core->state != STAGE_JOINING && core->state != STAGE_GONE && !core->connected)
-        return "welcome without a connection";
-    return slots_broken(core);
+    if (stage_core_working(core, number) && !lane->filled)
+        return "working without an engine";
+    return slots_broken(core, number);
+}
+
+const char *stage_core_broken(const struct stage_core *core) {
+    unsigned preparing = 0, loading = 0;
+    for (unsigned i = 0; i < STAGE_LANES; i++) {
+        preparing += core->lane[i].state == LANE_CLEARING || core->lane[i].state == LANE_LOADING;
+        loading += core->lane[i].state == LANE_LOADING;
+        const char *broken = lane_broken(core, i);
+        if (broken)
+            return broken;
+    }
+    if (preparing > 1)
+        return "two lanes are being prepared";
+    for (unsigned i = 0; i < STAGE_CHUNKS; i++)
+        if (core->chunk[i].used && loading == 0)
+            return "a chunk is outstanding though nothing is being loaded";
+    if (core->state == STAGE_ADMITTED && !core->connected)
+        return "admitted without a connection";
+    return NULL;
 }

@@ -4,20 +4,30 @@
  * An end is a board or the coordinator (SURVEY_COORDINATOR). Boards are measured once they are wanted: first their
  * profiles, all that lack one at the same time (boards that share a machine then measure what they will get while they
  * serve together), then the links between wanted boards and to the coordinator, disjoint pairs at the same time. While
- * anything is profiled nothing is probed, and the other way round, so that neither disturbs the other. While a pipeline
- * serves (SURVEY_HOLD) no probe begins: a stage whose slots are full does not read its socket, and would look like a
- * link that is slow.
+ * a wanted board is profiled nothing is probed but newcomers, and no profile is asked for while anything is probed, so
+ * that neither disturbs the other. While a pipeline serves (SURVEY_HOLD) no link is measured: a stage whose slots are
+ * full does not read its socket, and would look like a link that is slow.
  *
- *   profile:  UNKNOWN --asked--> ASKED --told--> KNOWN          link:  UNKNOWN --started--> ASKED --both ends told-->
- * KNOWN ^                 |                                      ^                   |
- *                +--- again -------+--- given up --> FAILED               +------ again ------+--- given up --> FAILED
+ * A newcomer is a board that has no part in what serves or is planned. Whether it can be reached is seen first, by a
+ * brief probe between it and the coordinator, then it is profiled; nobody waits for it, and its links are measured when
+ * it is wanted. A board out of reach is not tried with all others: one more end that fails is enough.
  *
- * What is known stays known: a profile while its board is here, a link while both its ends are. A board that goes takes
- * its links along; the pairs that were being probed with it are free for others at once.
+ *   profile:  UNKNOWN --asked--> ASKED --told--> KNOWN
+ *                ^                 |
+ *                +-- again, busy --+-- given up --> FAILED --SURVEY_AGAIN after a pause--> UNKNOWN
+ *   link:     UNKNOWN --started--> ASKED --both ends told--> KNOWN
+ *                ^                   |
+ *                +- again, was brief +-- given up --> FAILED --SURVEY_AGAIN, SURVEY_NEWCOMER after a pause--> UNKNOWN
  *
- * Invariants (survey_core_broken checks them): an end is in at most one probe under way, and is here; no profile is
- * asked for while a probe is under way; numbers of surveys and probes are never given twice. Memory: one struct of
- * fixed size. Threads: none; one caller. Errors: a wrong event is ignored.
+ * What is known stays known: a profile while its board is here, a link while both its ends are. What failed is not
+ * known but settled: nobody waits for it, and it is tried again, once, at the next occasion behind a pause that grows
+ * from ten seconds to five minutes. A board that goes takes its links along; the pairs that were being probed with it
+ * are free for others at once. How often it died while it was profiled is remembered, so that one that starts again at
+ * once does not keep the others waiting for ever. A refusal of a busy board is not a failure.
+ *
+ * Invariants (survey_core_broken checks them): an end is in at most one probe under way, and is here; numbers of
+ * surveys and probes are never given twice. Memory: one struct of fixed size. Threads: none; one caller. Errors: a
+ * wrong event is ignored.
  */
 #ifndef DAEMON_CORE_SURVEY_CORE_H
 #define DAEMON_CORE_SURVEY_CORE_H
@@ -42,10 +52,13 @@ struct survey_settings {
 
 /* What happened. */
 enum survey_event_type {
-    SURVEY_JOINED,   /* board; known: its profile is at hand. Whatever was known of its links is forgotten */
+    SURVEY_JOINED,   /* board; known: its profile is at hand; stranger: the number was another board's. Whatever was
+                        known of its links is forgotten */
     SURVEY_GONE,     /* board */
-    SURVEY_WANTED,   /* board: is to be measured */
-    SURVEY_PROFILED, /* board, number, ok */
+    SURVEY_WANTED,   /* board: is to be measured, and waited for */
+    SURVEY_NEWCOMER, /* board: has no part in what serves or is planned; if it was out of reach, it may be seen again */
+    SURVEY_AGAIN,    /* a plan is asked for: what failed with wanted boards may be tried again */
+    SURVEY_PROFILED, /* board, number, ok; not ok: busy: it cannot now */
     SURVEY_PROBED,   /* number, end, latency_s, bytes_per_second: as that end tells; 0: not measured */
     SURVEY_HOLD,     /* ok: no probe is to begin; not ok: they may again */
     SURVEY_TICK,     /* time has passed */
@@ -54,7 +67,7 @@ enum survey_event_type {
 struct survey_event {
     enum survey_event_type type;
     unsigned board;
-    bool known, ok;
+    bool known, stranger, ok, busy;
     uint64_t number;
     double latency_s, bytes_per_second;
 };
@@ -62,7 +75,7 @@ struct survey_event {
 /* What is to be done. */
 enum survey_effect_type {
     SURVEY_ASK_PROFILE, /* board, number */
-    SURVEY_START_PROBE, /* board (the end that starts), other, number; tell both */
+    SURVEY_START_PROBE, /* board (the end that starts), other, number, brief: a few frames will do; tell both */
     SURVEY_STOP_PROBE,  /* number: the coordinator's own end of it is not needed any more */
     SURVEY_LINK_FAILED, /* board, other: for the log */
 };
@@ -71,6 +84,7 @@ struct survey_effect {
     enum survey_effect_type type;
     unsigned board, other;
     uint64_t number;
+    bool brief;
 };
 
 #define SURVEY_EFFECTS_MAX (4 * SURVEY_ENDS)
@@ -80,20 +94,25 @@ struct survey_effects {
 };
 
 struct survey_board {
-    bool here, wanted;
+    bool here, wanted, newcomer; /* wanted or newcomer, not both */
     enum survey_state profile;
-    unsigned attempts;
-    uint64_t number; /* of the last survey asked for */
-    mono_t at;       /* UNKNOWN: not to be asked before; ASKED: since */
+    unsigned attempts; /* that failed, or in which it died; kept while it is gone */
+    unsigned busy;     /* refusals in a row */
+    unsigned given_up; /* how often it was, in a row; kept while it is gone */
+    uint64_t number;   /* of the last survey asked for */
+    mono_t at;         /* UNKNOWN and FAILED: not to be asked before; ASKED: since */
 };
 
 /* A pair of ends, the lower number first. */
 struct survey_link {
     enum survey_state state;
-    unsigned attempts;
-    uint64_t number; /* of the last probe */
-    mono_t since;    /* ASKED */
-    bool told[2];    /* by the lower end, by the higher one */
+    bool brief;        /* ASKED: only to see whether they reach each other */
+    bool reached;      /* a brief probe has succeeded */
+    unsigned attempts; /* that failed */
+    unsigned given_up; /* how often it was, in a row */
+    uint64_t number;   /* of the last probe */
+    mono_t since;      /* ASKED; FAILED: not to be tried before */
+    bool told[2];      /* by the lower end, by the higher one */
     double latency_s;
     double bytes_per_second[2]; /* received by the lower end, by the higher one; 0: no link, or not known */
 };
@@ -122,6 +141,16 @@ struct survey_progress survey_core_progress(const struct survey_core *core);
 bool survey_core_done(const struct survey_core *core);
 /* The same for one board and its links to the wanted ones. */
 bool survey_core_board_done(const struct survey_core *core, unsigned board);
+/* Is known of this newcomer what is to be known before it is wanted: that it is reached, and its profile if it has one?
+ */
+bool survey_core_newcomer_done(const struct survey_core *core, unsigned board);
+/* Is it known that a plan would find no use for this board: a newcomer that the coordinator does not reach, or a wanted
+ * board that neither the coordinator nor the first other end that tried does? */
+bool survey_core_out_of_reach(const struct survey_core *core, unsigned board);
+/* When its link with the coordinator may be tried again; only while that is FAILED. */
+mono_t survey_core_again_at(const struct survey_core *core, unsigned board);
+/* Would SURVEY_AGAIN have anything tried again? */
+bool survey_core_may_try_again(const struct survey_core *core, mono_t now);
 /* Is this end in a probe under way? */
 bool survey_core_probing(const struct survey_core *core, unsigned end);
 

@@ -102,14 +102,14 @@ bool net_local_address(const char *endpoint, char text[64], struct error *error)
     struct addrinfo *found = NULL;
     int result = getaddrinfo(address.host, address.port, &hints, &found);
     if (result != 0)
-        return error_set(error, ERROR_SYSTEM, "%s: cannot resolve \"%s\": %s", endpoint, address.host,
+        return error_set(error, ERROR_SYSTEM, "%s: unknown host \"%s\" (%s)", endpoint, address.host,
                          gai_strerror(result));
     struct sockaddr_storage local;
     socklen_t size = sizeof local;
     char host[62]; /* leaves room for brackets */
     bool ok = local_address_to(found, &local, &size);
     if (!ok)
-        error_set_errno(error, "%s: no route", endpoint);
+        error_set_errno(error, "%s: no way there", endpoint);
     else if (getnameinfo((struct sockaddr *)&local, size, host, sizeof host, NULL, 0, NI_NUMERICHOST) != 0)
         ok = error_set(error, ERROR_SYSTEM, "%s: the local address cannot be printed", endpoint);
     else

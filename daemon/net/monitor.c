@@ -27,7 +27,8 @@
 #define EVENTS_OPENED (ZMQ_EVENT_ACCEPTED | ZMQ_EVENT_CONNECTED)
 #define EVENTS_FAILED                                                                                                  \
     (ZMQ_EVENT_HANDSHAKE_FAILED_NO_DETAIL | ZMQ_EVENT_HANDSHAKE_FAILED_PROTOCOL | ZMQ_EVENT_HANDSHAKE_FAILED_AUTH)
-#define EVENTS (EVENTS_OPENED | EVENTS_FAILED | ZMQ_EVENT_HANDSHAKE_SUCCEEDED | ZMQ_EVENT_DISCONNECTED)
+#define EVENTS                                                                                                         \
+    (EVENTS_OPENED | EVENTS_FAILED | ZMQ_EVENT_HANDSHAKE_SUCCEEDED | ZMQ_EVENT_DISCONNECTED | ZMQ_EVENT_CONNECT_RETRIED)
 
 /* One event as libzmq told it. */
 struct told {
@@ -182,6 +183,8 @@ static struct net_event translate(struct net_socket *socket, struct told told) {
     }
     if (told.event & ZMQ_EVENT_DISCONNECTED)
         return closed(socket, told.value);
+    if (told.event & ZMQ_EVENT_CONNECT_RETRIED)
+        return (struct net_event){.kind = NET_UNREACHED, .connection = -1};
     if (told.event & EVENTS_FAILED) {
         socket->handshake_failed = true; /* the I/O thread tells the end of the same connection next */
         note_failure(socket, told);

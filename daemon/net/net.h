@@ -143,7 +143,14 @@ enum net_failure {
     NET_FAILED_SERVER,    /* who connected looks for a server with another key */
     NET_FAILED_KEY,       /* the key is not admitted */
 };
-enum net_event_kind { NET_NOTHING, NET_OPENED, NET_CLOSED, NET_HANDSHAKE_FAILED, NET_REFUSED };
+enum net_event_kind {
+    NET_NOTHING,
+    NET_OPENED,
+    NET_CLOSED,
+    NET_HANDSHAKE_FAILED,
+    NET_REFUSED,
+    NET_UNREACHED, /* a connecting socket has no connection, and will try again in a moment */
+};
 struct net_event {
     enum net_event_kind kind;
     int connection; /* descriptor, as in net_message; valid for comparison only */

@@ -127,6 +127,51 @@ static void test_failed_write_leaves_nothing(void **state) {
     assert_int_equal(mkdir(folder->path, 0700), 0);
 }
 
+static unsigned mode_of(const char *path) {
+    struct stat status;
+    assert_int_equal(stat(path, &status), 0);
+    return status.st_mode & 0777;
+}
+
+/* What anybody may read follows the umask, what is private does not. */
+static void test_modes(void **state) {
+    const struct folder *folder = *state;
+    struct error error = {0};
+    char path[600];
+    mode_t before = umask(027);
+    assert_true(file_write_atomic(folder->file, "x", 1, &error));
+    assert_int_equal(mode_of(folder->file), 0640);
+    assert_true(file_write_private(folder->file, "x", 1, &error));
+    assert_int_equal(mode_of(folder->file), 0600);
+    snprintf(path, sizeof path, "%s/shared", folder->path);
+    assert_true(directory_make_shared(path, &error));
+    assert_int_equal(mode_of(path), 0750);
+    assert_int_equal(rmdir(path), 0);
+    assert_true(directory_make(path, &error));
+    assert_int_equal(mode_of(path), 0700);
+    umask(before);
+    rmdir(path);
+}
+
+static void test_check_writable(void **state) {
+    const struct folder *folder = *state;
+    struct error error = {0};
+    void *contents;
+    size_t size;
+    char path[600];
+    snprintf(path, sizeof path, "%s/none/file", folder->path);
+    assert_false(file_check_writable(path, &error));
+    assert_non_null(strstr(error.text, "none/file: No such file"));
+    assert_false(file_check_writable(folder->path, &error));
+    assert_true(file_check_writable(folder->file, &error));
+    assert_false(file_exists(folder->file));
+    write_file(folder->file, "kept", 4);
+    assert_true(file_check_writable(folder->file, &error));
+    assert_true(file_read(folder->file, 100, &contents, &size, &error));
+    assert_string_equal(contents, "kept");
+    release(contents);
+}
+
 static void test_directories_and_paths(void **state) {
     const struct folder *folder = *state;
     struct error error = {0};
@@ -152,6 +197,8 @@ int main(void) {
         cmocka_unit_test_setup_teardown(test_refused, setup, teardown),
         cmocka_unit_test_setup_teardown(test_map, setup, teardown),
         cmocka_unit_test_setup_teardown(test_failed_write_leaves_nothing, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_modes, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_check_writable, setup, teardown),
         cmocka_unit_test_setup_teardown(test_directories_and_paths, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

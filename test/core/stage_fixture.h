@@ -19,7 +19,18 @@
 static const struct stage_cut cut = {
     .parts = 2, .part = {{1, 2, {2, 2}}, {1, 1, {4}}}, .bytes = {PART_BYTES, PART_BYTES}};
 
+/* A stage's state and that of the lane in which its newest epoch is, as one. */
+enum life { LIFE_JOINING, LIFE_IDLE, LIFE_CLEARING, LIFE_LOADING, LIFE_READY, LIFE_SERVING, LIFE_GONE };
+
+static inline enum life life_of(const struct stage_core *core) {
+    static const enum life of_lane[] = {LIFE_IDLE, LIFE_CLEARING, LIFE_LOADING, LIFE_READY, LIFE_SERVING};
+    if (core->state != STAGE_ADMITTED)
+        return core->state == STAGE_GONE ? LIFE_GONE : LIFE_JOINING;
+    return of_lane[core->lane[epoch_lane(core->epoch)].state];
+}
+
 struct fixture {
+    unsigned lane; /* that helpers are about */
     struct stage_core core;
     struct stage_effects effects;
     mono_t now;
@@ -29,7 +40,7 @@ static inline void step(struct fixture *fixture, const struct stage_event *event
     stage_core_step(&fixture->core, event, fixture->now, &fixture->effects);
     const char *broken = stage_core_broken(&fixture->core);
     if (broken)
-        fail_msg("event %d in state %s: %s", (int)event->type, stage_state_name(fixture->core.state), broken);
+        fail_msg("event %d in state %d: %s", (int)event->type, (int)life_of(&fixture->core), broken);
 }
 
 static inline void happen(struct fixture *fixture, enum stage_event_type type) {
@@ -73,7 +84,7 @@ static inline void loaded(struct fixture *fixture) {
 
 static inline struct data_header header_of(const struct fixture *fixture, uint64_t sequence, uint32_t items) {
     struct data_header header = {.cluster = CLUSTER,
-                                 .epoch = fixture->core.epoch,
+                                 .epoch = fixture->core.lane[fixture->lane].epoch,
                                  .sequence = {sequence},
                                  .cut = 5,
                                  .items = items,
@@ -83,8 +94,9 @@ static inline struct data_header header_of(const struct fixture *fixture, uint64
     return header;
 }
 
-static inline struct stage_event arrival_of(const struct data_header *header) {
+static inline struct stage_event arrival_of(const struct fixture *fixture, const struct data_header *header) {
     return (struct stage_event){.type = STAGE_ARRIVED,
+                                .lane = fixture->lane,
                                 .header = header,
                                 .frames = 2,
                                 .sizes = {PART_BYTES * header->items, PART_BYTES * header->items}};
@@ -92,48 +104,52 @@ static inline struct stage_event arrival_of(const struct data_header *header) {
 
 static inline void arrive(struct fixture *fixture, uint64_t sequence) {
     struct data_header header = header_of(fixture, sequence, 2);
-    struct stage_event event = arrival_of(&header);
+    struct stage_event event = arrival_of(fixture, &header);
     step(fixture, &event);
 }
 
 static inline void computed(struct fixture *fixture, unsigned input, unsigned output) {
-    step(fixture, &(struct stage_event){
-                      .type = STAGE_COMPUTED, .input = input, .output = output, .checksum = 99, .busy_ns = 1000});
+    step(fixture, &(struct stage_event){.type = STAGE_COMPUTED,
+                                        .lane = fixture->lane,
+                                        .input = input,
+                                        .output = output,
+                                        .checksum = 99,
+                                        .busy_ns = 1000});
 }
 
 static inline void answer_send(struct fixture *fixture, enum stage_event_type type, unsigned output) {
-    step(fixture, &(struct stage_event){.type = type, .output = output});
+    step(fixture, &(struct stage_event){.type = type, .lane = fixture->lane, .output = output});
 }
 
 static inline void serve(struct fixture *fixture) {
     step(fixture, &(struct stage_event){.type = STAGE_TOLD_SERVE, .epoch = fixture->core.epoch});
 }
 
-/* A fresh core brought to a state by the straight way. */
-static inline struct fixture in_state(enum stage_state state) {
-    struct fixture fixture = {.now = {1}};
+/* A fresh core brought to a state by the straight way; its epoch 1 is in lane 1. */
+static inline struct fixture in_state(enum life state) {
+    struct fixture fixture = {.lane = 1, .now = {1}};
     stage_core_init(&fixture.core);
-    if (state == STAGE_JOINING)
+    if (state == LIFE_JOINING)
         return fixture;
     happen(&fixture, STAGE_OPENED);
-    if (state == STAGE_GONE) {
+    if (state == LIFE_GONE) {
         happen(&fixture, STAGE_SHUTDOWN);
         return fixture;
     }
     welcome(&fixture, CLUSTER);
-    if (state == STAGE_IDLE)
+    if (state == LIFE_IDLE)
         return fixture;
     assign(&fixture, 1);
-    if (state == STAGE_CLEARING) { /* a newer assignment while the loader is at work */
+    if (state == LIFE_CLEARING) { /* a newer assignment while the loader is at work */
         assign(&fixture, 2);
         return fixture;
     }
-    if (state == STAGE_LOADING)
+    if (state == LIFE_LOADING)
         return fixture;
     loaded(&fixture);
-    if (state == STAGE_SERVING)
+    if (state == LIFE_SERVING)
         serve(&fixture);
-    assert_int_equal(fixture.core.state, state);
+    assert_int_equal(life_of(&fixture.core), state);
     return fixture;
 }
 

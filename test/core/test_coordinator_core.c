@@ -1,121 +1,16 @@
 /* The coordinator's state machine against its contract: events in, effects out, no socket and no clock. The last test
  * drives it through seeded random histories and holds the invariants after every step. */
-#include "daemon/core/coordinator_core.h"
+#include "test/core/coordinator_fixture.h"
 
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-
-#include <cmocka.h>
-
-#define UNITS     12u
 #define HISTORIES 300
 #define STEPS     600
-
-struct fixture {
-    struct coordinator_core core;
-    struct coordinator_effects effects;
-    mono_t now;
-};
-
-static void start(struct fixture *f, unsigned stages, unsigned microbatch) {
-    const struct coordinator_settings settings = {
-        .stages = stages,
-        .microbatch = microbatch,
-        .microbatch_wait_ns = 5 * MONO_MS,
-        .board_silence_ns = 3 * MONO_SECOND,
-        .patience_ns = 60 * MONO_SECOND,
-        .stall_ns = 20 * MONO_SECOND,
-        .settle_ns = MONO_SECOND,
-    };
-    f->now = (mono_t){1000 * MONO_SECOND};
-    coordinator_core_init(&f->core, &settings, f->now);
-}
-
-static void step(struct fixture *f, struct coordinator_event event) {
-    coordinator_core_step(&f->core, &event, f->now, &f->effects);
-}
-
-static unsigned count_of(const struct fixture *f, enum coordinator_effect_type type) {
-    unsigned count = 0;
-    for (unsigned i = 0; i < f->effects.count; i++)
-        count += f->effects.effect[i].type == type;
-    return count;
-}
-
-static const struct coordinator_effect *first_of(const struct fixture *f, enum coordinator_effect_type type) {
-    for (unsigned i = 0; i < f->effects.count; i++)
-        if (f->effects.effect[i].type == type)
-            return &f->effects.effect[i];
-    return NULL;
-}
-
-static unsigned join(struct fixture *f, const char *name) {
-    step(f, (struct coordinator_event){.type = CORE_BOARD_JOINED, .name = name, .memory_bytes = 1 << 30});
-    return f->effects.board;
-}
-
-/* An even plan over the boards that the last CORE_PLAN listed. */
-static void planned(struct fixture *f) {
-    struct plan plan = {.policy = "even", .stages = f->effects.board_count};
-    unsigned boards[CORE_BOARDS_MAX];
-    memcpy(boards, f->effects.boards, sizeof boards);
-    for (unsigned i = 0; i < plan.stages; i++)
-        plan.stage[i] = (struct plan_stage){
-            .board = boards[i], .first = i * UNITS / plan.stages, .end = (i + 1) * UNITS / plan.stages};
-    step(f, (struct coordinator_event){.type = CORE_PLANNED, .plan = &plan});
-}
-
-static void ready(struct fixture *f, unsigned board) {
-    step(f, (struct coordinator_event){.type = CORE_BOARD_READY, .board = board, .epoch = f->core.epoch});
-}
-
-static void serve(struct fixture *f, unsigned boards) {
-    char name[16];
-    start(f, boards, 4);
-    for (unsigned i = 0; i < boards; i++) {
-        snprintf(name, sizeof name, "b%u", i);
-        join(f, name);
-    }
-    assert_int_equal(count_of(f, CORE_PLAN), 1);
-    planned(f);
-    assert_int_equal(count_of(f, CORE_ASSIGN), boards);
-    for (unsigned i = 0; i < boards; i++)
-        ready(f, i);
-    assert_int_equal(count_of(f, CORE_SERVE), 1);
-    assert_int_equal(f->core.state, COORDINATOR_SERVING);
-}
-
-static void admit(struct fixture *f, unsigned item) {
-    step(f, (struct coordinator_event){.type = CORE_ITEM_ADMITTED, .item = item});
-}
-
-static void writable(struct fixture *f) {
-    step(f, (struct coordinator_event){.type = CORE_WRITABLE});
-}
-
-static void result(struct fixture *f, uint64_t sequence, unsigned items) {
-    step(f, (struct coordinator_event){
-                .type = CORE_RESULT, .epoch = f->core.epoch, .sequence = {sequence}, .items = items});
-}
-
-static void tick_after(struct fixture *f, int64_t ns) {
-    f->now = mono_after(f->now, ns);
-    for (unsigned i = 0; i < f->core.boards; i++)
-        if (f->core.board[i].state != BOARD_ABSENT)
-            f->core.board[i].heard = f->now; /* heartbeats went on */
-    step(f, (struct coordinator_event){.type = CORE_TICK});
-}
 
 static void test_waits_for_all_boards(void **state) {
     struct fixture *f = *state;
     start(f, 3, 4);
     join(f, "a");
     join(f, "b");
-    assert_int_equal(f->effects.count, 0);
+    assert_int_equal(count_of(f, CORE_PLAN), 0);
     assert_string_equal(f->core.reason, "2 of 3 boards are here");
     join(f, "c");
     assert_int_equal(count_of(f, CORE_PLAN), 1);
@@ -289,6 +184,272 @@ static void test_leaving_drains_first(void **state) {
     assert_int_equal(f->core.queued, 4);
 }
 
+/* As if the board had asked, but its silence counts on: it has said nothing. What takes its place is prepared while it
+ * serves. */
+static void test_drained_board_leaves_without_loss(void **state) {
+    struct fixture *f = *state;
+    serve(f, 2);
+    join(f, "spare");
+    writable(f);
+    for (unsigned i = 0; i < 4; i++)
+        admit(f, i);
+    mono_t heard = f->core.board[0].heard;
+    f->now = mono_after(f->now, MONO_SECOND);
+    step(f, (struct coordinator_event){.type = CORE_BOARD_DRAINED, .board = 0});
+    assert_int_equal(f->core.board[0].heard.ns, heard.ns);
+    assert_int_equal(f->core.state, COORDINATOR_SERVING);
+    assert_string_equal(told(f, FLEET_LEAVING)->text, "it is drained");
+    assert_int_equal(count_of(f, CORE_PLAN), 1);
+    struct listed others = listed(f);
+    step(f, (struct coordinator_event){.type = CORE_BOARD_DRAINED, .board = 0});
+    assert_int_equal(f->effects.count, 0); /* it leaves already */
+    planned_for(f, &others);
+    assert_int_equal(count_of(f, CORE_ASSIGN), 2);
+    assert_true(core_pipeline_of(&f->core, f->core.epoch)->beside);
+    ready(f, 1);
+    ready(f, 2);
+    assert_int_equal(first_of(f, CORE_SERVE)->epoch.number, 2);
+    assert_string_equal(told(f, FLEET_SERVING)->text, "stage b0 is drained");
+    assert_int_equal(told(f, FLEET_SERVING)->unserved_ns, 0);
+    assert_int_equal(count_of(f, CORE_RELEASE), 0);
+    result_in(f, 1, 1, 4);
+    assert_int_equal(count_of(f, CORE_ANSWER), 4);
+    assert_int_equal(first_of(f, CORE_RETIRE)->epoch.number, 1);
+    assert_int_equal(first_of(f, CORE_RELEASE)->board, 0);
+    assert_int_equal(told(f, FLEET_LEFT)->board, 0);
+    assert_int_equal(f->core.items_replayed, 0);
+}
+
+/* Where boards have no memory for two slices, the next plan waits for the last one to be done. */
+static void test_no_room_beside(void **state) {
+    struct fixture *f = *state;
+    serve(f, 2);
+    join(f, "spare");
+    writable(f);
+    for (unsigned i = 0; i < 4; i++)
+        admit(f, i);
+    f->no_room = true;
+    step(f, (struct coordinator_event){.type = CORE_BOARD_LEAVING, .board = 0});
+    planned(f);
+    assert_int_equal(f->core.state, COORDINATOR_PAUSING);
+    assert_string_equal(told(f, FLEET_REPLANNING)->text, "stage b0 left");
+    result(f, 1, 4);
+    assert_int_equal(count_of(f, CORE_ANSWER), 4);
+    assert_int_equal(first_of(f, CORE_RELEASE)->board, 0);
+    assert_int_equal(count_of(f, CORE_PLAN), 1);
+    planned(f);
+    assert_int_equal(f->core.state, COORDINATOR_PREPARING);
+    assert_false(core_pipeline_of(&f->core, f->core.epoch)->beside);
+}
+
+/* An open fleet of one that serves, with four items on their way, and a second board for which a plan is asked. */
+static void serve_and_join(struct fixture *f) {
+    start(f, 0, 4);
+    join(f, "a");
+    assert_int_equal(count_of(f, CORE_PLAN), 0); /* others may be about to come */
+    tick_after(f, MONO_SECOND);
+    assert_int_equal(count_of(f, CORE_PLAN), 1);
+    planned(f);
+    ready(f, 0);
+    writable(f);
+    for (unsigned i = 0; i < 4; i++)
+        admit(f, i);
+    join(f, "b");
+    assert_int_equal(f->core.state, COORDINATOR_SERVING);
+    assert_int_equal(count_of(f, CORE_PLAN), 0);
+    tick_after(f, MONO_SECOND);
+    assert_int_equal(count_of(f, CORE_PLAN), 1);
+    assert_int_equal(f->effects.board_count, 2);
+}
+
+/* Both epochs have microbatches under way; a result counts by its epoch, and only within one is order kept. */
+static void test_a_join_costs_no_pause(void **state) {
+    struct fixture *f = *state;
+    serve_and_join(f);
+    planned(f);
+    assert_int_equal(f->core.state, COORDINATOR_SERVING);
+    for (unsigned i = 4; i < 12; i++)
+        admit(f, i);
+    writable(f);
+    assert_int_equal(first_of(f, CORE_DISPATCH)->epoch.number, 1);
+    ready(f, 0);
+    ready(f, 1);
+    assert_int_equal(count_of(f, CORE_SERVE), 1);
+    assert_int_equal(count_of(f, CORE_DISPATCH), 0); /* the new first stage has not said that it takes any */
+    writable(f);
+    assert_int_equal(first_of(f, CORE_DISPATCH)->epoch.number, 2);
+    result_in(f, 2, 3, 4);
+    assert_int_equal(count_of(f, CORE_ANSWER), 4);
+    assert_int_equal(f->core.items_replayed, 0); /* 1 and 2 go another way */
+    result_in(f, 2, 2, 4);
+    assert_int_equal(f->effects.count, 0); /* of epoch 1 */
+    result_in(f, 1, 1, 4);
+    assert_int_equal(count_of(f, CORE_ANSWER), 4);
+    assert_int_equal(count_of(f, CORE_RETIRE), 0);
+    result_in(f, 1, 2, 4);
+    assert_int_equal(first_of(f, CORE_RETIRE)->epoch.number, 1);
+    assert_int_equal(f->core.sent, 0);
+}
+
+static void test_a_plan_that_gains_too_little_is_not_taken(void **state) {
+    struct fixture *f = *state;
+    serve_and_join(f);
+    f->core.settings.gain = 1.5;
+    planned(f);
+    assert_int_equal(count_of(f, CORE_ASSIGN), 0);
+    assert_non_null(strstr(told(f, FLEET_KEPT)->text, "100.0 % faster, wanted are 150.0 %"));
+    tick_after(f, MONO_SECOND);
+    assert_int_equal(count_of(f, CORE_PLAN), 0); /* not asked again */
+}
+
+static void test_a_pause_must_pay(void **state) {
+    struct fixture *f = *state;
+    serve_and_join(f);
+    f->no_room = true;
+    f->core.settings.repay_ns = 9 * MONO_SECOND; /* twice as fast makes up for 10 s of pause in 10 s */
+    struct listed both = listed(f);
+    planned(f);
+    assert_non_null(strstr(told(f, FLEET_KEPT)->text, "cost a pause of 10.0 s"));
+    f->core.settings.repay_ns = 11 * MONO_SECOND;
+    step(f, (struct coordinator_event){.type = CORE_BOARD_DRIFTED, .board = 0});
+    assert_int_equal(count_of(f, CORE_PLAN), 1);
+    planned_for(f, &both);
+    assert_int_equal(f->core.state, COORDINATOR_PAUSING);
+}
+
+static void test_a_failure_while_preparing_leaves_the_old_epoch(void **state) {
+    struct fixture *f = *state;
+    serve_and_join(f);
+    planned(f);
+    step(f, (struct coordinator_event){
+                .type = CORE_BOARD_FAILED, .board = 1, .epoch = f->core.epoch, .text = "the disk is full"});
+    assert_int_equal(f->core.state, COORDINATOR_SERVING);
+    assert_int_equal(first_of(f, CORE_RETIRE)->epoch.number, 2);
+    assert_int_equal(f->core.board[1].state, BOARD_UNFIT);
+    assert_int_equal(f->core.board[0].state, BOARD_READY);
+    result_in(f, 1, 1, 4);
+    assert_int_equal(count_of(f, CORE_ANSWER), 4);
+    join(f, "b"); /* with a larger disk: an epoch of the lane that is free */
+    tick_after(f, MONO_SECOND);
+    planned(f);
+    assert_int_equal(f->core.epoch.number, 4);
+}
+
+static void test_deaths_while_preparing(void **state) {
+    struct fixture *f = *state;
+    serve_and_join(f);
+    planned(f);
+    step(f, (struct coordinator_event){.type = CORE_BOARD_LOST, .board = 1}); /* the one that joined */
+    assert_int_equal(f->core.state, COORDINATOR_SERVING);
+    assert_int_equal(f->core.items_replayed, 0);
+    assert_int_equal(count_of(f, CORE_PLAN), 1); /* perhaps without it there is a better one, too */
+    planned(f);
+    assert_string_equal(told(f, FLEET_KEPT)->text, "it is the best there is");
+    join(f, "b");
+    tick_after(f, MONO_SECOND);
+    planned(f);
+    step(f, (struct coordinator_event){.type = CORE_BOARD_LOST, .board = 0}); /* the one that serves */
+    assert_int_equal(f->core.items_replayed, 4);
+    assert_int_equal(count_of(f, CORE_RETIRE), 2);
+    assert_int_equal(f->core.state, COORDINATOR_WAITING);
+}
+
+/* It was to go anyway: what was prepared without it serves when it is ready. */
+static void test_a_leaving_board_dies(void **state) {
+    struct fixture *f = *state;
+    serve(f, 2);
+    join(f, "spare");
+    writable(f);
+    for (unsigned i = 0; i < 4; i++)
+        admit(f, i);
+    step(f, (struct coordinator_event){.type = CORE_BOARD_LEAVING, .board = 0});
+    planned(f);
+    step(f, (struct coordinator_event){.type = CORE_BOARD_LOST, .board = 0});
+    assert_int_equal(f->core.state, COORDINATOR_PREPARING);
+    assert_int_equal(f->core.items_replayed, 4);
+    assert_int_equal(count_of(f, CORE_PLAN), 0);
+    ready(f, 1);
+    ready(f, 2);
+    writable(f);
+    assert_int_equal(first_of(f, CORE_DISPATCH)->epoch.number, 2);
+}
+
+static void test_a_board_of_a_draining_epoch_dies(void **state) {
+    struct fixture *f = *state;
+    serve(f, 2);
+    join(f, "spare");
+    writable(f);
+    for (unsigned i = 0; i < 4; i++)
+        admit(f, i);
+    step(f, (struct coordinator_event){.type = CORE_BOARD_LEAVING, .board = 0});
+    planned(f);
+    ready(f, 1);
+    ready(f, 2);
+    step(f, (struct coordinator_event){.type = CORE_BOARD_LOST, .board = 0});
+    assert_int_equal(f->core.state, COORDINATOR_SERVING);
+    assert_int_equal(f->core.items_replayed, 4);
+    assert_int_equal(first_of(f, CORE_RETIRE)->epoch.number, 1);
+    writable(f);
+    assert_int_equal(first_of(f, CORE_DISPATCH)->epoch.number, 2);
+}
+
+static void test_a_wedged_stage_is_given_up(void **state) {
+    struct fixture *f = *state;
+    serve(f, 2);
+    f->core.settings.wedged_ns = 3 * MONO_SECOND;
+    f->core.pipeline[1].plan.stage[0].compute_s = 1;
+    join(f, "spare");
+    struct message_heartbeat beat = {.epoch = f->core.epoch, .computing_ns = 9 * MONO_SECOND};
+    step(f, (struct coordinator_event){.type = CORE_HEARTBEAT, .board = 0, .heartbeat = &beat});
+    assert_int_equal(f->core.state, COORDINATOR_SERVING); /* slow */
+    beat.computing_ns = 10 * MONO_SECOND;
+    step(f, (struct coordinator_event){.type = CORE_HEARTBEAT, .board = 0, .heartbeat = &beat});
+    assert_int_equal(f->core.state, COORDINATOR_WAITING);
+    assert_int_equal(f->core.board[0].state, BOARD_UNFIT);
+    assert_int_equal(count_of(f, CORE_PLAN), 1);
+    assert_non_null(strstr(told(f, FLEET_UNFIT)->text, "computing one microbatch for 10.0 s"));
+}
+
+/* Others must not wait for a board that is being measured; unless they cannot do without it. */
+static void test_an_unmeasured_board_is_planned_with_in_need(void **state) {
+    struct fixture *f = *state;
+    start(f, 0, 4);
+    f->core.settings.measured_first = true;
+    join(f, "a");
+    join(f, "b");
+    tick_after(f, MONO_SECOND);
+    planned(f);
+    ready(f, 0);
+    ready(f, 1);
+    join(f, "c");
+    step(f, (struct coordinator_event){.type = CORE_BOARD_LOST, .board = 1});
+    tick_after(f, MONO_SECOND);
+    assert_int_equal(f->effects.board_count, 1);
+    assert_int_equal(f->effects.boards[0], 0);
+    step(f, (struct coordinator_event){.type = CORE_PLANNED, .text = "too little memory"});
+    assert_int_equal(count_of(f, CORE_PLAN), 1);
+    assert_int_equal(f->effects.board_count, 2);
+}
+
+static void test_which_boards_can_be_spared(void **state) {
+    struct fixture *f = *state;
+    serve(f, 2);
+    assert_false(coordinator_core_spares(&f->core, 0));
+    unsigned spare = join(f, "spare");
+    assert_true(coordinator_core_spares(&f->core, 0));
+    assert_true(coordinator_core_spares(&f->core, spare));
+    step(f, (struct coordinator_event){.type = CORE_BOARD_LEAVING, .board = spare});
+    assert_false(coordinator_core_spares(&f->core, 0));
+    assert_true(coordinator_core_spares(&f->core, spare)); /* it goes already */
+    step(f, (struct coordinator_event){.type = CORE_BOARD_LOST, .board = 1});
+    assert_true(coordinator_core_spares(&f->core, 0)); /* nothing serves anyway */
+    start(f, 0, 4);
+    join(f, "a");
+    assert_false(coordinator_core_spares(&f->core, 0));
+    join(f, "b");
+    assert_true(coordinator_core_spares(&f->core, 0));
+}
+
 /* Found by test/sim: "the pipeline is not serving: " and no word why. */
 static void test_pausing_says_why(void **state) {
     struct fixture *f = *state;
@@ -410,28 +571,6 @@ static void test_open_fleet_uses_a_board_that_joins_during_planning(void **state
     assert_int_equal(f->effects.board_count, 2);
 }
 
-static void test_open_fleet_replans_when_a_board_joins(void **state) {
-    struct fixture *f = *state;
-    start(f, 0, 4);
-    join(f, "a");
-    assert_int_equal(count_of(f, CORE_PLAN), 0); /* others may be about to come */
-    tick_after(f, MONO_SECOND);
-    assert_int_equal(count_of(f, CORE_PLAN), 1);
-    planned(f);
-    ready(f, 0);
-    writable(f);
-    for (unsigned i = 0; i < 4; i++)
-        admit(f, i);
-    join(f, "b");
-    assert_int_equal(f->core.state, COORDINATOR_PAUSING);
-    result(f, 1, 4);
-    assert_int_equal(count_of(f, CORE_ANSWER), 4);
-    tick_after(f, MONO_SECOND);
-    assert_int_equal(f->effects.board_count, 2);
-    planned(f);
-    assert_int_equal(f->core.epoch.number, 2);
-}
-
 static void test_a_stale_plan_is_asked_for_again(void **state) {
     struct fixture *f = *state;
     start(f, 2, 4);
@@ -445,7 +584,7 @@ static void test_a_stale_plan_is_asked_for_again(void **state) {
     assert_int_equal(f->core.state, COORDINATOR_PREPARING);
 }
 
-static void test_open_fleet_measures_a_board_before_it_pauses(void **state) {
+static void test_open_fleet_measures_a_board_before_it_plans(void **state) {
     struct fixture *f = *state;
     start(f, 0, 4);
     f->core.settings.measured_first = true;
@@ -458,8 +597,8 @@ static void test_open_fleet_measures_a_board_before_it_pauses(void **state) {
     tick_after(f, 10 * MONO_MS);
     assert_int_equal(f->core.state, COORDINATOR_SERVING);
     step(f, (struct coordinator_event){.type = CORE_BOARD_MEASURED, .board = newcomer});
-    assert_int_equal(f->core.state, COORDINATOR_WAITING); /* nothing was in flight */
     tick_after(f, MONO_SECOND);
+    assert_int_equal(f->core.state, COORDINATOR_SERVING);
     assert_int_equal(count_of(f, CORE_PLAN), 1);
     assert_int_equal(f->effects.board_count, 2);
 }
@@ -543,7 +682,8 @@ static void random_step(struct history *h) {
         break;
     case 2:
         if (f->core.boards && dice(h, 4) == 0)
-            step(f, (struct coordinator_event){.type = CORE_BOARD_LEAVING, .board = board});
+            step(f, (struct coordinator_event){.type = dice(h, 2) ? CORE_BOARD_LEAVING : CORE_BOARD_DRAINED,
+                                               .board = board});
         else
             f->effects.count = 0;
         break;
@@ -623,18 +763,6 @@ static void test_random_histories(void **state) {
     }
 }
 
-static int make_fixture(void **state) {
-    *state = calloc(1, sizeof(struct fixture));
-    return *state ? 0 : -1;
-}
-
-static int free_fixture(void **state) {
-    free(*state);
-    return 0;
-}
-
-#define TEST(name) cmocka_unit_test_setup_teardown(name, make_fixture, free_fixture)
-
 int main(void) {
     const struct CMUnitTest tests[] = {
         TEST(test_waits_for_all_boards),
@@ -648,6 +776,18 @@ int main(void) {
         TEST(test_spare_board_takes_over),
         TEST(test_silent_board_is_lost),
         TEST(test_leaving_drains_first),
+        TEST(test_drained_board_leaves_without_loss),
+        TEST(test_no_room_beside),
+        TEST(test_a_join_costs_no_pause),
+        TEST(test_a_plan_that_gains_too_little_is_not_taken),
+        TEST(test_a_pause_must_pay),
+        TEST(test_a_failure_while_preparing_leaves_the_old_epoch),
+        TEST(test_deaths_while_preparing),
+        TEST(test_a_leaving_board_dies),
+        TEST(test_a_board_of_a_draining_epoch_dies),
+        TEST(test_a_wedged_stage_is_given_up),
+        TEST(test_an_unmeasured_board_is_planned_with_in_need),
+        TEST(test_which_boards_can_be_spared),
         TEST(test_pausing_says_why),
         TEST(test_unfit_board_says_why),
         TEST(test_results_out_of_place),
@@ -655,9 +795,8 @@ int main(void) {
         TEST(test_patience_ends),
         TEST(test_first_stage_out_of_reach),
         TEST(test_open_fleet_uses_a_board_that_joins_during_planning),
-        TEST(test_open_fleet_replans_when_a_board_joins),
         TEST(test_a_stale_plan_is_asked_for_again),
-        TEST(test_open_fleet_measures_a_board_before_it_pauses),
+        TEST(test_open_fleet_measures_a_board_before_it_plans),
         TEST(test_shutdown_finishes_what_was_admitted),
         TEST(test_random_histories),
     };

@@ -173,6 +173,8 @@ static void test_each_direction_is_measured_alone(void **state) {
 static void test_long_way(void **state) {
     (void)state;
     measures(50 * MBIT, 50 * MBIT, 1600, 20 * MONO_MS, 0.2);
+    measures(2 * MBIT, 2 * MBIT, 1600, 80 * MONO_MS, 0.2);  /* answers come when the next ping is out */
+    measures(2 * MBIT, 2 * MBIT, 1600, 240 * MONO_MS, 0.5); /* or four; the window is still opening when it ends */
 }
 
 static void test_the_burst_of_a_bucket_does_not_count(void **state) {

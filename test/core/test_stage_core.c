@@ -6,82 +6,82 @@
 /* ---- state x event ---- */
 
 struct row {
-    enum stage_state before;
+    enum life before;
     struct stage_event event;
-    enum stage_state after;
+    enum life after;
     unsigned count;
     enum stage_effect_type effects[4];
 };
 
 static const struct row table[] = {
-    {STAGE_JOINING, {.type = STAGE_OPENED}, STAGE_JOINING, 1, {STAGE_SAY_HELLO}},
-    {STAGE_JOINING, {.type = STAGE_CLOSED}, STAGE_JOINING, 0, {0}},
-    {STAGE_JOINING, {.type = STAGE_WELCOMED, .cluster = 1}, STAGE_JOINING, 0, {0}}, /* nobody was asked */
-    {STAGE_JOINING, {.type = STAGE_REFUSED, .again = true}, STAGE_JOINING, 0, {0}},
-    {STAGE_JOINING, {.type = STAGE_REFUSED}, STAGE_GONE, 1, {STAGE_EXIT}},
-    {STAGE_JOINING, {.type = STAGE_ASSIGNED, .epoch = {9}}, STAGE_JOINING, 0, {0}},
-    {STAGE_JOINING, {.type = STAGE_SHUTDOWN}, STAGE_GONE, 1, {STAGE_EXIT}},
-    {STAGE_JOINING, {.type = STAGE_RELEASED}, STAGE_JOINING, 0, {0}},
-    {STAGE_JOINING, {.type = STAGE_TICK}, STAGE_JOINING, 0, {0}},
-    {STAGE_IDLE, {.type = STAGE_TICK}, STAGE_IDLE, 1, {STAGE_SAY_HEARTBEAT}},
-    {STAGE_IDLE, {.type = STAGE_CLOSED}, STAGE_JOINING, 0, {0}},
-    {STAGE_IDLE, {.type = STAGE_OPENED}, STAGE_JOINING, 1, {STAGE_SAY_HELLO}},
-    {STAGE_IDLE, {.type = STAGE_WELCOMED, .cluster = CLUSTER}, STAGE_IDLE, 0, {0}},
-    {STAGE_IDLE, {.type = STAGE_REFUSED, .again = true}, STAGE_JOINING, 1, {STAGE_SAY_HELLO}},
-    {STAGE_IDLE, {.type = STAGE_ASSIGNED, .epoch = {1}}, STAGE_LOADING, 2, {STAGE_LOAD, STAGE_OPEN_NEXT}},
-    {STAGE_IDLE, {.type = STAGE_ASSIGNED, .epoch = {0}}, STAGE_IDLE, 0, {0}},
-    {STAGE_IDLE, {.type = STAGE_TOLD_SERVE, .epoch = {0}}, STAGE_IDLE, 0, {0}},
-    {STAGE_IDLE, {.type = STAGE_SHUTDOWN}, STAGE_IDLE, 1, {STAGE_SAY_LEAVE}},
-    {STAGE_IDLE, {.type = STAGE_RELEASED}, STAGE_IDLE, 0, {0}},
-    {STAGE_CLEARING, {.type = STAGE_LOAD_ENDED}, STAGE_LOADING, 2, {STAGE_LOAD, STAGE_OPEN_NEXT}},
-    {STAGE_CLEARING, {.type = STAGE_LOADED, .in = &cut, .out = &cut}, STAGE_LOADING, 2, {STAGE_LOAD, STAGE_OPEN_NEXT}},
-    {STAGE_CLEARING, {.type = STAGE_LOAD_FAILED, .text = "x"}, STAGE_LOADING, 2, {STAGE_LOAD, STAGE_OPEN_NEXT}},
-    {STAGE_CLEARING, {.type = STAGE_WANTED}, STAGE_CLEARING, 0, {0}},
-    {STAGE_CLEARING, {.type = STAGE_PROGRESSED}, STAGE_CLEARING, 0, {0}},
-    {STAGE_CLEARING, {.type = STAGE_ASSIGNED, .epoch = {3}}, STAGE_CLEARING, 0, {0}}, /* cancelled already */
-    {STAGE_CLEARING, {.type = STAGE_ASSIGNED, .epoch = {2}}, STAGE_CLEARING, 0, {0}},
-    {STAGE_CLEARING, {.type = STAGE_CLOSED}, STAGE_JOINING, 0, {0}},
-    {STAGE_LOADING, {.type = STAGE_WANTED}, STAGE_LOADING, 1, {STAGE_FETCH}},
-    {STAGE_LOADING, {.type = STAGE_PROGRESSED}, STAGE_LOADING, 1, {STAGE_SAY_PROGRESS}},
-    {STAGE_LOADING, {.type = STAGE_LOADED, .in = &cut, .out = &cut}, STAGE_READY, 1, {STAGE_SAY_READY}},
-    {STAGE_LOADING, {.type = STAGE_LOAD_FAILED, .text = "x"}, STAGE_IDLE, 2, {STAGE_SAY_FAILED, STAGE_CLOSE_NEXT}},
-    {STAGE_LOADING,
-     {.type = STAGE_NEXT_FAILED, .text = "x"},
-     STAGE_IDLE,
+    {LIFE_JOINING, {.type = STAGE_OPENED}, LIFE_JOINING, 1, {STAGE_SAY_HELLO}},
+    {LIFE_JOINING, {.type = STAGE_CLOSED}, LIFE_JOINING, 0, {0}},
+    {LIFE_JOINING, {.type = STAGE_WELCOMED, .cluster = 1}, LIFE_JOINING, 0, {0}}, /* nobody was asked */
+    {LIFE_JOINING, {.type = STAGE_REFUSED, .again = true}, LIFE_JOINING, 0, {0}},
+    {LIFE_JOINING, {.type = STAGE_REFUSED}, LIFE_GONE, 1, {STAGE_EXIT}},
+    {LIFE_JOINING, {.type = STAGE_ASSIGNED, .epoch = {9}}, LIFE_JOINING, 0, {0}},
+    {LIFE_JOINING, {.type = STAGE_SHUTDOWN}, LIFE_GONE, 1, {STAGE_EXIT}},
+    {LIFE_JOINING, {.type = STAGE_RELEASED}, LIFE_JOINING, 0, {0}},
+    {LIFE_JOINING, {.type = STAGE_TICK}, LIFE_JOINING, 0, {0}},
+    {LIFE_IDLE, {.type = STAGE_TICK}, LIFE_IDLE, 1, {STAGE_SAY_HEARTBEAT}},
+    {LIFE_IDLE, {.type = STAGE_CLOSED}, LIFE_JOINING, 0, {0}},
+    {LIFE_IDLE, {.type = STAGE_OPENED}, LIFE_JOINING, 1, {STAGE_SAY_HELLO}},
+    {LIFE_IDLE, {.type = STAGE_WELCOMED, .cluster = CLUSTER}, LIFE_IDLE, 0, {0}},
+    {LIFE_IDLE, {.type = STAGE_REFUSED, .again = true}, LIFE_JOINING, 1, {STAGE_SAY_HELLO}},
+    {LIFE_IDLE, {.type = STAGE_ASSIGNED, .epoch = {1}}, LIFE_LOADING, 2, {STAGE_LOAD, STAGE_OPEN_NEXT}},
+    {LIFE_IDLE, {.type = STAGE_ASSIGNED, .epoch = {0}}, LIFE_IDLE, 0, {0}},
+    {LIFE_IDLE, {.type = STAGE_TOLD_SERVE, .epoch = {0}}, LIFE_IDLE, 0, {0}},
+    {LIFE_IDLE, {.type = STAGE_SHUTDOWN}, LIFE_IDLE, 1, {STAGE_SAY_LEAVE}},
+    {LIFE_IDLE, {.type = STAGE_RELEASED}, LIFE_GONE, 1, {STAGE_EXIT}},
+    {LIFE_CLEARING, {.type = STAGE_LOAD_ENDED}, LIFE_LOADING, 2, {STAGE_LOAD, STAGE_OPEN_NEXT}},
+    {LIFE_CLEARING, {.type = STAGE_LOADED, .in = &cut, .out = &cut}, LIFE_LOADING, 2, {STAGE_LOAD, STAGE_OPEN_NEXT}},
+    {LIFE_CLEARING, {.type = STAGE_LOAD_FAILED, .text = "x"}, LIFE_LOADING, 2, {STAGE_LOAD, STAGE_OPEN_NEXT}},
+    {LIFE_CLEARING, {.type = STAGE_WANTED}, LIFE_CLEARING, 0, {0}},
+    {LIFE_CLEARING, {.type = STAGE_PROGRESSED}, LIFE_CLEARING, 0, {0}},
+    {LIFE_CLEARING, {.type = STAGE_ASSIGNED, .epoch = {3}}, LIFE_CLEARING, 0, {0}}, /* cancelled already */
+    {LIFE_CLEARING, {.type = STAGE_ASSIGNED, .epoch = {2}}, LIFE_CLEARING, 0, {0}},
+    {LIFE_CLEARING, {.type = STAGE_CLOSED}, LIFE_JOINING, 0, {0}},
+    {LIFE_LOADING, {.type = STAGE_WANTED}, LIFE_LOADING, 1, {STAGE_FETCH}},
+    {LIFE_LOADING, {.type = STAGE_PROGRESSED}, LIFE_LOADING, 1, {STAGE_SAY_PROGRESS}},
+    {LIFE_LOADING, {.type = STAGE_LOADED, .in = &cut, .out = &cut}, LIFE_READY, 1, {STAGE_SAY_READY}},
+    {LIFE_LOADING, {.type = STAGE_LOAD_FAILED, .text = "x"}, LIFE_IDLE, 2, {STAGE_SAY_FAILED, STAGE_CLOSE_NEXT}},
+    {LIFE_LOADING,
+     {.type = STAGE_NEXT_FAILED, .lane = 1, .text = "x"},
+     LIFE_IDLE,
      3,
      {STAGE_SAY_FAILED, STAGE_CANCEL, STAGE_CLOSE_NEXT}},
-    {STAGE_LOADING, {.type = STAGE_ASSIGNED, .epoch = {2}}, STAGE_CLEARING, 2, {STAGE_CANCEL, STAGE_CLOSE_NEXT}},
-    {STAGE_LOADING, {.type = STAGE_ASSIGNED, .epoch = {1}}, STAGE_LOADING, 0, {0}},
-    {STAGE_LOADING, {.type = STAGE_CLOSED}, STAGE_JOINING, 2, {STAGE_CANCEL, STAGE_CLOSE_NEXT}},
-    {STAGE_LOADING, {.type = STAGE_TOLD_SERVE, .epoch = {1}}, STAGE_LOADING, 0, {0}},
-    {STAGE_LOADING, {.type = STAGE_SHUTDOWN}, STAGE_LOADING, 1, {STAGE_SAY_LEAVE}},
-    {STAGE_READY, {.type = STAGE_TOLD_SERVE, .epoch = {1}}, STAGE_SERVING, 0, {0}},
-    {STAGE_READY, {.type = STAGE_TOLD_SERVE, .epoch = {7}}, STAGE_READY, 0, {0}},
-    {STAGE_READY,
+    {LIFE_LOADING, {.type = STAGE_ASSIGNED, .epoch = {2}}, LIFE_CLEARING, 2, {STAGE_CANCEL, STAGE_CLOSE_NEXT}},
+    {LIFE_LOADING, {.type = STAGE_ASSIGNED, .epoch = {1}}, LIFE_LOADING, 0, {0}},
+    {LIFE_LOADING, {.type = STAGE_CLOSED}, LIFE_JOINING, 2, {STAGE_CANCEL, STAGE_CLOSE_NEXT}},
+    {LIFE_LOADING, {.type = STAGE_TOLD_SERVE, .epoch = {1}}, LIFE_LOADING, 0, {0}},
+    {LIFE_LOADING, {.type = STAGE_SHUTDOWN}, LIFE_LOADING, 1, {STAGE_SAY_LEAVE}},
+    {LIFE_READY, {.type = STAGE_TOLD_SERVE, .epoch = {1}}, LIFE_SERVING, 0, {0}},
+    {LIFE_READY, {.type = STAGE_TOLD_SERVE, .epoch = {7}}, LIFE_READY, 0, {0}},
+    {LIFE_READY,
      {.type = STAGE_ASSIGNED, .epoch = {2}},
-     STAGE_LOADING,
+     LIFE_LOADING,
      3,
      {STAGE_CLOSE_NEXT, STAGE_LOAD, STAGE_OPEN_NEXT}},
-    {STAGE_READY, {.type = STAGE_CLOSED}, STAGE_JOINING, 1, {STAGE_CLOSE_NEXT}},
-    {STAGE_READY, {.type = STAGE_SHUTDOWN}, STAGE_READY, 1, {STAGE_SAY_LEAVE}},
-    {STAGE_SERVING, {.type = STAGE_TOLD_SERVE, .epoch = {1}}, STAGE_SERVING, 0, {0}},
-    {STAGE_SERVING,
+    {LIFE_READY, {.type = STAGE_CLOSED}, LIFE_JOINING, 1, {STAGE_CLOSE_NEXT}},
+    {LIFE_READY, {.type = STAGE_SHUTDOWN}, LIFE_READY, 1, {STAGE_SAY_LEAVE}},
+    {LIFE_SERVING, {.type = STAGE_TOLD_SERVE, .epoch = {1}}, LIFE_SERVING, 0, {0}},
+    {LIFE_SERVING,
      {.type = STAGE_ASSIGNED, .epoch = {2}},
-     STAGE_LOADING,
+     LIFE_LOADING,
      3,
      {STAGE_CLOSE_NEXT, STAGE_LOAD, STAGE_OPEN_NEXT}},
-    {STAGE_SERVING, {.type = STAGE_CLOSED}, STAGE_JOINING, 1, {STAGE_CLOSE_NEXT}},
-    {STAGE_SERVING, {.type = STAGE_WELCOMED, .cluster = CLUSTER}, STAGE_SERVING, 0, {0}},
-    {STAGE_SERVING, {.type = STAGE_WELCOMED, .cluster = 5}, STAGE_IDLE, 1, {STAGE_CLOSE_NEXT}},
-    {STAGE_SERVING, {.type = STAGE_REFUSED, .again = true}, STAGE_JOINING, 2, {STAGE_CLOSE_NEXT, STAGE_SAY_HELLO}},
-    {STAGE_SERVING, {.type = STAGE_REFUSED}, STAGE_GONE, 2, {STAGE_CLOSE_NEXT, STAGE_EXIT}},
-    {STAGE_SERVING, {.type = STAGE_SHUTDOWN}, STAGE_SERVING, 1, {STAGE_SAY_LEAVE}},
-    {STAGE_SERVING, {.type = STAGE_RELEASED}, STAGE_SERVING, 0, {0}},
-    {STAGE_SERVING, {.type = STAGE_WRITABLE}, STAGE_SERVING, 0, {0}},
-    {STAGE_GONE, {.type = STAGE_OPENED}, STAGE_GONE, 0, {0}},
-    {STAGE_GONE, {.type = STAGE_TICK}, STAGE_GONE, 0, {0}},
-    {STAGE_GONE, {.type = STAGE_SHUTDOWN}, STAGE_GONE, 0, {0}},
-    {STAGE_GONE, {.type = STAGE_ASSIGNED, .epoch = {9}}, STAGE_GONE, 0, {0}},
+    {LIFE_SERVING, {.type = STAGE_CLOSED}, LIFE_JOINING, 1, {STAGE_CLOSE_NEXT}},
+    {LIFE_SERVING, {.type = STAGE_WELCOMED, .cluster = CLUSTER}, LIFE_SERVING, 0, {0}},
+    {LIFE_SERVING, {.type = STAGE_WELCOMED, .cluster = 5}, LIFE_IDLE, 1, {STAGE_CLOSE_NEXT}},
+    {LIFE_SERVING, {.type = STAGE_REFUSED, .again = true}, LIFE_JOINING, 2, {STAGE_CLOSE_NEXT, STAGE_SAY_HELLO}},
+    {LIFE_SERVING, {.type = STAGE_REFUSED}, LIFE_GONE, 2, {STAGE_CLOSE_NEXT, STAGE_EXIT}},
+    {LIFE_SERVING, {.type = STAGE_SHUTDOWN}, LIFE_SERVING, 1, {STAGE_SAY_LEAVE}},
+    {LIFE_SERVING, {.type = STAGE_RELEASED}, LIFE_GONE, 2, {STAGE_CLOSE_NEXT, STAGE_EXIT}},
+    {LIFE_SERVING, {.type = STAGE_WRITABLE, .lane = 1}, LIFE_SERVING, 0, {0}},
+    {LIFE_GONE, {.type = STAGE_OPENED}, LIFE_GONE, 0, {0}},
+    {LIFE_GONE, {.type = STAGE_TICK}, LIFE_GONE, 0, {0}},
+    {LIFE_GONE, {.type = STAGE_SHUTDOWN}, LIFE_GONE, 0, {0}},
+    {LIFE_GONE, {.type = STAGE_ASSIGNED, .epoch = {9}}, LIFE_GONE, 0, {0}},
 };
 
 static void test_table(void **state) {
@@ -90,9 +90,9 @@ static void test_table(void **state) {
         const struct row *row = &table[i];
         struct fixture fixture = in_state(row->before);
         step(&fixture, &row->event);
-        if (fixture.core.state != row->after || fixture.effects.count != row->count)
-            fail_msg("row %zu: event %d in %s: got %s and %u effects", i, (int)row->event.type,
-                     stage_state_name(row->before), stage_state_name(fixture.core.state), fixture.effects.count);
+        if (life_of(&fixture.core) != row->after || fixture.effects.count != row->count)
+            fail_msg("row %zu: event %d in state %d: got %d and %u effects", i, (int)row->event.type, (int)row->before,
+                     (int)life_of(&fixture.core), fixture.effects.count);
         expect(&fixture, row->count, row->effects);
     }
 }
@@ -101,7 +101,7 @@ static void test_table(void **state) {
 
 static void test_hello_is_repeated(void **state) {
     (void)state;
-    struct fixture fixture = in_state(STAGE_JOINING);
+    struct fixture fixture = in_state(LIFE_JOINING);
     mono_t deadline;
     assert_false(stage_core_deadline(&fixture.core, &deadline));
     happen(&fixture, STAGE_OPENED);
@@ -121,7 +121,7 @@ static void test_hello_is_repeated(void **state) {
 
 static void test_heartbeats(void **state) {
     (void)state;
-    struct fixture fixture = in_state(STAGE_SERVING);
+    struct fixture fixture = in_state(LIFE_SERVING);
     happen(&fixture, STAGE_TICK);
     EXPECT(&fixture, STAGE_SAY_HEARTBEAT);
     happen(&fixture, STAGE_TICK);
@@ -143,7 +143,7 @@ static void test_heartbeats(void **state) {
 /* A slow board is seen to work before its first microbatch is done. */
 static void test_work_under_way_counts(void **state) {
     (void)state;
-    struct fixture fixture = in_state(STAGE_SERVING);
+    struct fixture fixture = in_state(LIFE_SERVING);
     arrive(&fixture, 1);
     fixture.now = mono_after(fixture.now, 7 * MONO_SECOND);
     assert_int_equal(stage_core_heartbeat(&fixture.core, fixture.now).busy_ns, 7 * MONO_SECOND);
@@ -157,7 +157,7 @@ static void test_work_under_way_counts(void **state) {
 /* A coordinator that starts anew counts epochs from 1 again. */
 static void test_reconnection(void **state) {
     (void)state;
-    struct fixture fixture = in_state(STAGE_SERVING);
+    struct fixture fixture = in_state(LIFE_SERVING);
     arrive(&fixture, 1);
     arrive(&fixture, 2);
     happen(&fixture, STAGE_CLOSED);
@@ -168,7 +168,7 @@ static void test_reconnection(void **state) {
     welcome(&fixture, CLUSTER + 1);
     assign(&fixture, 1);
     EXPECT_NOTHING(&fixture); /* two microbatches are still being computed */
-    assert_int_equal(fixture.core.state, STAGE_CLEARING);
+    assert_int_equal(life_of(&fixture.core), LIFE_CLEARING);
     computed(&fixture, 0, 0);
     EXPECT(&fixture, STAGE_DROP);
     computed(&fixture, 1, 1);
@@ -178,7 +178,7 @@ static void test_reconnection(void **state) {
 
 static void test_shutdown_everywhere(void **state) {
     (void)state;
-    for (enum stage_state from = STAGE_IDLE; from <= STAGE_SERVING; from++) {
+    for (enum life from = LIFE_IDLE; from <= LIFE_SERVING; from++) {
         struct fixture fixture = in_state(from);
         happen(&fixture, STAGE_SHUTDOWN);
         EXPECT(&fixture, STAGE_SAY_LEAVE);
@@ -200,7 +200,7 @@ static void test_shutdown_everywhere(void **state) {
 
 static void test_leaving_goes_on_serving(void **state) {
     (void)state;
-    struct fixture fixture = in_state(STAGE_SERVING);
+    struct fixture fixture = in_state(LIFE_SERVING);
     happen(&fixture, STAGE_SHUTDOWN);
     arrive(&fixture, 1);
     EXPECT(&fixture, STAGE_KEEP, STAGE_COMPUTE);
@@ -214,18 +214,18 @@ static void test_leaving_goes_on_serving(void **state) {
 
 static void test_a_microbatch(void **state) {
     (void)state;
-    struct fixture fixture = in_state(STAGE_SERVING);
+    struct fixture fixture = in_state(LIFE_SERVING);
     struct data_header header = header_of(&fixture, 42, 3);
     header.attempt = 2;
     header.sequence_id = 7;
-    struct stage_event event = arrival_of(&header);
+    struct stage_event event = arrival_of(&fixture, &header);
     step(&fixture, &event);
     EXPECT(&fixture, STAGE_KEEP, STAGE_COMPUTE);
     unsigned input = effect_find(&fixture, STAGE_COMPUTE)->input, output = effect_find(&fixture, STAGE_COMPUTE)->output;
     assert_int_equal(effect_find(&fixture, STAGE_KEEP)->input, input);
     computed(&fixture, input, output);
     EXPECT(&fixture, STAGE_DROP, STAGE_SEND);
-    const struct data_header *sent = &fixture.core.output[output].header;
+    const struct data_header *sent = &fixture.core.lane[1].output[output].header;
     assert_int_equal(sent->sequence.number, 42);
     assert_int_equal(sent->epoch.number, 1);
     assert_int_equal(sent->attempt, 2);
@@ -237,21 +237,21 @@ static void test_a_microbatch(void **state) {
     EXPECT_NOTHING(&fixture);
     answer_send(&fixture, STAGE_LET_GO, output);
     EXPECT_NOTHING(&fixture);
-    assert_int_equal(fixture.core.output[output].state, STAGE_OUTPUT_FREE);
+    assert_int_equal(fixture.core.lane[1].output[output].state, STAGE_OUTPUT_FREE);
 }
 
 /* Two are computed ahead, none is received beyond; outputs that the network holds stop the computing. */
 static void test_slots_are_bounded(void **state) {
     (void)state;
-    struct fixture fixture = in_state(STAGE_SERVING);
+    struct fixture fixture = in_state(LIFE_SERVING);
     arrive(&fixture, 1);
-    assert_true(stage_core_receiving(&fixture.core));
+    assert_true(stage_core_receiving(&fixture.core, 1));
     arrive(&fixture, 2);
     EXPECT(&fixture, STAGE_KEEP, STAGE_COMPUTE);
-    assert_false(stage_core_receiving(&fixture.core));
+    assert_false(stage_core_receiving(&fixture.core, 1));
     computed(&fixture, 0, 0);
     answer_send(&fixture, STAGE_SENT, 0);
-    assert_true(stage_core_receiving(&fixture.core));
+    assert_true(stage_core_receiving(&fixture.core, 1));
     arrive(&fixture, 3);
     EXPECT(&fixture, STAGE_KEEP); /* no output is free */
     computed(&fixture, 1, 1);
@@ -259,15 +259,15 @@ static void test_slots_are_bounded(void **state) {
     answer_send(&fixture, STAGE_SENT, 1);
     arrive(&fixture, 4);
     EXPECT(&fixture, STAGE_KEEP);
-    assert_false(stage_core_receiving(&fixture.core));
+    assert_false(stage_core_receiving(&fixture.core, 1));
     answer_send(&fixture, STAGE_LET_GO, 1);
     EXPECT(&fixture, STAGE_COMPUTE);
-    assert_int_equal(fixture.core.output[1].header.sequence.number, 3); /* in the order of arrival */
+    assert_int_equal(fixture.core.lane[1].output[1].header.sequence.number, 3); /* in the order of arrival */
 }
 
 static void test_blocked_network(void **state) {
     (void)state;
-    struct fixture fixture = in_state(STAGE_SERVING);
+    struct fixture fixture = in_state(LIFE_SERVING);
     arrive(&fixture, 1);
     arrive(&fixture, 2);
     computed(&fixture, 0, 0);
@@ -275,7 +275,7 @@ static void test_blocked_network(void **state) {
     EXPECT_NOTHING(&fixture);
     computed(&fixture, 1, 1);
     EXPECT(&fixture, STAGE_DROP); /* and nothing overtakes */
-    happen(&fixture, STAGE_WRITABLE);
+    step(&fixture, &(struct stage_event){.type = STAGE_WRITABLE, .lane = 1});
     EXPECT(&fixture, STAGE_SEND);
     assert_int_equal(fixture.effects.effect[0].output, 0);
     answer_send(&fixture, STAGE_SENT, 0);
@@ -284,17 +284,17 @@ static void test_blocked_network(void **state) {
     /* its epoch ends while it is being handed over */
     assign(&fixture, 2);
     answer_send(&fixture, STAGE_BLOCKED, 1);
-    assert_int_equal(fixture.core.output[1].state, STAGE_OUTPUT_FREE);
+    assert_int_equal(fixture.core.lane[1].output[1].state, STAGE_OUTPUT_FREE);
     answer_send(&fixture, STAGE_LET_GO, 0);
     EXPECT(&fixture, STAGE_LOAD, STAGE_OPEN_NEXT);
 }
 
 static void test_the_first_microbatch_says_serve(void **state) {
     (void)state;
-    struct fixture fixture = in_state(STAGE_READY);
+    struct fixture fixture = in_state(LIFE_READY);
     arrive(&fixture, 1);
     EXPECT(&fixture, STAGE_KEEP, STAGE_COMPUTE);
-    assert_int_equal(fixture.core.state, STAGE_SERVING);
+    assert_int_equal(life_of(&fixture.core), LIFE_SERVING);
 }
 
 /* ---- frames that are not for us ---- */
@@ -383,11 +383,11 @@ static uint64_t counter_at(const struct rejected *rejected, size_t offset) {
 static void test_bad_frames(void **state) {
     (void)state;
     for (size_t i = 0; i < sizeof bad_frames / sizeof bad_frames[0]; i++) {
-        struct fixture fixture = in_state(STAGE_SERVING);
+        struct fixture fixture = in_state(LIFE_SERVING);
         arrive(&fixture, 10);
         computed(&fixture, 0, 0);
         struct data_header header = header_of(&fixture, 11, 2);
-        struct stage_event event = arrival_of(&header);
+        struct stage_event event = arrival_of(&fixture, &header);
         bad_frames[i].spoil(&header, &event);
         step(&fixture, &event);
         const struct rejected *rejected = &fixture.core.rejected;
@@ -403,9 +403,9 @@ static void test_bad_frames(void **state) {
 
 static void test_frames_without_a_slice(void **state) {
     (void)state;
-    for (enum stage_state from = STAGE_JOINING; from <= STAGE_LOADING; from++) {
+    for (enum life from = LIFE_JOINING; from <= LIFE_LOADING; from++) {
         struct fixture fixture = in_state(from);
-        assert_true(stage_core_receiving(&fixture.core));
+        assert_true(stage_core_receiving(&fixture.core, 1));
         arrive(&fixture, 1);
         EXPECT_NOTHING(&fixture);
         assert_int_equal(fixture.core.rejected.stale, 1);
@@ -420,7 +420,7 @@ static void test_frames_without_a_slice(void **state) {
 
 static void test_replays(void **state) {
     (void)state;
-    struct fixture fixture = in_state(STAGE_SERVING);
+    struct fixture fixture = in_state(LIFE_SERVING);
     arrive(&fixture, 3);
     arrive(&fixture, 3); /* while the first is being computed */
     assert_int_equal(fixture.core.rejected.stale, 1);
@@ -435,7 +435,7 @@ static void test_replays(void **state) {
 /* Both pass when they arrive; nothing leaves out of order. */
 static void test_an_older_one_behind_a_newer_one(void **state) {
     (void)state;
-    struct fixture fixture = in_state(STAGE_SERVING);
+    struct fixture fixture = in_state(LIFE_SERVING);
     arrive(&fixture, 3);
     arrive(&fixture, 2);
     EXPECT(&fixture, STAGE_KEEP, STAGE_COMPUTE);
@@ -450,9 +450,9 @@ static void test_an_older_one_behind_a_newer_one(void **state) {
 /* Damage to a sequence number must not make everything after it look old. */
 static void test_damaged_frames_do_not_count_as_seen(void **state) {
     (void)state;
-    struct fixture fixture = in_state(STAGE_SERVING);
+    struct fixture fixture = in_state(LIFE_SERVING);
     arrive(&fixture, 1u << 30);
-    step(&fixture, &(struct stage_event){.type = STAGE_COMPUTED, .damaged = true});
+    step(&fixture, &(struct stage_event){.type = STAGE_COMPUTED, .lane = 1, .damaged = true});
     EXPECT(&fixture, STAGE_DROP);
     assert_non_null(fixture.effects.fault);
     assert_int_equal(fixture.core.rejected.malformed, 1);
@@ -469,7 +469,7 @@ static void chunk_event(struct fixture *fixture, enum stage_event_type type, uin
 
 static void test_chunks(void **state) {
     (void)state;
-    struct fixture fixture = in_state(STAGE_LOADING);
+    struct fixture fixture = in_state(LIFE_LOADING);
     happen(&fixture, STAGE_TICK); /* the first heartbeat */
     for (uint64_t i = 0; i < STAGE_CHUNKS; i++) {
         chunk_event(&fixture, STAGE_WANTED, 100 * i);
@@ -495,7 +495,7 @@ static void test_chunks(void **state) {
 
 static void test_a_newer_assignment_cancels(void **state) {
     (void)state;
-    struct fixture fixture = in_state(STAGE_LOADING);
+    struct fixture fixture = in_state(LIFE_LOADING);
     chunk_event(&fixture, STAGE_WANTED, 0);
     assign(&fixture, 2);
     EXPECT(&fixture, STAGE_CANCEL, STAGE_CLOSE_NEXT);
@@ -514,13 +514,129 @@ static void test_a_newer_assignment_cancels(void **state) {
 
 static void test_a_failed_load_says_why(void **state) {
     (void)state;
-    struct fixture fixture = in_state(STAGE_LOADING);
+    struct fixture fixture = in_state(LIFE_LOADING);
     step(&fixture, &(struct stage_event){.type = STAGE_LOAD_FAILED, .text = "the disk is full"});
     assert_string_equal(effect_find(&fixture, STAGE_SAY_FAILED)->text, "the disk is full");
     assert_int_equal(effect_find(&fixture, STAGE_SAY_FAILED)->epoch.number, 1);
     assert_int_equal(stage_core_heartbeat(&fixture.core, fixture.now).epoch.number, 0);
     assign(&fixture, 2);
     EXPECT(&fixture, STAGE_LOAD, STAGE_OPEN_NEXT);
+}
+
+/* ---- two lanes ---- */
+
+static void assign_beside(struct fixture *fixture, uint64_t epoch) {
+    step(fixture, &(struct stage_event){
+                      .type = STAGE_ASSIGNED, .epoch = {epoch}, .first = 5, .end = 9, .microbatch = 4, .beside = true});
+}
+
+static void retire(struct fixture *fixture, uint64_t epoch) {
+    step(fixture, &(struct stage_event){.type = STAGE_RETIRED, .epoch = {epoch}});
+}
+
+/* Epoch 1 serves in lane 1 while epoch 2 is loaded in lane 0, drains while it serves, and goes with its weights. */
+static void test_an_epoch_beside_another(void **state) {
+    (void)state;
+    struct fixture fixture = in_state(LIFE_SERVING);
+    arrive(&fixture, 1);
+    assign_beside(&fixture, 2);
+    EXPECT(&fixture, STAGE_LOAD, STAGE_OPEN_NEXT);
+    assert_int_equal(effect_find(&fixture, STAGE_LOAD)->lane, 0);
+    assert_int_equal(effect_find(&fixture, STAGE_LOAD)->beside, 1);
+    assert_int_equal(effect_find(&fixture, STAGE_LOAD)->old, STAGE_LANES);
+    computed(&fixture, 0, 0);
+    EXPECT(&fixture, STAGE_DROP, STAGE_SEND);
+    answer_send(&fixture, STAGE_SENT, 0);
+    loaded(&fixture);
+    EXPECT(&fixture, STAGE_SAY_READY);
+    assert_int_equal(stage_core_heartbeat(&fixture.core, fixture.now).epoch.number, 1);
+    arrive(&fixture, 2);
+    EXPECT(&fixture, STAGE_KEEP, STAGE_COMPUTE);
+    serve(&fixture);
+    assert_int_equal(stage_core_heartbeat(&fixture.core, fixture.now).epoch.number, 2);
+    fixture.lane = 0;
+    arrive(&fixture, 3);
+    EXPECT(&fixture, STAGE_KEEP, STAGE_COMPUTE);
+    fixture.lane = 1;
+    computed(&fixture, 0, 1);
+    EXPECT(&fixture, STAGE_DROP, STAGE_SEND);
+    answer_send(&fixture, STAGE_SENT, 1);
+    answer_send(&fixture, STAGE_LET_GO, 0);
+    retire(&fixture, 1);
+    EXPECT(&fixture, STAGE_CLOSE_NEXT);
+    answer_send(&fixture, STAGE_LET_GO, 1);
+    EXPECT(&fixture, STAGE_DISCARD); /* not before the network has let go of its buffers */
+    assert_int_equal(effect_find(&fixture, STAGE_DISCARD)->lane, 1);
+    fixture.lane = 0;
+    computed(&fixture, 0, 0);
+    EXPECT(&fixture, STAGE_DROP, STAGE_SEND);
+}
+
+/* Where routes cross, a lane that waits for the other would wait for ever. */
+static void test_a_full_lane_does_not_hold_up_the_other(void **state) {
+    (void)state;
+    struct fixture fixture = in_state(LIFE_SERVING);
+    assign_beside(&fixture, 2);
+    loaded(&fixture);
+    for (uint64_t i = 1; i <= 2; i++) {
+        arrive(&fixture, i);
+        computed(&fixture, 0, (unsigned)i - 1);
+        if (i == 1)
+            answer_send(&fixture, STAGE_BLOCKED, 0);
+    }
+    arrive(&fixture, 3);
+    arrive(&fixture, 4);
+    EXPECT(&fixture, STAGE_KEEP); /* no output is free */
+    assert_false(stage_core_receiving(&fixture.core, 1));
+    assert_true(stage_core_receiving(&fixture.core, 0));
+    fixture.lane = 0;
+    arrive(&fixture, 5);
+    EXPECT(&fixture, STAGE_KEEP, STAGE_COMPUTE);
+    computed(&fixture, 0, 0);
+    EXPECT(&fixture, STAGE_DROP, STAGE_SEND);
+}
+
+static void test_what_is_prepared_can_be_given_up(void **state) {
+    (void)state;
+    struct fixture fixture = in_state(LIFE_SERVING);
+    assign_beside(&fixture, 2);
+    retire(&fixture, 2);
+    EXPECT(&fixture, STAGE_CANCEL, STAGE_CLOSE_NEXT);
+    arrive(&fixture, 1);
+    EXPECT(&fixture, STAGE_KEEP, STAGE_COMPUTE);
+    assign_beside(&fixture, 4);
+    EXPECT_NOTHING(&fixture); /* the loader is not done with the last one */
+    step(&fixture, &(struct stage_event){.type = STAGE_LOAD_FAILED, .text = "cancelled"});
+    EXPECT(&fixture, STAGE_LOAD, STAGE_OPEN_NEXT);
+    step(&fixture, &(struct stage_event){.type = STAGE_LOAD_FAILED, .text = "too little memory"});
+    assert_int_equal(effect_find(&fixture, STAGE_SAY_FAILED)->epoch.number, 4);
+    retire(&fixture, 4); /* crossed it */
+    EXPECT_NOTHING(&fixture);
+    computed(&fixture, 0, 0);
+    EXPECT(&fixture, STAGE_DROP, STAGE_SEND);
+}
+
+/* After a death survivors are told at once, and go on from the weights that they have. */
+static void test_a_broken_epoch_is_retired(void **state) {
+    (void)state;
+    struct fixture fixture = in_state(LIFE_SERVING);
+    arrive(&fixture, 1);
+    arrive(&fixture, 2);
+    answer_send(&fixture, STAGE_WRITABLE, 0);
+    assert_false(stage_core_receiving(&fixture.core, 1));
+    retire(&fixture, 1);
+    EXPECT(&fixture, STAGE_CLOSE_NEXT);
+    assign(&fixture, 2);
+    computed(&fixture, 0, 0);
+    assert_true(stage_core_receiving(&fixture.core, 1)); /* what comes is stale, and is read and dropped */
+    computed(&fixture, 1, 1);
+    EXPECT(&fixture, STAGE_DROP, STAGE_LOAD, STAGE_OPEN_NEXT);
+    assert_int_equal(effect_find(&fixture, STAGE_LOAD)->old, 1);
+    assert_int_equal(effect_find(&fixture, STAGE_LOAD)->beside, STAGE_LANES);
+    step(&fixture, &(struct stage_event){.type = STAGE_LOAD_FAILED, .kept = true, .text = "x"});
+    assign(&fixture, 3);
+    assert_int_equal(effect_find(&fixture, STAGE_LOAD)->lane, 1);
+    assert_int_equal(effect_find(&fixture, STAGE_LOAD)->old, 0);
 }
 
 int main(void) {
@@ -544,6 +660,10 @@ int main(void) {
         cmocka_unit_test(test_chunks),
         cmocka_unit_test(test_a_newer_assignment_cancels),
         cmocka_unit_test(test_a_failed_load_says_why),
+        cmocka_unit_test(test_an_epoch_beside_another),
+        cmocka_unit_test(test_a_full_lane_does_not_hold_up_the_other),
+        cmocka_unit_test(test_what_is_prepared_can_be_given_up),
+        cmocka_unit_test(test_a_broken_epoch_is_retired),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

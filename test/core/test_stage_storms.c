@@ -11,13 +11,18 @@ struct world {
     uint64_t random;
     unsigned jobs; /* oldest first */
     struct {
-        unsigned input, output;
-    } job[4];
-    bool kept[STAGE_INPUTS], sending[STAGE_OUTPUTS], sent[STAGE_OUTPUTS];
-    bool loading, cancelled, next_open;
+        unsigned lane, input, output;
+    } job[STAGE_LANES * STAGE_INPUTS];
+    struct {
+        bool kept[STAGE_INPUTS], sending[STAGE_OUTPUTS], sent[STAGE_OUTPUTS];
+        bool next_open, engine;
+        uint64_t last_sent;
+    } lane[STAGE_LANES];
+    bool loading, cancelled;
+    unsigned loading_lane;
     unsigned wanted;
     struct stage_chunk chunk[STAGE_CHUNKS];
-    uint64_t epoch, sequence, last_sent, chunks;
+    uint64_t epoch, sequence, chunks;
 };
 
 static unsigned roll(struct world *world, unsigned sides) {
@@ -25,48 +30,76 @@ static unsigned roll(struct world *world, unsigned sides) {
     return (unsigned)(world->random >> 33) % sides;
 }
 
+/* Nobody uses the engine of that lane. */
+static void assert_unused(const struct world *world, unsigned lane) {
+    for (unsigned i = 0; i < world->jobs; i++)
+        assert_int_not_equal(world->job[i].lane, lane);
+    for (unsigned i = 0; i < STAGE_OUTPUTS; i++)
+        assert_false(world->lane[lane].sent[i] || world->lane[lane].sending[i]);
+}
+
+static void world_load_begins(struct world *world, const struct stage_effect *effect) {
+    assert_false(world->loading);
+    assert_unused(world, effect->lane);
+    if (effect->old != STAGE_LANES) {
+        assert_true(world->lane[effect->old].engine);
+        assert_unused(world, effect->old);
+        world->lane[effect->old].engine = false;
+    }
+    assert_false(world->lane[effect->lane].engine);
+    if (effect->beside != STAGE_LANES)
+        assert_true(world->lane[effect->beside].engine && effect->beside != effect->old);
+    world->loading = true;
+    world->loading_lane = effect->lane;
+    world->cancelled = false;
+    world->wanted = 0;
+}
+
 static void world_effect(struct world *world, const struct stage_effect *effect) {
-    const struct stage_core *core = &world->fixture.core;
+    const struct stage_lane *core = &world->fixture.core.lane[effect->lane];
     switch (effect->type) {
     case STAGE_LOAD:
-        assert_false(world->loading);
-        assert_int_equal(world->jobs, 0);
-        for (unsigned i = 0; i < STAGE_OUTPUTS; i++)
-            assert_false(world->sent[i] || world->sending[i]);
-        world->loading = true;
-        world->cancelled = false;
-        world->wanted = 0;
+        world_load_begins(world, effect);
+        break;
+    case STAGE_DISCARD:
+        assert_true(world->lane[effect->lane].engine && !world->loading);
+        assert_unused(world, effect->lane);
+        world->lane[effect->lane].engine = false;
         break;
     case STAGE_CANCEL:
         assert_true(world->loading && !world->cancelled);
         world->cancelled = true;
         break;
     case STAGE_OPEN_NEXT:
-        assert_false(world->next_open);
-        world->next_open = true;
-        world->last_sent = 0;
+        assert_false(world->lane[effect->lane].next_open);
+        world->lane[effect->lane].next_open = true;
+        world->lane[effect->lane].last_sent = 0;
         break;
     case STAGE_CLOSE_NEXT:
-        assert_true(world->next_open);
-        world->next_open = false;
+        assert_true(world->lane[effect->lane].next_open);
+        world->lane[effect->lane].next_open = false;
         break;
     case STAGE_KEEP:
-        assert_false(world->kept[effect->input]);
-        world->kept[effect->input] = true;
+        assert_false(world->lane[effect->lane].kept[effect->input]);
+        world->lane[effect->lane].kept[effect->input] = true;
         break;
     case STAGE_DROP:
-        assert_true(world->kept[effect->input]);
-        world->kept[effect->input] = false;
+        assert_true(world->lane[effect->lane].kept[effect->input]);
+        world->lane[effect->lane].kept[effect->input] = false;
         break;
     case STAGE_COMPUTE:
-        assert_true(world->kept[effect->input] && world->jobs < STAGE_INPUTS);
+        assert_true(world->lane[effect->lane].kept[effect->input] && world->lane[effect->lane].engine);
+        assert_true(world->jobs < STAGE_LANES * STAGE_INPUTS);
+        world->job[world->jobs].lane = effect->lane;
         world->job[world->jobs].input = effect->input;
         world->job[world->jobs++].output = effect->output;
         break;
     case STAGE_SEND:
-        assert_true(world->next_open && !world->sent[effect->output] && !world->sending[effect->output]);
-        assert_true(core->output[effect->output].header.sequence.number > world->last_sent);
-        world->sending[effect->output] = true;
+        assert_true(world->lane[effect->lane].next_open);
+        assert_false(world->lane[effect->lane].sent[effect->output] ||
+                     world->lane[effect->lane].sending[effect->output]);
+        assert_true(core->output[effect->output].header.sequence.number > world->lane[effect->lane].last_sent);
+        world->lane[effect->lane].sending[effect->output] = true;
         break;
     case STAGE_STORE:
         assert_true(world->loading);
@@ -86,6 +119,7 @@ static void world_compute(struct world *world) {
     if (world->jobs == 0)
         return;
     struct stage_event event = {.type = STAGE_COMPUTED,
+                                .lane = world->job[0].lane,
                                 .input = world->job[0].input,
                                 .output = world->job[0].output,
                                 .damaged = roll(world, 10) == 0};
@@ -96,22 +130,20 @@ static void world_compute(struct world *world) {
 
 /* The network answers for an output, or lets go of one. */
 static void world_network(struct world *world) {
-    unsigned output = roll(world, STAGE_OUTPUTS);
-    if (world->sending[output]) {
+    unsigned output = roll(world, STAGE_OUTPUTS), lane = roll(world, STAGE_LANES);
+    struct stage_event event = {.type = STAGE_WRITABLE, .lane = lane, .output = output};
+    if (world->lane[lane].sending[output]) {
         bool sent = roll(world, 3) > 0;
-        world->sending[output] = false;
-        world->sent[output] = sent;
+        world->lane[lane].sending[output] = false;
+        world->lane[lane].sent[output] = sent;
         if (sent)
-            world->last_sent = world->fixture.core.output[output].header.sequence.number;
-        answer_send(&world->fixture, sent ? STAGE_SENT : STAGE_BLOCKED, output);
-        for (unsigned i = 0; i < world->fixture.effects.count; i++)
-            world_effect(world, &world->fixture.effects.effect[i]);
-    } else if (world->sent[output]) {
-        world->sent[output] = false;
-        world_step(world, &(struct stage_event){.type = STAGE_LET_GO, .output = output});
-    } else {
-        world_step(world, &(struct stage_event){.type = STAGE_WRITABLE});
+            world->lane[lane].last_sent = world->fixture.core.lane[lane].output[output].header.sequence.number;
+        event.type = sent ? STAGE_SENT : STAGE_BLOCKED;
+    } else if (world->lane[lane].sent[output]) {
+        world->lane[lane].sent[output] = false;
+        event.type = STAGE_LET_GO;
     }
+    world_step(world, &event);
 }
 
 static void world_load(struct world *world) {
@@ -136,6 +168,8 @@ static void world_load(struct world *world) {
         struct stage_event event = {.type = ends[roll(world, 3)], .in = &cut, .out = &cut, .text = "storm"};
         if (world->cancelled && roll(world, 2))
             event.type = STAGE_LOAD_ENDED;
+        event.kept = event.type != STAGE_LOADED && roll(world, 2);
+        world->lane[world->loading_lane].engine = event.type == STAGE_LOADED || event.kept;
         world_step(world, &event);
     }
 }
@@ -165,12 +199,13 @@ static void spoil(struct world *world, struct data_header *header, struct stage_
 }
 
 static void world_data(struct world *world) {
-    if (!stage_core_receiving(&world->fixture.core))
+    world->fixture.lane = roll(world, STAGE_LANES);
+    if (!stage_core_receiving(&world->fixture.core, world->fixture.lane))
         return;
     uint64_t back = roll(world, 4) ? 0 : roll(world, 4);
     struct data_header header =
         header_of(&world->fixture, world->sequence + 1 - (back > world->sequence ? 0 : back), 2);
-    struct stage_event event = arrival_of(&header);
+    struct stage_event event = arrival_of(&world->fixture, &header);
     if (roll(world, 8) == 0)
         spoil(world, &header, &event);
     else if (back == 0)
@@ -183,11 +218,16 @@ static void world_control(struct world *world) {
                                                  STAGE_SHUTDOWN, STAGE_RELEASED, STAGE_NEXT_FAILED};
     struct stage_event event = {
         .cluster = CLUSTER + roll(world, 20) / 19, .heartbeat_ns = 1, .first = 5, .end = 9, .microbatch = 4};
-    switch (roll(world, 8)) {
+    switch (roll(world, 9)) {
     case 0:
         event.type = STAGE_ASSIGNED;
         world->epoch = world->fixture.core.epoch.number;
         event.epoch.number = world->epoch + roll(world, 3);
+        event.beside = roll(world, 2);
+        break;
+    case 8:
+        event.type = STAGE_RETIRED;
+        event.epoch.number = world->fixture.core.epoch.number - roll(world, 2);
         break;
     case 1:
     case 2:
@@ -205,6 +245,7 @@ static void world_control(struct world *world) {
     default: /* SHUTDOWN would soon end every history */
         event.type = rare[roll(world, sizeof rare / sizeof rare[0])];
         event.text = "storm";
+        event.lane = roll(world, STAGE_LANES);
         if (event.type == STAGE_SHUTDOWN && roll(world, 50))
             event.type = STAGE_OPENED;
         break;
@@ -213,7 +254,7 @@ static void world_control(struct world *world) {
 }
 
 static void storm(uint64_t seed) {
-    struct world world = {.fixture = in_state(STAGE_JOINING), .random = seed};
+    struct world world = {.fixture = in_state(LIFE_JOINING), .random = seed};
     happen(&world.fixture, STAGE_OPENED);
     for (int i = 0; i < 3000; i++) {
         world.fixture.now = mono_after(world.fixture.now, roll(&world, 100) * MONO_MS);

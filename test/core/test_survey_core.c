@@ -21,12 +21,24 @@ struct fixture {
     uint64_t highest;
 };
 
+/* Is a probe under way that began before what is happening now? */
+static bool older_probe(const struct fixture *f) {
+    for (unsigned lower = 0; lower < SURVEY_ENDS; lower++)
+        for (unsigned higher = lower + 1; higher < SURVEY_ENDS; higher++)
+            if (f->core.link[lower][higher].state == SURVEY_ASKED && f->core.link[lower][higher].number <= f->highest)
+                return true;
+    return false;
+}
+
 static void step(struct fixture *f, struct survey_event event) {
     survey_core_step(&f->core, &event, f->now, &f->effects);
     const char *broken = survey_core_broken(&f->core);
     if (broken)
         fail_msg("event %d: %s", (int)event.type, broken);
+    bool probing = older_probe(f);
     for (unsigned i = 0; i < f->effects.count; i++) {
+        if (f->effects.effect[i].type == SURVEY_ASK_PROFILE && probing)
+            fail_msg("event %d: a profile is asked for while a link is probed", (int)event.type);
         const struct survey_effect *effect = &f->effects.effect[i];
         if (effect->type != SURVEY_ASK_PROFILE && effect->type != SURVEY_START_PROBE)
             continue;
@@ -58,6 +70,10 @@ static void profiled(struct fixture *f, unsigned board, bool ok) {
 static void tell(struct fixture *f, unsigned end, uint64_t number, double rate) {
     step(f, (struct survey_event){
                 .type = SURVEY_PROBED, .board = end, .number = number, .latency_s = 0.001, .bytes_per_second = rate});
+}
+
+static void newcomer(struct fixture *f, unsigned board) {
+    step(f, (struct survey_event){.type = SURVEY_NEWCOMER, .board = board});
 }
 
 static void tick_after(struct fixture *f, int64_t ns) {
@@ -231,7 +247,8 @@ static void test_a_pair_that_does_not_answer_fails_alone(void **state) {
     want(&f, 0);
     while (finish_probe(&f)) {
     }
-    want(&f, 1); /* starts with the pair 0, 1 */
+    want(&f, 1);
+    assert_true(finish_probe(&f)); /* 1 and the coordinator */
     for (unsigned attempt = 0; attempt < 2; attempt++) {
         assert_int_equal(f.core.link[0][1].state, SURVEY_ASKED);
         tell(&f, 0, f.core.link[0][1].number, 0);
@@ -239,9 +256,7 @@ static void test_a_pair_that_does_not_answer_fails_alone(void **state) {
     }
     assert_int_equal(f.core.link[0][1].state, SURVEY_FAILED);
     assert_int_equal(count_of(&f, SURVEY_LINK_FAILED), 1);
-    assert_int_equal(count_of(&f, SURVEY_START_PROBE), 1); /* 1 and the coordinator */
-    while (finish_probe(&f)) {
-    }
+    assert_int_equal(count_of(&f, SURVEY_START_PROBE), 0);
     assert_true(survey_core_done(&f.core));
     double latency, rate;
     survey_core_way(&f.core, 0, 1, &latency, &rate);
@@ -275,6 +290,225 @@ static void test_a_failure_is_not_waited_for_twice(void **state) {
     assert_int_equal(mono_since(deadline, f.now), 2 * MONO_SECOND);
     tick_after(&f, 2 * MONO_SECOND);
     assert_int_equal(count_of(&f, SURVEY_START_PROBE), 1); /* once more */
+}
+
+/* Both attempts at the link between these ends fail, at once. */
+static void fail_link(struct fixture *f, unsigned lower, unsigned higher) {
+    for (unsigned attempt = 0; attempt < 2 && f->core.link[lower][higher].state == SURVEY_ASKED; attempt++) {
+        tell(f, lower, f->core.link[lower][higher].number, 0);
+        tell(f, higher, f->core.link[lower][higher].number, 0);
+    }
+    assert_int_equal(f->core.link[lower][higher].state, SURVEY_FAILED);
+}
+
+static void again(struct fixture *f) {
+    step(f, (struct survey_event){.type = SURVEY_AGAIN});
+}
+
+static void test_a_link_that_failed_is_tried_when_a_plan_is_asked_for(void **state) {
+    (void)state;
+    struct fixture f = known(1);
+    double latency, rate;
+    join(&f, 1, true);
+    want(&f, 1);
+    assert_true(finish_probe(&f));
+    fail_link(&f, 0, 1);
+    assert_true(survey_core_done(&f.core)); /* nobody waits for it */
+    again(&f);
+    assert_int_equal(f.effects.count, 0); /* it is too soon */
+    assert_false(survey_core_may_try_again(&f.core, f.now));
+    for (int64_t pause = 10; pause < 1000; pause *= 2) { /* longer each time, but not for ever */
+        tick_after(&f, MONO_SECOND * (pause > 300 ? 300 : pause));
+        assert_int_equal(f.effects.count, 0); /* time alone changes nothing */
+        assert_true(survey_core_may_try_again(&f.core, f.now));
+        again(&f);
+        assert_int_equal(count_of(&f, SURVEY_START_PROBE), 1);
+        assert_false(survey_core_done(&f.core)); /* who plans now waits for one attempt */
+        fail_link(&f, 0, 1);
+        assert_int_equal(count_of(&f, SURVEY_START_PROBE), 0);
+        tick_after(&f, 9 * MONO_SECOND);
+        assert_false(survey_core_may_try_again(&f.core, f.now));
+    }
+    tick_after(&f, 300 * MONO_SECOND);
+    again(&f);
+    assert_true(finish_probe(&f)); /* it is healed */
+    assert_true(survey_core_done(&f.core));
+    survey_core_way(&f.core, 0, 1, &latency, &rate);
+    assert_true(latency == 0.001 && rate == 1);
+}
+
+static void test_a_board_out_of_reach_is_not_tried_with_all(void **state) {
+    (void)state;
+    struct fixture f = known(5);
+    join(&f, 5, true);
+    want(&f, 5);
+    fail_link(&f, 5, SURVEY_COORDINATOR);
+    assert_false(survey_core_out_of_reach(&f.core, 5)); /* others may reach it */
+    assert_int_equal(count_of(&f, SURVEY_START_PROBE), 1);
+    tell(&f, 0, f.core.link[0][5].number, 0);
+    tell(&f, 5, f.core.link[0][5].number, 0);
+    assert_int_equal(f.core.link[0][5].state, SURVEY_FAILED); /* one attempt is enough */
+    assert_true(survey_core_out_of_reach(&f.core, 5));
+    assert_false(survey_core_out_of_reach(&f.core, 0));
+    assert_int_equal(count_of(&f, SURVEY_START_PROBE), 0);
+    assert_true(survey_core_done(&f.core));
+    struct survey_progress progress = survey_core_progress(&f.core);
+    assert_int_equal(progress.links, progress.probed);
+    tick_after(&f, 10 * MONO_SECOND);
+    again(&f);
+    unsigned probes = 0;
+    while (finish_probe(&f)) /* reached now: all that was left out is made good */
+        probes++;
+    assert_int_equal(probes, 6);
+    assert_true(survey_core_done(&f.core));
+}
+
+static void test_a_board_that_the_coordinator_does_not_reach_but_others_do(void **state) {
+    (void)state;
+    struct fixture f = known(3);
+    join(&f, 3, true);
+    want(&f, 3);
+    fail_link(&f, 3, SURVEY_COORDINATOR);
+    unsigned probes = 0;
+    while (finish_probe(&f))
+        probes++;
+    assert_int_equal(probes, 3);
+    assert_false(survey_core_out_of_reach(&f.core, 3));
+    assert_true(survey_core_done(&f.core));
+}
+
+static void test_a_board_that_dies_of_its_profile_is_not_waited_for(void **state) {
+    (void)state;
+    struct fixture f = start(1);
+    want(&f, 0);
+    for (unsigned death = 1; death <= 3; death++) {
+        assert_int_equal(f.core.board[0].profile, SURVEY_ASKED);
+        step(&f, (struct survey_event){.type = SURVEY_GONE, .board = 0});
+        join(&f, 0, false); /* it is back at once */
+        tick_after(&f, MONO_SECOND);
+        want(&f, 0);
+    }
+    assert_int_equal(f.core.board[0].profile, SURVEY_FAILED);
+    while (finish_probe(&f)) {
+    }
+    assert_true(survey_core_done(&f.core));
+    tick_after(&f, 10 * MONO_SECOND);
+    again(&f);
+    assert_int_equal(count_of(&f, SURVEY_ASK_PROFILE), 1); /* the way back */
+    profiled(&f, 0, true);
+    assert_int_equal(f.core.board[0].profile, SURVEY_KNOWN);
+    step(&f, (struct survey_event){.type = SURVEY_GONE, .board = 0});
+    join(&f, 0, false);
+    want(&f, 0);
+    assert_int_equal(f.core.board[0].profile, SURVEY_ASKED); /* nothing is held against it any more */
+}
+
+static void test_deaths_are_not_held_against_another_board(void **state) {
+    (void)state;
+    struct fixture f = start(1);
+    for (unsigned death = 1; death <= 3; death++) {
+        want(&f, 0);
+        step(&f, (struct survey_event){.type = SURVEY_GONE, .board = 0});
+        join(&f, 0, false);
+        tick_after(&f, MONO_SECOND);
+    }
+    assert_int_equal(f.core.board[0].profile, SURVEY_FAILED);
+    step(&f, (struct survey_event){.type = SURVEY_JOINED, .board = 0, .stranger = true});
+    want(&f, 0);
+    assert_int_equal(f.core.board[0].profile, SURVEY_ASKED);
+}
+
+static void refuse_busy(struct fixture *f, unsigned board) {
+    step(f, (struct survey_event){
+                .type = SURVEY_PROFILED, .board = board, .number = f->core.board[board].number, .busy = true});
+}
+
+static void test_a_busy_board_is_asked_later(void **state) {
+    (void)state;
+    struct fixture f = start(1);
+    want(&f, 0);
+    for (unsigned refusals = 0; refusals < 5; refusals++) {
+        mono_t deadline;
+        refuse_busy(&f, 0);
+        assert_int_equal(f.core.board[0].profile, SURVEY_UNKNOWN);
+        while (finish_probe(&f)) {
+        }
+        assert_true(survey_core_deadline(&f.core, &deadline));
+        tick_after(&f, mono_since(deadline, f.now));
+        assert_int_equal(count_of(&f, SURVEY_ASK_PROFILE), 1);
+    }
+    assert_int_equal(mono_since(f.now, (mono_t){MONO_SECOND}) / MONO_SECOND, 1 + 2 + 4 + 8 + 8);
+    assert_int_equal(f.core.board[0].attempts, 0); /* none of them was a failure */
+    refuse_busy(&f, 0);
+    assert_int_equal(f.core.board[0].profile, SURVEY_FAILED); /* it is not waited for any longer */
+    assert_true(survey_core_done(&f.core));
+    tick_after(&f, 10 * MONO_SECOND);
+    again(&f);
+    profiled(&f, 0, true);
+    assert_int_equal(f.core.board[0].profile, SURVEY_KNOWN);
+}
+
+static void test_a_newcomer_is_reached_then_profiled(void **state) {
+    (void)state;
+    struct fixture f = known(2);
+    step(&f, (struct survey_event){.type = SURVEY_HOLD, .ok = true});
+    join(&f, 2, false);
+    newcomer(&f, 2);
+    assert_int_equal(count_of(&f, SURVEY_ASK_PROFILE), 0);
+    assert_int_equal(count_of(&f, SURVEY_START_PROBE), 1); /* though a pipeline serves: it has no part in that */
+    assert_true(f.effects.effect[0].brief && f.effects.effect[0].other == SURVEY_COORDINATOR);
+    assert_true(survey_core_done(&f.core)); /* nobody waits */
+    assert_true(finish_probe(&f));
+    assert_int_equal(count_of(&f, SURVEY_ASK_PROFILE), 1);
+    assert_false(survey_core_newcomer_done(&f.core, 2));
+    profiled(&f, 2, true);
+    assert_true(survey_core_newcomer_done(&f.core, 2));
+    double latency, rate;
+    survey_core_way(&f.core, 2, SURVEY_COORDINATOR, &latency, &rate);
+    assert_true(rate == 0); /* that it is reached is no measurement */
+    step(&f, (struct survey_event){.type = SURVEY_HOLD, .ok = false});
+    want(&f, 2);
+    unsigned probes = 0;
+    while (finish_probe(&f))
+        probes++;
+    assert_int_equal(probes, 3);
+    survey_core_way(&f.core, 2, SURVEY_COORDINATOR, &latency, &rate);
+    assert_true(rate > 0);
+}
+
+static void test_a_newcomer_out_of_reach_stays_outside(void **state) {
+    (void)state;
+    struct fixture f = known(2);
+    step(&f, (struct survey_event){.type = SURVEY_HOLD, .ok = true});
+    join(&f, 2, false);
+    newcomer(&f, 2);
+    fail_link(&f, 2, SURVEY_COORDINATOR);
+    assert_true(survey_core_out_of_reach(&f.core, 2));
+    assert_int_equal(mono_since(survey_core_again_at(&f.core, 2), f.now), 10 * MONO_SECOND);
+    newcomer(&f, 2);
+    again(&f);
+    assert_int_equal(f.effects.count, 0);
+    tick_after(&f, 10 * MONO_SECOND);
+    newcomer(&f, 2);
+    assert_int_equal(count_of(&f, SURVEY_START_PROBE), 1);
+    assert_true(finish_probe(&f));
+    assert_int_equal(count_of(&f, SURVEY_ASK_PROFILE), 1);
+}
+
+static void test_no_link_waits_for_the_profile_of_a_newcomer(void **state) {
+    (void)state;
+    struct fixture f = known(2);
+    join(&f, 2, false);
+    newcomer(&f, 2);
+    assert_true(finish_probe(&f));
+    assert_int_equal(f.core.board[2].profile, SURVEY_ASKED);
+    join(&f, 1, true); /* started anew; a plan is asked for, with it and without the newcomer */
+    want(&f, 1);
+    while (finish_probe(&f)) {
+    }
+    assert_true(survey_core_done(&f.core));
+    assert_int_equal(f.core.link[0][1].state, SURVEY_KNOWN);
+    assert_int_equal(f.core.link[1][2].state, SURVEY_UNKNOWN);
 }
 
 static void test_sixteen_boards_take_few_rounds(void **state) {
@@ -323,12 +557,20 @@ static void random_step(struct fixture *f, uint64_t *random, unsigned boards) {
             step(f, (struct survey_event){.type = SURVEY_HOLD, .ok = roll(random, 2)});
         else if (roll(random, 3) == 0)
             step(f, (struct survey_event){.type = SURVEY_GONE, .board = board});
+        else
+            again(f);
         break;
     case 2:
-        want(f, board);
+        if (roll(random, 3))
+            want(f, board);
+        else
+            newcomer(f, board);
         break;
     case 3:
-        profiled(f, board, roll(random, 3));
+        if (roll(random, 3))
+            profiled(f, board, roll(random, 3));
+        else
+            refuse_busy(f, board);
         break;
     case 4:
         tick_after(f, roll(random, 4) ? MONO_SECOND / 3 : 20 * MONO_SECOND);
@@ -345,6 +587,8 @@ static void random_step(struct fixture *f, uint64_t *random, unsigned boards) {
 /* Left alone, with ends that answer, every survey ends. */
 static void calm_down(struct fixture *f, unsigned boards) {
     step(f, (struct survey_event){.type = SURVEY_HOLD, .ok = false});
+    f->now = mono_after(f->now, 300 * MONO_SECOND);
+    again(f);
     for (unsigned turns = 0; !survey_core_done(&f->core); turns++) {
         assert_true(turns < 1000);
         for (unsigned i = 0; i < boards; i++)
@@ -357,6 +601,8 @@ static void calm_down(struct fixture *f, unsigned boards) {
     struct survey_progress progress = survey_core_progress(&f->core);
     assert_int_equal(progress.boards, progress.profiled);
     assert_int_equal(progress.links, progress.probed);
+    for (unsigned i = 0; i < boards; i++)
+        assert_true(!f->core.board[i].wanted || f->core.board[i].profile == SURVEY_KNOWN);
 }
 
 static void test_random_histories(void **state) {
@@ -385,6 +631,15 @@ int main(void) {
         cmocka_unit_test(test_a_pair_that_does_not_answer_fails_alone),
         cmocka_unit_test(test_no_probe_begins_while_held),
         cmocka_unit_test(test_a_failure_is_not_waited_for_twice),
+        cmocka_unit_test(test_a_link_that_failed_is_tried_when_a_plan_is_asked_for),
+        cmocka_unit_test(test_a_board_out_of_reach_is_not_tried_with_all),
+        cmocka_unit_test(test_a_board_that_the_coordinator_does_not_reach_but_others_do),
+        cmocka_unit_test(test_a_board_that_dies_of_its_profile_is_not_waited_for),
+        cmocka_unit_test(test_deaths_are_not_held_against_another_board),
+        cmocka_unit_test(test_a_busy_board_is_asked_later),
+        cmocka_unit_test(test_a_newcomer_is_reached_then_profiled),
+        cmocka_unit_test(test_a_newcomer_out_of_reach_stays_outside),
+        cmocka_unit_test(test_no_link_waits_for_the_profile_of_a_newcomer),
         cmocka_unit_test(test_sixteen_boards_take_few_rounds),
         cmocka_unit_test(test_random_histories),
     };

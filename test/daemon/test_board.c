@@ -194,12 +194,23 @@ static void test_storage_refused(void **state) {
     tree_close(&tree);
 }
 
+/* More than a page, less than the machine has; and it follows what is taken. */
+static void test_memory_used(void **state) {
+    (void)state;
+    const size_t size = 32 << 20;
+    uint64_t before = board_memory_used();
+    assert_true(before > 4096);
+    char *taken = malloc(size);
+    memset(taken, 1, size);
+    assert_true(board_memory_used() >= before + size / 2);
+    assert_int_equal(taken[size / 3], 1);
+    free(taken);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_trees),
-        cmocka_unit_test(test_deep),
-        cmocka_unit_test(test_offered),
-        cmocka_unit_test(test_storage_refused),
+        cmocka_unit_test(test_memory_used), cmocka_unit_test(test_trees),           cmocka_unit_test(test_deep),
+        cmocka_unit_test(test_offered),     cmocka_unit_test(test_storage_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

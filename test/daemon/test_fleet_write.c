@@ -96,6 +96,52 @@ static void test_random_fleets(void **state) {
     unlink(path);
 }
 
+/* The longest run of digits and points outside of quotes and comments. */
+static size_t longest_number(const char *text) {
+    size_t longest = 0;
+    bool quoted = false;
+    for (size_t length; *text; text += length) {
+        length = strspn(text, "0123456789.");
+        longest = !quoted && length > longest ? length : longest;
+        if (length == 0) {
+            quoted = *text == '"' ? !quoted : quoted;
+            length = *text == '\\' && quoted ? 2 : 1;
+        }
+    }
+    return longest;
+}
+
+/* Measured values are rounded once; then they are short in the file, and read back to the same bits. */
+static void test_rounded_fleets(void **state) {
+    char path[] = "/tmp/stagecoach-fleet.XXXXXX";
+    int descriptor = mkstemp(path);
+    (void)state;
+    assert_true(descriptor >= 0);
+    close(descriptor);
+    for (uint64_t seed = 1; seed <= 100; seed++) {
+        struct error error = {0};
+        size_t size;
+        void *text = NULL;
+        struct fleet_file *exact = make_fleet(seed), *file = make_fleet(seed);
+        for (unsigned index = 0; index < file->boards; index++)
+            file->board[index].reserve_bytes = 0; /* what a person has said stays as it is */
+        fleet_round(file);
+        assert_true(fabs(file->link[0][FLEET_COORDINATOR].latency - exact->link[0][FLEET_COORDINATOR].latency) <=
+                    1e-4 * exact->link[0][FLEET_COORDINATOR].latency);
+        assert_true(file->board[0].memory_bytes <= exact->board[0].memory_bytes);
+        assert_true(fleet_write(file, NULL, path, &error) && file_read(path, 1 << 20, &text, &size, &error));
+        if (longest_number(text) > 10)
+            fail_msg("seed %u: a number of %zu characters in\n%s", (unsigned)seed, longest_number(text), (char *)text);
+        struct fleet_file *again = fleet_file_read(path, NULL, 0, &error);
+        assert_true(again && same_fleet(file, again));
+        release(text);
+        fleet_file_destroy(&again);
+        fleet_file_destroy(&file);
+        fleet_file_destroy(&exact);
+    }
+    unlink(path);
+}
+
 static void test_no_folder(void **state) {
     struct error error = {0};
     struct fleet_file *file = make_fleet(1);
@@ -108,6 +154,7 @@ static void test_no_folder(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_random_fleets),
+        cmocka_unit_test(test_rounded_fleets),
         cmocka_unit_test(test_no_folder),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -573,7 +573,7 @@ static void test_addresses(void **state) {
     assert_true(net_local_address("tcp://127.0.0.1:7600", address, &error));
     assert_string_equal(address, "127.0.0.1");
     assert_false(net_local_address("tcp://no-such-host.invalid:7600", address, &error));
-    assert_non_null(strstr(error.text, "cannot resolve \"no-such-host.invalid\""));
+    assert_non_null(strstr(error.text, "unknown host \"no-such-host.invalid\""));
     assert_false(net_local_address("nonsense", address, &error));
     assert_true(net_is_loopback("tcp://127.0.0.1:7600"));
     assert_true(net_is_loopback("tcp://127.9.9.9:7600"));

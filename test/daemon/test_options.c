@@ -16,7 +16,7 @@
 struct values {
     bool flag, other;
     unsigned number;
-    uint64_t seed, size;
+    uint64_t seed, size, large;
     const char *text, *config, *unset;
     struct option_list list;
 };
@@ -28,6 +28,7 @@ static const struct option options[] = {
     {"number", OPTION_NUMBER, FIELD(number), "N", "5", 2, 10, "a number"},
     {"seed", OPTION_SEED, FIELD(seed), "N", NULL, 0, 0, "a seed"},
     {"size", OPTION_SIZE, FIELD(size), "SIZE", "1KiB", 0, 0, "a size"},
+    {"large", OPTION_SIZE, FIELD(large), "SIZE", "16GiB", 1 << 20, 0, "a size that nobody means in bytes"},
     {"text", OPTION_TEXT, FIELD(text), "TEXT", NULL, 0, 0, "a text"},
     {"config", OPTION_TEXT, FIELD(config), "FILE", NULL, 0, 0, "a file"},
     {"unset", OPTION_TEXT, FIELD(unset), "TEXT", NULL, 0, 0, "another text"},
@@ -113,7 +114,7 @@ static void test_wrong_words(void **state) {
     ASSERT_FAULT("--number: got '-3'", "--number", "-3");
     ASSERT_FAULT("--flag: got 'yes', want true or false", "--flag=yes");
     ASSERT_FAULT("--text: is empty, want TEXT", "--text", "");
-    ASSERT_FAULT("4 operands", "a", "b", "c", "d");
+    ASSERT_FAULT("d: one argument too many; see 'stagecoach test --help'", "a", "b", "c", "d", "e");
 }
 
 static void test_lists(void **state) {
@@ -153,6 +154,41 @@ static void test_sizes(void **state) {
     }
     for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++)
         assert_false(parse_size(wrong[i], &bytes));
+}
+
+/* What is printed is short and reads back equal. */
+static void test_sizes_as_text(void **state) {
+    (void)state;
+    static const struct {
+        uint64_t bytes;
+        const char *text;
+    } cases[] = {{0, "0"},
+                 {1, "1B"},
+                 {1000, "1000B"},
+                 {1024, "1KiB"},
+                 {1536, "1536B"},
+                 {512u << 20, "512MiB"},
+                 {UINT64_C(16) << 30, "16GiB"},
+                 {UINT64_C(3) << 40, "3TiB"},
+                 {UINT64_C(2048) << 40, "2048TiB"},
+                 {(UINT64_C(1) << 53) - 1, "9007199254740991B"}};
+    char text[OPTION_SIZE_TEXT];
+    uint64_t bytes;
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        assert_string_equal(size_text(cases[i].bytes, text), cases[i].text);
+        assert_true(parse_size(text, &bytes) && bytes == cases[i].bytes);
+    }
+}
+
+static void test_sizes_without_a_unit(void **state) {
+    (void)state;
+    ASSERT_FAULT("--large: got '1', which is 1 byte; want at least 1MiB, such as 512MiB", "--large", "1");
+    ASSERT_FAULT("--large: got '512', which is 512 bytes", "--large", "512");
+    ASSERT_FAULT("--large: got '1023KiB', which is 1047552 bytes", "--large", "1023KiB");
+    struct outcome got = PARSE("--large", "1MiB");
+    assert_true(got.ok && got.values.large == 1 << 20);
+    got = PARSE("--large", "0");
+    assert_true(got.ok && got.values.large == 0);
 }
 
 /* ---- YAML ---- */
@@ -235,7 +271,7 @@ static void test_printed(void **state) {
     if (!second.ok)
         fail_msg("%s", second.error.text);
     assert_true(second.values.flag && !second.values.other && second.values.number == 4 && second.values.seed == 77);
-    assert_true(second.values.size == 3u << 20 && !second.values.unset);
+    assert_true(second.values.size == 3u << 20 && second.values.large == UINT64_C(16) << 30 && !second.values.unset);
     assert_string_equal(second.values.text, "it's: \"odd\" # \\ %s");
     assert_memory_equal(&second.values.list, &first.values.list, sizeof first.values.list);
 }
@@ -246,6 +282,8 @@ int main(void) {
         cmocka_unit_test(test_wrong_words),
         cmocka_unit_test(test_lists),
         cmocka_unit_test(test_sizes),
+        cmocka_unit_test(test_sizes_as_text),
+        cmocka_unit_test(test_sizes_without_a_unit),
         cmocka_unit_test_setup_teardown(test_yaml, make_file, remove_file),
         cmocka_unit_test_setup_teardown(test_wrong_yaml, make_file, remove_file),
         cmocka_unit_test_setup_teardown(test_printed, make_file, remove_file),

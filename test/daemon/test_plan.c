@@ -7,6 +7,7 @@
 #include "daemon/gantt_schedule.h"
 #include "daemon/plan_reason.h"
 #include "daemon/plan_text.h"
+#include "daemon/slice_words.h"
 #include "model/json.h"
 #include "test/partitioner/fleets.h"
 
@@ -45,7 +46,7 @@ static void test_slices_in_words(void **state) {
         {45, 50, "block 11, head"},
     };
     struct error error;
-    char words[PLAN_WORDS_MAX];
+    char words[SLICE_WORDS_MAX];
     (void)state;
     struct model_config *config = model_config_new(json, sizeof json - 1, NULL, 0, &error);
     assert_non_null(config);
@@ -281,6 +282,7 @@ static void test_table(void **state) {
                                         "period ",
                                         "throughput ",
                                         "latency ",
+                                        "cuts        none",
                                         "speed-up ",
                                         " over even",
                                         " over pipedream",
@@ -320,6 +322,9 @@ static void test_exit_status(void **state) {
         {{"--model", MODEL, "--fleet", FLEET, "--policy", "best"}, 2},
         {{"--model", MODEL, "--fleet", FLEET, "--microbatch", "0"}, 2},
         {{"--model", MODEL, "--fleet", FLEET, "--microbatch", "100000"}, 2},
+        {{"--model", "no/such/model", "--fleet", FLEET}, 2},
+        {{"--model", MODEL "/config.json", "--fleet", FLEET}, 2},
+        {{"--model", MODEL, "--fleet", FLEET, "--svg", "/no/such/folder/plan.svg"}, 2},
         {{"--model", MODEL, "--fleet", "no/such/fleet.yaml"}, 2},
         {{"--model", MODEL, "--fleet", "test/data/fleet/everything.yaml"}, 2},
         {{"--model", MODEL}, 2},

@@ -5,6 +5,7 @@
 #include "daemon/fleet_write.h"
 #include "test/daemon/profile_same.h"
 
+#include <malloc.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -91,13 +92,24 @@ static bool patient(void *context) {
     return ++patience->asked != patience->most;
 }
 
+static struct profile_settings settings_for(const struct model_config *config, const unsigned *microbatches,
+                                            unsigned sizes) {
+    return (struct profile_settings){
+        .config = config, .kernels = fastest(), .microbatches = microbatches, .sizes = sizes};
+}
+
 static struct profile *measured(const struct model_config *config, unsigned threads, double budget_s) {
     static const unsigned sizes[] = {1, 3};
     struct profile *profile = allocate(1, sizeof *profile);
     struct patience patience = {0, 0};
     struct error error = {0};
     struct pool *pool = threads > 1 ? pool_new(threads, &error) : NULL;
-    if (!profile_measure(config, fastest(), pool, sizes, 2, budget_s, patient, &patience, profile, &error))
+    struct profile_settings settings = settings_for(config, sizes, 2);
+    settings.pool = pool;
+    settings.budget_s = budget_s;
+    settings.go_on = patient;
+    settings.context = &patience;
+    if (!profile_measure(&settings, profile, &error))
         fail_msg("%s", error.text);
     assert_true(patience.asked > 0);
     pool_destroy(&pool);
@@ -157,7 +169,10 @@ static void test_cancelled(void **state) {
     for (unsigned most = 1; most < 40; most++) { /* while loading and while measuring both runs */
         struct patience patience = {0, most};
         struct error error = {0};
-        if (profile_measure(config, fastest(), NULL, sizes, 1, 0, patient, &patience, profile, &error))
+        struct profile_settings settings = settings_for(config, sizes, 1);
+        settings.go_on = patient;
+        settings.context = &patience;
+        if (profile_measure(&settings, profile, &error))
             assert_true(most > patience.asked);
         else
             assert_non_null(strstr(error.text, "cancelled"));
@@ -170,12 +185,13 @@ static void test_no_memory(void **state) {
     static const unsigned sizes[] = {2};
     struct model_config *config = config_new(32, 3, "b");
     struct profile *profile = allocate(1, sizeof *profile);
+    const struct profile_settings settings = settings_for(config, sizes, 1);
     unsigned failed = 0;
     (void)state;
     for (unsigned nth = 1; nth < 90; nth++) {
         struct error error = {0};
         allocate_fail_nth(nth);
-        if (!profile_measure(config, fastest(), NULL, sizes, 1, 0, NULL, NULL, profile, &error)) {
+        if (!profile_measure(&settings, profile, &error)) {
             assert_non_null(strstr(error.text, "no memory"));
             failed++;
         }
@@ -186,15 +202,82 @@ static void test_no_memory(void **state) {
     model_config_destroy(&config);
 }
 
+static struct heap { size_t before, most; } heap;
+
+/* Bytes that malloc has given out. */
+static size_t heap_used(void) {
+    struct mallinfo2 info = mallinfo2();
+    return info.uordblks + info.hblkhd;
+}
+
+static void watch_heap(void) {
+    size_t used = heap_used();
+    if (used > heap.before + heap.most)
+        heap.most = used - heap.before;
+}
+
+static bool watch_between_runs(void *context) {
+    (void)context;
+    watch_heap();
+    return true;
+}
+
+/* While the tensor is held. */
+static void watch_and_pack(struct matrix *matrix, size_t first, size_t rows, const void *data, enum element element) {
+    watch_heap();
+    fastest()->matrix_pack(matrix, first, rows, data, element);
+}
+
+/* Within this limit, it either says that it has no room or keeps to it. False: no room. */
+static bool keeps_to(size_t limit, const struct model_config *config, const struct kernels *watched, unsigned items) {
+    const size_t slack = 64 << 10; /* of malloc, and for the times of the runs */
+    const unsigned sizes[] = {1, items};
+    struct error error = {0};
+    struct profile *profile = allocate(1, sizeof *profile);
+    struct profile_settings settings = settings_for(config, sizes, 2);
+    heap = (struct heap){.before = heap_used()};
+    settings.kernels = watched;
+    settings.memory_bytes = limit;
+    settings.go_on = watch_between_runs;
+    bool ok = profile_measure(&settings, profile, &error);
+    if (!ok)
+        assert_non_null(strstr(error.text, "MiB are available"));
+    if (heap.most > limit + slack)
+        fail_msg("%zu bytes where %zu were allowed", heap.most, limit);
+    release(profile);
+    return ok;
+}
+
+static void test_no_more_memory_than_it_may_take(void **state) {
+    static const unsigned items[] = {2, 128}; /* weights are the most, or what is computed */
+    struct model_config *config = config_new(256, 6, "b");
+    struct kernels watched = *fastest();
+    watched.matrix_pack = watch_and_pack;
+    (void)state;
+    for (size_t i = 0; i < sizeof items / sizeof items[0]; i++) {
+        unsigned refused = 0, kept = 0;
+        for (size_t limit = 1 << 19; limit < (size_t)32 << 20; limit += limit / 16)
+            if (keeps_to(limit, config, &watched, items[i]))
+                kept++;
+            else
+                refused++;
+        assert_true(refused > 0 && kept > 0);
+    }
+    model_config_destroy(&config);
+}
+
 static void test_sizes_refused(void **state) {
     static const unsigned cases[][2] = {{0, 1}, {2, 2}, {4, 1}, {1, 4097}};
     struct model_config *config = config_new(32, 3, "b");
     struct profile *profile = allocate(1, sizeof *profile);
     struct error error = {0};
     (void)state;
-    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++)
-        assert_false(profile_measure(config, fastest(), NULL, cases[i], 2, 0, NULL, NULL, profile, &error));
-    assert_false(profile_measure(config, fastest(), NULL, cases[0], 0, 0, NULL, NULL, profile, &error));
+    struct profile_settings settings = settings_for(config, cases[0], 0);
+    assert_false(profile_measure(&settings, profile, &error));
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        settings = settings_for(config, cases[i], 2);
+        assert_false(profile_measure(&settings, profile, &error));
+    }
     assert_int_equal(error.code, ERROR_USAGE);
     release(profile);
     model_config_destroy(&config);
@@ -400,6 +483,7 @@ int main(void) {
         cmocka_unit_test(test_no_time),
         cmocka_unit_test(test_cancelled),
         cmocka_unit_test(test_no_memory),
+        cmocka_unit_test(test_no_more_memory_than_it_may_take),
         cmocka_unit_test(test_sizes_refused),
         cmocka_unit_test(test_json_reads_back),
         cmocka_unit_test(test_old_profile),

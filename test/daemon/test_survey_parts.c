@@ -4,6 +4,7 @@
 #include "daemon/fleet_file.h"
 #include "daemon/planner.h"
 #include "daemon/profile_store.h"
+#include "daemon/profile_writer.h"
 #include "daemon/profiler.h"
 
 #include <dirent.h>
@@ -146,6 +147,33 @@ static void test_times_of_other_sizes_are_kept(void **state) {
     release(older);
 }
 
+/* What was put is written when the writer has ended, the later of two profiles of one board over the earlier. */
+static void test_a_thread_keeps_profiles(void **state) {
+    (void)state;
+    struct error error;
+    char directory[80], path[512];
+    struct profile *profile = make_profile(8, 0.25), *read = allocate(1, sizeof *read);
+    struct profile_writer *writer = profile_writer_new(folder, &error);
+    assert_non_null(writer);
+    profile_writer_put(writer, key.board, profile);
+    profile->times[0].unit_s[1] = 0.5;
+    profile_writer_put(writer, key.board, profile);
+    release(profile); /* it has its own */
+    profile_writer_destroy(&writer);
+    assert_null(writer);
+    profile_writer_destroy(&writer);
+    assert_true(profile_store_read(folder, &key, read, &error));
+    assert_true(read->times[0].unit_s[1] == 0.5);
+    release(read);
+    assert_non_null(only_file(path));
+    snprintf(directory, sizeof directory, "%.60s/x/y", path); /* below a file: nothing can be kept there */
+    writer = profile_writer_new(directory, &error);
+    profile = make_profile(8, 0.25);
+    profile_writer_put(writer, key.board, profile); /* a line in the log */
+    release(profile);
+    profile_writer_destroy(&writer);
+}
+
 /* ---- the planner ---- */
 
 static struct fleet_file *make_fleet(unsigned boards, uint64_t memory_of_the_last) {
@@ -278,6 +306,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_a_profile_is_kept, make_folder, remove_folder),
         cmocka_unit_test_setup_teardown(test_a_file_that_cannot_be_used, make_folder, remove_folder),
+        cmocka_unit_test_setup_teardown(test_a_thread_keeps_profiles, make_folder, remove_folder),
         cmocka_unit_test(test_times_of_other_sizes_are_kept),
         cmocka_unit_test(test_a_plan_over_all_boards),
         cmocka_unit_test(test_a_board_too_small_is_left_out),

@@ -12,6 +12,7 @@
  *   data DATA CONTROL MODEL CUT EPOCH: microbatches with one thing wrong in each, and probes that nobody asked for
  *   hello ENDPOINT PROTOCOL VERSION: says hello as a board of that version, prints the answer
  *   deaf ENDPOINT NAME: a board that tells a profile but is reached by nobody; stays until it is killed
+ *   mortal ENDPOINT NAME: the same, but it dies whenever it is asked for a profile, and is back at once
  *   json: reads lines; says which are no JSON
  */
 #include "base/allocate.h"
@@ -29,7 +30,8 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#define TEXT_MAX 65536
+#define TEXT_MAX     65536
+#define THREADS_MANY 1000 /* more than a board is believed */
 
 static uint64_t dice = 88172645463325252u;
 
@@ -202,7 +204,7 @@ static const struct message_hello as_board = {.protocol = PROTOCOL_VERSION,
                                               .version = STAGECOACH_VERSION,
                                               .role = ROLE_STAGE,
                                               .name = "stranger",
-                                              .data_endpoint = "tcp://127.0.0.1:9",
+                                              .data_endpoint = {"tcp://127.0.0.1:9", "tcp://127.0.0.1:10"},
                                               .memory_bytes = UINT64_MAX,
                                               .threads = UINT32_MAX,
                                               .kernels = "none"};
@@ -224,8 +226,11 @@ static unsigned every_message(struct message *messages) {
         {.type = MESSAGE_READY, .ready = {{UINT64_MAX}, UINT64_MAX}},
         {.type = MESSAGE_FAILED, .failed = {{1}, "%s%n%s%n no"}},
         {.type = MESSAGE_SERVE, .serve = {{1}}},
+        {.type = MESSAGE_RETIRE, .retire = {{1}}},
+        {.type = MESSAGE_RETIRE, .retire = {{UINT64_MAX}}},
         {.type = MESSAGE_RELEASED},
-        {.type = MESSAGE_HEARTBEAT, .heartbeat = {{1}, UINT64_MAX, UINT64_MAX, UINT64_MAX, 1, UINT64_MAX, many}},
+        {.type = MESSAGE_HEARTBEAT,
+         .heartbeat = {.epoch = {1}, UINT64_MAX, UINT64_MAX, UINT64_MAX, 1, UINT64_MAX, UINT64_MAX, UINT64_MAX, many}},
         {.type = MESSAGE_SUBMIT, .submit = {.request = 1}}, /* without its file */
         {.type = MESSAGE_ANSWER, .answer = {.request = 1, .error = "no"}},
         {.type = MESSAGE_PROFILE, .profile = {.survey = 1, .json = "{\"units\": 1e9}", .json_bytes = 14}},
@@ -477,36 +482,60 @@ static void tell_profile(struct client *client, const struct message_profile_get
     profile_fingerprint(config, profile->fingerprint);
     snprintf(profile->version, sizeof profile->version, "%s", STAGECOACH_VERSION);
     snprintf(profile->kernels, sizeof profile->kernels, "ref");
-    profile->threads = profile->sizes = 1;
+    profile->threads = THREADS_MANY;
+    profile->sizes = 1;
     profile->units = model_units(config);
     profile->times[0].microbatch = get->microbatches[0];
     for (unsigned unit = 0; unit < profile->units; unit++)
         profile->times[0].unit_s[unit] = 1e-6; /* too good to be left out */
     char *json = profile_to_json(profile);
-    send_message(client, &(struct message){.type = MESSAGE_PROFILE, .profile = {get->survey, "", json, strlen(json)}});
+    send_message(
+        client,
+        &(struct message){.type = MESSAGE_PROFILE,
+                          .profile = {.survey = get->survey, .error = "", .json = json, .json_bytes = strlen(json)}});
     release(json);
     release(profile);
     model_config_destroy(&config);
 }
 
-static int do_deaf(char **arguments) {
-    struct client client = open_client(arguments[0]);
+/* Plays a board that nobody reaches until it is asked for a profile, or for ever. False when the coordinator is gone.
+ */
+static bool play_board(struct client *client, const char *name, bool tells) {
     struct message_hello hello = as_board;
-    hello.name = arguments[1];
-    hello.threads = 1;
+    hello.name = name;
+    hello.threads = THREADS_MANY;
     hello.kernels = "ref";
-    say_hello(&client, &hello);
+    say_hello(client, &hello);
     for (;;) {
         struct net_message received;
         struct message message;
         struct error error;
-        send_message(&client, &(struct message){.type = MESSAGE_HEARTBEAT});
-        if (client_receive(&client, 300, &received, &message, &error)) {
-            if (message.type == MESSAGE_PROFILE_GET)
-                tell_profile(&client, &message.profile_get);
+        send_message(client, &(struct message){.type = MESSAGE_HEARTBEAT});
+        if (client_receive(client, 300, &received, &message, &error)) {
+            bool asked = message.type == MESSAGE_PROFILE_GET;
+            if (asked && tells)
+                tell_profile(client, &message.profile_get);
             net_message_close(&received);
+            if (asked && !tells)
+                return true;
         } else if (error.code != ERROR_TIMEOUT)
+            return false;
+    }
+}
+
+static int do_deaf(char **arguments) {
+    struct client client = open_client(arguments[0]);
+    play_board(&client, arguments[1], true);
+    return 0;
+}
+
+static int do_mortal(char **arguments) {
+    for (;;) {
+        struct client client = open_client(arguments[0]);
+        if (!play_board(&client, arguments[1], false))
             return 0;
+        client_close(&client);
+        usleep(200000);
     }
 }
 
@@ -536,9 +565,9 @@ int main(int argc, char **argv) {
         int arguments;
         int (*run)(char **arguments);
     } ways[] = {
-        {"raw", 1, do_raw},         {"flood", 2, do_flood}, {"guests", 2, do_guests},
-        {"control", 1, do_control}, {"board", 1, do_board}, {"data", 5, do_data},
-        {"hello", 3, do_hello},     {"json", 0, do_json},   {"deaf", 2, do_deaf},
+        {"raw", 1, do_raw},     {"flood", 2, do_flood},   {"guests", 2, do_guests}, {"control", 1, do_control},
+        {"board", 1, do_board}, {"data", 5, do_data},     {"hello", 3, do_hello},   {"json", 0, do_json},
+        {"deaf", 2, do_deaf},   {"mortal", 2, do_mortal},
     };
     for (size_t i = 0; argc > 1 && i < sizeof ways / sizeof ways[0]; i++)
         if (strcmp(argv[1], ways[i].name) == 0 && argc == 2 + ways[i].arguments)

@@ -127,8 +127,8 @@ stop_fleet() {
 # ---- what status says ----
 
 status() { timeout 10 "$STAGECOACH" status --json 2>/dev/null; }
-# One line for the coordinator, then one for each board.
-status_lines() { status | sed 's/{"name": /\n&/g'; }
+# One line for the coordinator, one for each board, then one of events.
+status_lines() { status | sed 's/{"name": /\n&/g; s/, "events": /\n&/'; }
 value() { sed -n "s/.*\"$1\": \(\"\([^\"]*\)\"\|\([0-9.]*\)\).*/\2\3/p"; }
 coordinator_value() { status_lines | head -n 1 | value "$1"; }
 board_value() { status_lines | grep "^{\"name\": \"$1\"" | value "$2"; } # BOARD KEY

@@ -10,7 +10,7 @@ fails_with() { # STATUS PATTERN ARGUMENT...: one line on stderr that matches, no
     local want=$1 pattern=$2 status=0
     shift 2
     run "$@" >"$scratch/stdout" 2>"$scratch/stderr" || status=$?
-    grep -v ' info ' "$scratch/stderr" >"$scratch/fault"
+    grep -v ' info \|^stagecoach: waiting up to' "$scratch/stderr" >"$scratch/fault"
     echo "status $status" && cat "$scratch"/std*
     [ $status = "$want" ] && [ ! -s "$scratch/stdout" ] && [ "$(wc -l <"$scratch/fault")" = 1 ] &&
         grep -q "^stagecoach: .*$pattern" "$scratch/fault"
@@ -39,7 +39,18 @@ usage "want tcp://HOST:PORT" stage --coordinator nowhere
 usage "want tcp://HOST:PORT" status --coordinator tcp://127.0.0.1:99999
 usage "want tcp://HOST:PORT" coordinator --model "$scratch/model" --listen 7600
 usage 'kernels "abacus"' stage --kernels abacus
-usage '1 operands, want none' status x
+usage "'x': only --watch takes a number" status x
+usage "y: one argument too many; see 'stagecoach synth --help'" synth vit-nano y
+usage "x: one argument too many; see 'stagecoach keys --help'" keys list x
+usage "x: one argument too many; see 'stagecoach coordinator --help'" coordinator x
+usage "--memory: got '1', which is 1 byte; want at least 1MiB" stage --memory 1
+usage "--memory: got '512', which is 512 bytes; want at least 1MiB" profile --model "$scratch/model" --memory 512
+usage "--patience: got '0', want a whole number from 1 to" submit --patience 0 x
+for command in 'classify x' bench coordinator profile 'plan --fleet configs/fleet.yaml'; do
+    # shellcheck disable=SC2086  # a command and its options
+    usage "--model $scratch/nothing: No such file" $command --model "$scratch/nothing"
+done
+usage 'config.json: not a directory; want one with config.json in it' bench --model "$scratch/model/config.json"
 usage 'there must be keys' coordinator --model "$scratch/model" --listen tcp://0.0.0.0:0 --state none
 usage 'give --insecure' stage --listen tcp://0.0.0.0:0 --coordinator tcp://127.0.0.1:1
 
@@ -79,7 +90,22 @@ copy && patch_header 's/vit.layernorm.weight/vit.layernorm.eighth/' && faulty 'a
 # the first tensor's bytes, claimed by the last one as well
 copy && patch_header 's/"data_offsets":\[\([0-9]*\),\([0-9]*\)\]/"data_offsets":[0,\2]/3' && faulty 'overlapping tensors' 'model.safetensors: '
 copy && echo '[]' >"$scratch/faulty/preprocessor_config.json" && faulty 'a preprocessor that is none' 'preprocessor_config.json'
-check 'a model directory that is none' fails_with 1 'No such file' classify --model "$scratch/nothing" $image
+
+# ---- what is written ----
+mode() { stat -c %a "$scratch/modes/config.json" "$scratch/modes/model.safetensors" "$scratch/modes" | paste -sd ' '; }
+as_the_umask_says() {
+    (umask 027 && synth vit-nano "$scratch/modes")
+    [ "$(mode)" = '640 640 750' ] || { mode && false; }
+}
+check 'synth: who may read follows the umask' as_the_umask_says
+check 'a directory that cannot be made' fails_with 1 'mkdir' synth vit-nano --out "$scratch/model/config.json/x"
+reads_back() { # the sizes of --print-config carry units, and read back equal
+    run stage --memory 1536MiB --cache-limit 1000000000 --print-config >"$scratch/printed.yaml"
+    cat "$scratch/printed.yaml"
+    grep -qx 'memory: 1536MiB' "$scratch/printed.yaml" && grep -qx 'cache-limit: 1000000000B' "$scratch/printed.yaml" &&
+        run stage --config "$scratch/printed.yaml" --print-config | cmp - "$scratch/printed.yaml"
+}
+check '--print-config: sizes have units' reads_back
 
 # ---- files among others ----
 mkdir "$scratch/files" "$scratch/files/directory"
@@ -158,13 +184,18 @@ stop_fleet
 unreachable() { # ARGUMENT...: an error after about five seconds
     local begun
     begun=$(milliseconds)
-    fails_with 1 'no coordinator answers' "$@" --coordinator tcp://127.0.0.1:1 || return 1
+    fails_with 1 'no coordinator answers: tcp://127.0.0.1:1: nothing listens there; is it running' "$@" \
+        --coordinator tcp://127.0.0.1:1 || return 1
     took=$(($(milliseconds) - begun))
     echo "$took ms"
     [ $took -gt 4000 ] && [ $took -lt 8000 ]
 }
 check 'submit without a coordinator' unreachable submit $image
 check 'status without a coordinator' unreachable status
+check 'a host that nobody knows' fails_with 1 'unknown host "no-such-host.invalid" (.*is this address right' \
+    status --coordinator tcp://no-such-host.invalid:7600
+check '--patience bounds the first connect, too' fails_with 1 'no coordinator answers' \
+    submit --patience 1 --coordinator tcp://127.0.0.1:1 $image
 
 # Stages first, then the coordinator.
 start_coordinator --model "$scratch/model"

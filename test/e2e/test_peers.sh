@@ -11,7 +11,7 @@ classify expected "$scratch/model" $image
 answers() { submit $image | cmp - "$scratch/expected"; }
 log_says() { grep -q -- "$2" "$scratch/$1.log" || { tail -n 5 "$scratch/$1.log" && false; }; } # WHO TEXT
 sent() { coordinator_value weights_sent_bytes; }
-is_here() { [ "$(board_value "$1" state)" = idle ]; }
+is_here() { [ -n "$(board_value "$1" state)" ]; }
 fetched() { board_value "$1" fetched_bytes; }
 tensors() { find "$scratch/cache-$1/tensors" -type f; } # BOARD
 loads() { log_says "$1" 'fetching [0-9]* tensors'; }

@@ -47,6 +47,17 @@ submit --repeat 30 "${images[@]}" >"$scratch/answers" || give_up 'a stream fails
 check 'predicted beside measured for each stage' wait_until 5 stage_times
 period() { positive "$(coordinator_value predicted_period_s)" && positive "$(coordinator_value predicted_throughput)"; }
 check 'predicted period of the pipeline' period
+# The coordinator prepares the images itself: what that takes counts, and is named where it is the most.
+counts_preparation() {
+    local planned preparing predicted bottleneck
+    planned=$(coordinator_value planned_period_s) preparing=$(coordinator_value preparation_period_s)
+    predicted=$(coordinator_value predicted_period_s) bottleneck=$(coordinator_value bottleneck)
+    awk -v plan="$planned" -v preparing="$preparing" -v predicted="$predicted" -v bottleneck="$bottleneck" 'BEGIN {
+        slow = preparing > plan
+        exit !(preparing > 0 && predicted == (slow ? preparing : plan) && (bottleneck == "preparation") == slow && bottleneck != "") }' ||
+        { echo "$planned $preparing $predicted $bottleneck" && false; }
+}
+check 'preparation of images counts' counts_preparation
 as_text() { run status | grep -q '^pipeline .* predicted [0-9.]* images/s'; }
 check 'as text, too' as_text
 check 'nothing was turned away' test "$(coordinator_value malformed)" = 0
@@ -55,7 +66,7 @@ replans() { # the fleet file makes the same plan
     run plan --model "$scratch/model" --fleet "$scratch/fleet.yaml" --microbatch 4 --json >"$scratch/plan" || return 1
     local planned live
     planned=$(value period_s <"$scratch/plan")
-    live=$(coordinator_value predicted_period_s)
+    live=$(coordinator_value planned_period_s)
     awk -v a="$planned" -v b="$live" 'BEGIN { exit !(a > 0 && (a - b) ^ 2 < (1e-6 * b) ^ 2) }' || { echo "$planned, $live" && false; }
 }
 check 'the fleet file that it writes plans to the same period' replans
@@ -111,13 +122,21 @@ stop_fleet
 # ---- a link that is not there ----
 
 # b2 says that it takes microbatches where nobody listens.
-start_coordinator --policy optimal --stages 2 --model "$scratch/model" --microbatch 4 --state "$state"
+start_coordinator --policy optimal --stages 2 --model "$scratch/model" --microbatch 4 --state "$state" --write-fleet "$scratch/deaf.yaml"
 start_stage b1
 "$HELPER" deaf "$STAGECOACH_COORDINATOR" b2 >/dev/null 2>&1 &
 check 'a board out of reach: serves without it' wait_serving_some
 check 'a board out of reach: the links are named' logged 'no link between b[12] and b[12]: '
 check 'a board out of reach: is not used' test "$(board_value b2 end)" = 0
+check 'a board out of reach: its word of a thousand threads is not believed' not grep -q 1000 "$scratch/deaf.yaml"
 check 'a board out of reach: answers' answers_right
+stop_fleet
+
+start_coordinator --policy optimal --stages 1 --model "$scratch/model" --microbatch 4 --state none
+"$HELPER" deaf "$STAGECOACH_COORDINATOR" b2 >/dev/null 2>&1 &
+check 'nobody in reach: no plan' wait_until "$PATIENCE" logged 'no plan: '
+tried_again() { [ "$(grep -c 'no link between b2 and coordinator' "$scratch/coordinator.log")" -ge 2 ]; }
+check 'nobody in reach: it is tried again' wait_until "$PATIENCE" tried_again
 stop_fleet
 
 # ---- an open fleet: a board that joins is measured while the others serve ----
@@ -134,6 +153,48 @@ check 'an open fleet: another one joins' wait_until "$PATIENCE" joined
 check 'an open fleet: it was measured first' test "$(measured_lines)" = 2
 check 'an open fleet: the stream goes on' wait_ended $client
 check 'an open fleet: nothing is lost' not grep -q '"error"' "$scratch/stream"
+stop_fleet
+
+# b3 stands still while it is measured, so that the plan that the death of b2 asks for would wait for it.
+rm -rf "$state"
+start_coordinator --policy optimal --model "$scratch/model" --microbatch 4 --state "$state"
+start_stages 2
+check 'an open fleet of two serves' wait_serving_some
+start_stage b3
+check 'a third one joins and is measured' wait_until "$PATIENCE" logged 'measuring board b3'
+kill -STOP "${stage_pid[b3]}"
+kill_now "${stage_pid[b2]}"
+check 'a plan does not wait for a newcomer' wait_until "$PATIENCE" logged 'planned without board b3: it is not measured yet'
+kill -CONT "${stage_pid[b3]}"
+joined_late() { logged 'board b3 measured' && [ "$(coordinator_value epoch)" -ge 3 ] && serving_some; }
+check 'which comes in when it is measured' wait_until "$PATIENCE" joined_late
+stop_fleet
+
+# ---- an open fleet: newcomers that nobody reaches, or that die of being measured ----
+
+rm -rf "$state"
+start_coordinator --policy optimal --model "$scratch/model" --microbatch 4 --state "$state"
+start_stage b1
+wait_serving_some || give_up 'one board does not serve'
+"$HELPER" deaf "$STAGECOACH_COORDINATOR" b2 >/dev/null 2>&1 &
+unreached() { [ "$(board_value b2 state)" = unreached ]; }
+check 'a newcomer out of reach: status says so' wait_until "$PATIENCE" unreached
+check 'a newcomer out of reach: and why' grep -q 'out of reach, tried again in [0-9]* s: .* does not answer' <<<"$(status)"
+check 'a newcomer out of reach: is not profiled' test "$(measured_lines)" = 1
+check 'a newcomer out of reach: the pipeline did not stop for it' test "$(coordinator_value epoch) $(coordinator_value state)" = '1 serving'
+start_stage b3
+check 'a newcomer out of reach: another one joins' wait_until "$PATIENCE" joined
+check 'a newcomer out of reach: is left out' logged 'planned without board b2: '
+check 'a newcomer out of reach: answers' answers_right
+stop_fleet
+
+rm -rf "$state"
+start_coordinator --policy optimal --model "$scratch/model" --microbatch 4 --state "$scratch/model/config.json/state"
+"$HELPER" mortal "$STAGECOACH_COORDINATOR" b2 >/dev/null 2>&1 &
+start_stage b1
+check 'a board that dies of its profile each time: the others serve' wait_serving_some
+check 'a board that dies of its profile each time: answers' answers_right
+check 'profiles that cannot be kept are an error line, and no more' wait_until 5 logged 'error .*the profile of board b1 is not kept'
 stop_fleet
 
 # ---- policies that need no survey ----

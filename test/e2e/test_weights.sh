@@ -36,7 +36,7 @@ stop_fleet
 
 start_coordinator --model "$scratch/model" --stages 2
 start_bare b2 # who comes first must not matter
-here() { [ "$(board_value "$1" state)" = idle ]; }
+here() { [ "$(board_value "$1" state)" = waiting ]; }
 wait_until "$PATIENCE" here b2 || give_up "b2 does not join: $(status)"
 start_bare b1
 wait_serving 2 || give_up "does not serve a second time: $(status)"

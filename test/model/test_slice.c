@@ -216,7 +216,7 @@ static void test_last_block_is_short(void **state) {
     struct payload payload;
     char name[40];
     assert_int_equal(model_units(config), 10);
-    assert_string_equal(model_unit_name(config, 7, name), "block 1 FC1");
+    assert_string_equal(model_unit_name(config, 7, name), "block 1.3 FC1");
     assert_part(config, 1, 0, 11, 20);
     assert_part(config, 2, 0, 11, 20);
     assert_part(config, 2, 1, 11, 20);

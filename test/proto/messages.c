@@ -75,7 +75,7 @@ static void fill_hello(struct message_hello *hello) {
         .version = text(),
         .role = random_below(2) ? ROLE_STAGE : ROLE_CLIENT,
         .name = board_name(),
-        .data_endpoint = text(),
+        .data_endpoint = {text(), text()},
         .memory_bytes = number(),
         .threads = number32(),
         .kernels = text(),
@@ -114,7 +114,9 @@ static void fill_heartbeat(struct message_heartbeat *heartbeat) {
         .items = number(),
         .busy_ns = number(),
         .serving_ns = number(),
+        .computing_ns = number(),
         .allocations = number(),
+        .memory_used = number(),
         .rejected = rejected(),
     };
 }
@@ -150,13 +152,41 @@ static struct board_status board(void) {
         .predicted_receive_s = (double)random_below(1000) / 7,
         .predicted_send_s = (double)random_below(1000) / 7,
         .measured_compute_s = (double)random_below(1000) / 7,
+        .busy_ns = number(),
+        .serving_ns = number(),
+        .planned_memory_bytes = number(),
+        .memory_used = number(),
+        .payload_bytes = number(),
+        .silent_ms = number(),
     };
     made.first = (uint32_t)random_below(made.end + 1);
     return made;
 }
 
+static struct event_status event(void) {
+    return (struct event_status){
+        .number = number(),
+        .unix_ms = number(),
+        .kind = text(),
+        .board = text(),
+        .reason = text(),
+        .text = text(),
+        .epoch = {number()},
+        .boards = number32(),
+        .stages = number32(),
+        .items = number32(),
+        .microbatches = number32(),
+        .predicted_period_s = (double)random_below(1000) / 7,
+        .took_s = (double)random_below(1000) / 7,
+        .unserved_s = (double)random_below(1000) / 7,
+    };
+}
+
 static void fill_status(struct message_status *status) {
     static struct board_status boards[MESSAGE_BOARDS_MAX];
+    static struct event_status events[MESSAGE_EVENTS_MAX];
+    for (size_t i = 0; i < MESSAGE_EVENTS_MAX; i++)
+        events[i] = event();
     size_t count = random_below(4) == 0 ? MESSAGE_BOARDS_MAX : random_below(6);
     for (size_t i = 0; i < count; i++)
         boards[i] = board();
@@ -178,12 +208,15 @@ static void fill_status(struct message_status *status) {
         .clients = number32(),
         .items_per_second = (double)random_below(100000) / 7,
         .predicted_period_s = (double)random_below(1000) / 7,
+        .preparation_period_s = (double)random_below(1000) / 9,
         .measured_period_s = (double)random_below(1000) / 7,
         .uptime_ms = number(),
         .allocations = number(),
         .rejected = rejected(),
         .boards = boards,
         .board_count = count,
+        .events = events,
+        .event_count = random_below(MESSAGE_EVENTS_MAX + 1),
     };
 }
 
@@ -227,7 +260,7 @@ static void fill_measured(struct message *made) {
         fill_profile_get(&made->profile_get);
         break;
     case MESSAGE_PROFILE:
-        made->profile = (struct message_profile){number(), text(), "{\"units\": 3}", random_below(14)};
+        made->profile = (struct message_profile){number(), text(), "{\"units\": 3}", random_below(14), random_below(2)};
         break;
     case MESSAGE_PROBE:
         made->probe = (struct message_probe){1 + number() / 2,
@@ -282,6 +315,7 @@ struct message random_message(enum message_type type) {
         break;
     case MESSAGE_ASSIGN:
         fill_assign(&made.assign);
+        made.assign.beside = random_below(2) == 1;
         fill_holders(&made.assign);
         made.assign.next_key = key_or_none(&next_key);
         made.assign.previous_key = key_or_none(&previous_key);
@@ -311,6 +345,9 @@ struct message random_message(enum message_type type) {
     case MESSAGE_SERVE:
         made.serve = (struct message_serve){{number()}};
         break;
+    case MESSAGE_RETIRE:
+        made.retire = (struct message_retire){{number()}};
+        break;
     case MESSAGE_HEARTBEAT:
         fill_heartbeat(&made.heartbeat);
         break;
@@ -331,6 +368,12 @@ struct message random_message(enum message_type type) {
         break;
     case MESSAGE_JOIN:
         fill_join(&made.join);
+        break;
+    case MESSAGE_DRAIN:
+        made.drain = (struct message_drain){board_name(), random_below(2)};
+        break;
+    case MESSAGE_DRAINED:
+        made.drained = (struct message_drained){random_below(2)};
         break;
     case MESSAGE_PROFILE_GET:
     case MESSAGE_PROFILE:
@@ -387,7 +430,8 @@ static void same_hello(const struct message_hello *left, const struct message_he
     SAME_TEXT(version);
     SAME(role);
     SAME_TEXT(name);
-    SAME_TEXT(data_endpoint);
+    SAME_TEXT(data_endpoint[0]);
+    SAME_TEXT(data_endpoint[1]);
     SAME(memory_bytes);
     SAME(threads);
     SAME_TEXT(kernels);
@@ -413,6 +457,7 @@ static void same_key(const struct public_key *left, const struct public_key *rig
 }
 
 static void same_assign(const struct message_assign *left, const struct message_assign *right) {
+    SAME(beside);
     SAME(epoch.number);
     SAME(first);
     SAME(end);
@@ -445,7 +490,9 @@ static void same_heartbeat(const struct message_heartbeat *left, const struct me
     SAME(items);
     SAME(busy_ns);
     SAME(serving_ns);
+    SAME(computing_ns);
     SAME(allocations);
+    SAME(memory_used);
     SAME_REJECTED(rejected);
 }
 
@@ -485,6 +532,29 @@ static void same_board(const struct board_status *left, const struct board_statu
     SAME(fetched);
     SAME(allocations);
     SAME_REJECTED(rejected);
+    SAME(busy_ns);
+    SAME(serving_ns);
+    SAME(planned_memory_bytes);
+    SAME(memory_used);
+    SAME(payload_bytes);
+    SAME(silent_ms);
+}
+
+static void same_event(const struct event_status *left, const struct event_status *right) {
+    SAME(number);
+    SAME(unix_ms);
+    SAME_TEXT(kind);
+    SAME_TEXT(board);
+    SAME_TEXT(reason);
+    SAME_TEXT(text);
+    SAME(epoch.number);
+    SAME(boards);
+    SAME(stages);
+    SAME(items);
+    SAME(microbatches);
+    SAME(predicted_period_s);
+    SAME(took_s);
+    SAME(unserved_s);
 }
 
 static void same_status(const struct message_status *left, const struct message_status *right) {
@@ -505,6 +575,7 @@ static void same_status(const struct message_status *left, const struct message_
     SAME(clients);
     SAME(items_per_second);
     SAME(predicted_period_s);
+    SAME(preparation_period_s);
     SAME(measured_period_s);
     SAME(uptime_ms);
     SAME(allocations);
@@ -512,6 +583,9 @@ static void same_status(const struct message_status *left, const struct message_
     SAME(board_count);
     for (size_t i = 0; i < left->board_count; i++)
         same_board(&left->boards[i], &right->boards[i]);
+    SAME(event_count);
+    for (size_t i = 0; i < left->event_count; i++)
+        same_event(&left->events[i], &right->events[i]);
 }
 
 static void same_profile_get(const struct message_profile_get *left, const struct message_profile_get *right) {
@@ -535,6 +609,7 @@ static void same_measured(const struct message *left, const struct message *righ
         SAME(profile.survey);
         SAME_TEXT(profile.error);
         SAME(profile.json_bytes);
+        SAME(profile.busy);
         if (left->profile.json_bytes > 0)
             SAME_BYTES(profile.json, left->profile.json_bytes);
         break;
@@ -603,6 +678,9 @@ void assert_same_message(const struct message *left, const struct message *right
     case MESSAGE_SERVE:
         SAME(serve.epoch.number);
         break;
+    case MESSAGE_RETIRE:
+        SAME(retire.epoch.number);
+        break;
     case MESSAGE_HEARTBEAT:
         same_heartbeat(&left->heartbeat, &right->heartbeat);
         break;
@@ -637,6 +715,13 @@ void assert_same_message(const struct message *left, const struct message *right
         SAME(join.role);
         SAME_TEXT(join.name);
         same_key(left->join.key, right->join.key);
+        break;
+    case MESSAGE_DRAIN:
+        SAME_TEXT(drain.board);
+        SAME(drain.force);
+        break;
+    case MESSAGE_DRAINED:
+        SAME(drained.left);
         break;
     case MESSAGE_PROFILE_GET:
     case MESSAGE_PROFILE:

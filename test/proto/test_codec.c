@@ -214,11 +214,11 @@ static void test_bad_bytes(void **state) {
         BAD("\xb2\x01\x08\x18\x01\x22\x01y\x2a\x01y", "join: key: got 1 bytes, want 32"),
         BAD("\x22\x02\x4a\x00", "assign: tensors[0].hash: got 0 bytes, want 32"),
         BAD("\x22\x06\x4a\x04\x0a\x02\xff\xff", "assign: tensors[0].name: not UTF-8"),
-        BAD("\x22\x05\x62\x03\x12\x01k", "assign: holders[0].key: got 1 bytes, want 32"),
-        BAD("\x22\x06\x6a\x04\x01\0\0\0", "assign: tensor_holders: got 1, want none or one for each of 0 tensors"),
-        BAD("\x0a\x09\x18\x01\x22\x01y\x52\x02xx", "hello: cached: got 2 bytes, want a multiple of 8"),
-        BAD("\xc2\x01\x00", "tensor_absent: hash: got 0 bytes, want 32"),
-        BAD("\xca\x01\x03\x0a\x01k", "fleet: keys[0]: got 1 bytes, want 32"),
+        BAD("\x22\x05\x6a\x03\x12\x01k", "assign: holders[0].key: got 1 bytes, want 32"),
+        BAD("\x22\x06\x72\x04\x01\0\0\0", "assign: tensor_holders: got 1, want none or one for each of 0 tensors"),
+        BAD("\x0a\x09\x18\x01\x22\x01y\x5a\x02xx", "hello: cached: got 2 bytes, want a multiple of 8"),
+        BAD("\xda\x01\x00", "tensor_absent: hash: got 0 bytes, want 32"),
+        BAD("\xe2\x01\x03\x0a\x01k", "fleet: keys[0]: got 1 bytes, want 32"),
         BAD("\x8a\x01\x07\x72\x05\x8a\x01\x02\x08\x80", "status: boards[0].rejected: cut short"),
         BAD("\x6a\x04\x3a\x00\x3a\x00", "heartbeat: rejected: given twice"),
         BAD("\x7a\x07\x2a\x05\x1d\x00\x00\x80\x7f", "answer: top[0].score: not a finite number"),
@@ -303,6 +303,7 @@ static void test_limits_of_the_others(void **state) {
     struct answer_class top[] = {{.label = "cat", .score = NAN}};
     struct board_status board = {.name = "pi-3", .busy = INFINITY};
     struct board_status nameless = {.name = "", .busy = 0};
+    struct event_status early = {.took_s = -1};
     struct board_status backwards = {.name = "pi-3", .first = 2, .end = 1};
     const struct {
         struct message message;
@@ -346,7 +347,11 @@ static void test_limits_of_the_others(void **state) {
         {{.type = MESSAGE_PROBED, .probed = {.probe = 1, .latency_s = -1}}, "probed: got -1 s"},
         {{.type = MESSAGE_PROBED, .probed = {.probe = 1, .bytes_per_second = INFINITY}}, "probed: got 0 s and inf"},
         {{.type = MESSAGE_STATUS, .status = {.predicted_period_s = NAN}}, "status: a period is not"},
-        {{.type = (enum message_type)26}, "envelope: no message of type 26"},
+        {{.type = MESSAGE_STATUS, .status = {.preparation_period_s = -1}}, "status: a period is not"},
+        {{.type = MESSAGE_STATUS, .status = {.event_count = 65}}, "status: events: count: got 65, want 0 to 64"},
+        {{.type = MESSAGE_STATUS, .status = {.events = &early, .event_count = 1}}, "status: events[0]: a time is not"},
+        {{.type = MESSAGE_DRAIN, .drain = {.board = "a b"}}, "drain: board: got \"a b\", want a board name"},
+        {{.type = (enum message_type)29}, "envelope: no message of type 29"},
     };
     for (size_t i = 0; i < sizeof table / sizeof *table; i++)
         refused(arena, &table[i].message, table[i].says);
@@ -355,16 +360,16 @@ static void test_limits_of_the_others(void **state) {
 static void test_bad_data_headers(void **state) {
     struct arena *arena = *state;
     static const struct bad_bytes table[] = {
-        BAD("", "data header: protocol: got 0, want 2"),
-        BAD("\x08\x01", "data header: protocol: got 1, want 2"),
-        BAD("\x08\x02", "data header: items: got 0, want 1 to 1024"),
-        BAD("\x08\x02\x38\x81\x08", "data header: items: got 1025"),
-        BAD("\x08\x02\x38\x01", "data header: parts: count: got 0, want 1 to 2"),
-        BAD("\x08\x02\x38\x01\x42\x00\x42\x00\x42\x00", "data header: parts: too many"),
-        BAD("\x08\x02\x38\x01\x42\x02\x08\x02", "data header: parts: type: got 2, want 0 to 1"),
-        BAD("\x08\x02\x38\x01\x42\x07\x12\x05\x01\x01\x01\x01\x01",
+        BAD("", "data header: protocol: got 0, want 3"),
+        BAD("\x08\x01", "data header: protocol: got 1, want 3"),
+        BAD("\x08\x03", "data header: items: got 0, want 1 to 1024"),
+        BAD("\x08\x03\x38\x81\x08", "data header: items: got 1025"),
+        BAD("\x08\x03\x38\x01", "data header: parts: count: got 0, want 1 to 2"),
+        BAD("\x08\x03\x38\x01\x42\x00\x42\x00\x42\x00", "data header: parts: too many"),
+        BAD("\x08\x03\x38\x01\x42\x02\x08\x02", "data header: parts: type: got 2, want 0 to 1"),
+        BAD("\x08\x03\x38\x01\x42\x07\x12\x05\x01\x01\x01\x01\x01",
             "data header: parts: got 5 dimensions, want at most 4"),
-        BAD("\x08\x02\x30\x81\x80\x04\x38\x01\x42\x00", "data header: cut: got 65537, want 0 to 65536"),
+        BAD("\x08\x03\x30\x81\x80\x04\x38\x01\x42\x00", "data header: cut: got 65537, want 0 to 65536"),
         BAD("\x08", "data header: cut short"),
         BAD("\x10\x01", "data header: cluster: wrong wire type"),
     };

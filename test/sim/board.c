@@ -27,6 +27,15 @@ uint64_t sim_slice_bytes(const struct world *world, uint32_t first, uint32_t end
     return bytes;
 }
 
+uint64_t sim_shared_bytes(const struct world *world, uint32_t first, uint32_t end, uint32_t other_first,
+                          uint32_t other_end) {
+    uint64_t bytes = 0;
+    for (uint32_t unit = first; unit < end; unit++)
+        if (unit >= other_first && unit < other_end)
+            bytes += world->unit_bytes[unit];
+    return bytes;
+}
+
 /* Every cut differs from its neighbours, so that a microbatch at a wrong place is noticed. */
 struct stage_cut sim_cut(uint32_t cut) {
     struct stage_cut result = {.parts = 1 + cut % 2};
@@ -56,11 +65,13 @@ void board_start(struct world *world, unsigned number) {
     struct sim_board fresh = {.alive = true,
                               .life = board->life + 1,
                               .fixed_port = board->fixed_port,
-                              .port = board->fixed_port && board->port ? board->port : ++world->ports,
+                              .port = board->fixed_port && board->port ? board->port : world->ports + 1,
                               .unit_ns = board->unit_ns,
                               .sluggish_ns = board->sluggish_ns,
                               .slowness = board->slowness,
                               .memory = board->memory};
+    if (fresh.port > world->ports)
+        world->ports += STAGE_LANES;
     memcpy(fresh.name, board->name, sizeof fresh.name);
     memcpy(fresh.cached, board->cached, sizeof fresh.cached);
     *board = fresh;
@@ -74,6 +85,8 @@ void board_stop(struct world *world, unsigned number, bool silent) {
     world->board[number].alive = false;
     world->board[number].frozen_until.ns = 0;
     network_process_ended(world, number, silent);
+    if (!world->chaos) /* one that was leaving when all was mended: somebody starts it again */
+        sim_in(world, MONO_SECOND, SIM_REVIVE, number, 0);
 }
 
 /* ---- talk with the coordinator ---- */
@@ -139,7 +152,7 @@ static void assigned(struct world *world, unsigned number, const struct packet *
     struct sim_board *board = &world->board[number];
     if (!stage_core_accepts(&board->core, packet->epoch))
         return;
-    board->next = packet->endpoint;
+    board->way[epoch_lane(packet->epoch)].next = packet->endpoint;
     board->assigned_first = packet->first;
     board->assigned_end = packet->end;
     board_feed(world, number,
@@ -147,6 +160,7 @@ static void assigned(struct world *world, unsigned number, const struct packet *
                                      .epoch = packet->epoch,
                                      .first = packet->first,
                                      .end = packet->end,
+                                     .beside = packet->again,
                                      .microbatch = packet->microbatch});
 }
 
@@ -170,6 +184,9 @@ static void control_message(struct world *world, unsigned number, const struct p
     case MESSAGE_SERVE:
         event.type = STAGE_TOLD_SERVE;
         break;
+    case MESSAGE_RETIRE:
+        event.type = STAGE_RETIRED;
+        break;
     case MESSAGE_RELEASED:
         event.type = STAGE_RELEASED;
         break;
@@ -192,9 +209,10 @@ static void control_read(struct world *world, unsigned number) {
 
 /* ---- microbatches ---- */
 
-static void arrived(struct world *world, unsigned number, struct packet *packet) {
+static void arrived(struct world *world, unsigned number, unsigned lane, struct packet *packet) {
     struct sim_board *board = &world->board[number];
-    struct stage_event event = {.type = STAGE_ARRIVED, .header = &packet->header, .frames = packet->header.parts};
+    struct stage_event event = {
+        .type = STAGE_ARRIVED, .lane = lane, .header = &packet->header, .frames = packet->header.parts};
     for (unsigned part = 0; part < event.frames; part++)
         event.sizes[part] = (uint64_t)VALUE_BYTES * packet->header.items;
     board->arrived = packet;
@@ -202,18 +220,18 @@ static void arrived(struct world *world, unsigned number, struct packet *packet)
     board->arrived = NULL;
 }
 
-static void data_read(struct world *world, unsigned number) {
-    for (int i = 0; i < MESSAGES_PER_TURN && stage_core_receiving(&world->board[number].core); i++) {
-        struct packet *packet = pull_receive(world, number);
+static void data_read(struct world *world, unsigned number, unsigned lane) {
+    for (int i = 0; i < MESSAGES_PER_TURN && stage_core_receiving(&world->board[number].core, lane); i++) {
+        struct packet *packet = pull_receive(world, number, lane);
         if (!packet)
             return;
-        arrived(world, number, packet);
+        arrived(world, number, lane, packet);
         packet_free(world, packet);
     }
 }
 
-static void keep(struct world *world, struct sim_board *board, unsigned index) {
-    struct sim_input *input = &board->input[index];
+static void keep(struct world *world, struct sim_board *board, unsigned lane, unsigned index) {
+    struct sim_input *input = &board->way[lane].input[index];
     if (input->kept || !board->arrived)
         sim_broken(world, "%s keeps a microbatch in input slot %u, which is full", board->name, index);
     else
@@ -223,18 +241,22 @@ static void keep(struct world *world, struct sim_board *board, unsigned index) {
         memcpy(input->value, board->arrived->value, sizeof input->value);
 }
 
-static void begin_job(struct world *world, unsigned number, unsigned input, unsigned output) {
+static void begin_job(struct world *world, unsigned number, const struct stage_effect *effect) {
     struct sim_board *board = &world->board[number];
-    if (board->jobs == STAGE_INPUTS || !board->input[input].kept || board->held[output] || !board->engine) {
+    const struct sim_way *way = &board->way[effect->lane];
+    unsigned input = effect->input, output = effect->output;
+    if (board->jobs == STAGE_LANES * STAGE_INPUTS || !way->input[input].kept || way->held[output] ||
+        !way->engine.there) {
         sim_broken(world, "%s computes from input slot %u (%s) to output slot %u (%s) with %s engine", board->name,
-                   input, board->input[input].kept ? "full" : "empty", output, board->held[output] ? "held" : "free",
-                   board->engine ? "an" : "no");
+                   input, way->input[input].kept ? "full" : "empty", output, way->held[output] ? "held" : "free",
+                   way->engine.there ? "an" : "no");
         return;
     }
-    check_job(world, number, input);
+    check_job(world, number, effect->lane, input);
+    board->job[board->jobs].lane = effect->lane;
     board->job[board->jobs].input = input;
     board->job[board->jobs++].output = output;
-    int64_t duration = board->unit_ns * board->slowness * (board->engine_end - board->engine_first);
+    int64_t duration = board->unit_ns * board->slowness * (way->engine.end - way->engine.first);
     duration = duration < JOB_MAX ? duration : JOB_MAX;
     mono_t start = board->worker_free.ns > world->now.ns ? board->worker_free : world->now;
     board->worker_free = mono_after(start, duration + sim_between(world, 0, MONO_MS));
@@ -244,19 +266,20 @@ static void begin_job(struct world *world, unsigned number, unsigned input, unsi
 /* The worker has done its oldest job; the loop will hear of it. */
 void board_computed(struct world *world, unsigned number) {
     struct sim_board *board = &world->board[number];
+    struct sim_way *way = &board->way[board->job[board->done].lane];
     unsigned input = board->job[board->done].input, output = board->job[board->done].output;
-    uint32_t end = board->engine_end;
-    if (!board->engine || !board->input[input].kept || board->held[output]) {
+    uint32_t end = way->engine.end;
+    if (!way->engine.there || !way->input[input].kept || way->held[output]) {
         sim_broken(world, "%s lost its engine or a slot while it computed", board->name);
         return;
     }
     if (world->sabotage == SIM_SKIP_UNIT && board->loads > 1)
         end--;
-    for (unsigned row = 0; row < board->input[input].items; row++) {
-        uint64_t value = board->input[input].value[row];
-        for (uint32_t unit = board->engine_first; unit < end; unit++)
+    for (unsigned row = 0; row < way->input[input].items; row++) {
+        uint64_t value = way->input[input].value[row];
+        for (uint32_t unit = way->engine.first; unit < end; unit++)
             value = sim_unit(value, unit);
-        board->output[output][row] = value;
+        way->output[output][row] = value;
     }
     board->done++;
     sim_wake(world, number);
@@ -266,9 +289,10 @@ static void tell_computed(struct world *world, unsigned number) {
     struct sim_board *board = &world->board[number];
     while (board->done > 0) {
         struct stage_event event = {.type = STAGE_COMPUTED,
+                                    .lane = board->job[0].lane,
                                     .input = board->job[0].input,
                                     .output = board->job[0].output,
-                                    .damaged = board->input[board->job[0].input].damaged,
+                                    .damaged = board->way[board->job[0].lane].input[board->job[0].input].damaged,
                                     .busy_ns = board->unit_ns};
         board->done--;
         board->jobs--;
@@ -278,21 +302,21 @@ static void tell_computed(struct world *world, unsigned number) {
 }
 
 /* The network's thread does it, in its own time. */
-void board_let_go(struct world *world, unsigned number, unsigned output, bool refused) {
+void board_let_go(struct world *world, unsigned number, unsigned slot, bool refused) {
     if (refused || world->sabotage != SIM_EARLY_LET_GO) /* else it was given back when it was sent */
         sim_in(world, sim_between(world, 0, MONO_MS), SIM_LET_GO, number,
-               (uint64_t)world->board[number].life << 8 | output << 1 | refused);
+               (uint64_t)world->board[number].life << 8 | slot << 1 | refused);
 }
 
-void board_gave_back(struct world *world, unsigned number, unsigned output, bool refused) {
+void board_gave_back(struct world *world, unsigned number, unsigned slot, bool refused) {
     struct sim_board *board = &world->board[number];
-    if (board->let_go == 2 * STAGE_OUTPUTS) {
+    if (board->let_go == sizeof board->gone / sizeof board->gone[0]) {
         sim_broken(world, "%s gets output slots back that it never gave", board->name);
         return;
     }
     if (!refused)
-        board->held[output] = false;
-    board->gone[board->let_go].output = output;
+        board->way[slot / STAGE_OUTPUTS].held[slot % STAGE_OUTPUTS] = false;
+    board->gone[board->let_go].slot = slot;
     board->gone[board->let_go++].refused = refused;
     sim_wake(world, number);
 }
@@ -301,40 +325,53 @@ static void tell_let_go(struct world *world, unsigned number) {
     struct sim_board *board = &world->board[number];
     while (board->let_go > 0) {
         struct stage_event event = {.type = board->gone[0].refused ? STAGE_BLOCKED : STAGE_LET_GO,
-                                    .output = board->gone[0].output};
+                                    .lane = board->gone[0].slot / STAGE_OUTPUTS,
+                                    .output = board->gone[0].slot % STAGE_OUTPUTS};
         board->let_go--;
         memmove(&board->gone[0], &board->gone[1], board->let_go * sizeof board->gone[0]);
         board_feed(world, number, &event);
     }
 }
 
-static void hand_over(struct world *world, unsigned number, unsigned output) {
+static void hand_over(struct world *world, unsigned number, unsigned lane, unsigned output) {
     struct sim_board *board = &world->board[number];
     struct packet *packet = packet_new(world, 0);
-    packet->header = board->core.output[output].header;
-    memcpy(packet->value, board->output[output], sizeof packet->value);
-    packet->output = (int)output;
-    board->held[output] = true;
-    check_sent(world, number, &packet->header);
-    socket_send(world, SIM_NEXT_OF(number), packet);
-    board_feed(world, number, &(struct stage_event){.type = STAGE_SENT, .output = output});
+    packet->header = board->core.lane[lane].output[output].header;
+    memcpy(packet->value, board->way[lane].output[output], sizeof packet->value);
+    packet->output = (int)SIM_SLOT(lane, output);
+    board->way[lane].held[output] = true;
+    check_sent(world, number, lane, &packet->header);
+    socket_send(world, SIM_NEXT_OF(number, lane), packet);
+    board_feed(world, number, &(struct stage_event){.type = STAGE_SENT, .lane = lane, .output = output});
     if (world->sabotage == SIM_EARLY_LET_GO)
-        board_feed(world, number, &(struct stage_event){.type = STAGE_LET_GO, .output = output});
+        board_feed(world, number, &(struct stage_event){.type = STAGE_LET_GO, .lane = lane, .output = output});
 }
 
-static void send_output(struct world *world, unsigned number, unsigned output) {
-    if (!socket_writable(world, SIM_NEXT_OF(number)))
-        board_feed(world, number, &(struct stage_event){.type = STAGE_BLOCKED, .output = output});
+static void send_output(struct world *world, unsigned number, unsigned lane, unsigned output) {
+    if (!socket_writable(world, SIM_NEXT_OF(number, lane)))
+        board_feed(world, number, &(struct stage_event){.type = STAGE_BLOCKED, .lane = lane, .output = output});
     else if (world->rough && sim_roll(world, 200) == 0) /* its connection ended just now: its parts come back first */
-        board_let_go(world, number, output, true);
+        board_let_go(world, number, SIM_SLOT(lane, output), true);
     else
-        hand_over(world, number, output);
+        hand_over(world, number, lane, output);
 }
 
-static void let_loose(struct world *world, struct sim_board *board, unsigned input) {
-    if (!board->input[input].kept)
+static void let_loose(struct world *world, struct sim_board *board, unsigned lane, unsigned input) {
+    if (!board->way[lane].input[input].kept)
         sim_broken(world, "%s drops input slot %u, which is empty", board->name, input);
-    board->input[input].kept = false;
+    board->way[lane].input[input].kept = false;
+}
+
+static void discard(struct world *world, struct sim_board *board, unsigned lane) {
+    for (unsigned i = 0; i < board->jobs; i++)
+        if (board->job[i].lane == lane)
+            sim_broken(world, "%s frees an engine that computes", board->name);
+    for (unsigned output = 0; output < STAGE_OUTPUTS; output++)
+        if (board->way[lane].held[output])
+            sim_broken(world, "%s frees an engine while the network reads output slot %u", board->name, output);
+    if (board->loader.busy && board->loader.beside.there && board->loader.lane != lane)
+        sim_broken(world, "%s frees an engine that the loader shares", board->name);
+    board->way[lane].engine.there = false;
 }
 
 /* ---- the core ---- */
@@ -346,13 +383,16 @@ static void carry_out(struct world *world, unsigned number, const struct stage_e
         say_hello(world, number);
         break;
     case STAGE_OPEN_NEXT:
-        socket_open(world, SIM_NEXT_OF(number), board->next);
+        socket_open(world, SIM_NEXT_OF(number, effect->lane), board->way[effect->lane].next);
         break;
     case STAGE_CLOSE_NEXT:
-        socket_close(world, SIM_NEXT_OF(number));
+        socket_close(world, SIM_NEXT_OF(number, effect->lane));
+        break;
+    case STAGE_DISCARD:
+        discard(world, board, effect->lane);
         break;
     case STAGE_LOAD:
-        loader_begin(world, number);
+        loader_begin(world, number, effect);
         break;
     case STAGE_CANCEL:
         loader_stop(world, number);
@@ -367,16 +407,16 @@ static void carry_out(struct world *world, unsigned number, const struct stage_e
         loader_stored(world, number, (uint32_t)effect->chunk.offset);
         break;
     case STAGE_KEEP:
-        keep(world, board, effect->input);
+        keep(world, board, effect->lane, effect->input);
         break;
     case STAGE_COMPUTE:
-        begin_job(world, number, effect->input, effect->output);
+        begin_job(world, number, effect);
         break;
     case STAGE_DROP:
-        let_loose(world, board, effect->input);
+        let_loose(world, board, effect->lane, effect->input);
         break;
     case STAGE_SEND:
-        send_output(world, number, effect->output);
+        send_output(world, number, effect->lane, effect->output);
         break;
     case STAGE_EXIT:
         board->stopping = true;
@@ -391,13 +431,20 @@ void board_feed(struct world *world, unsigned number, const struct stage_event *
     struct sim_board *board = &world->board[number];
     struct stage_effects effects;
     enum stage_state before = board->core.state;
+    enum lane_state lanes[STAGE_LANES];
+    for (unsigned lane = 0; lane < STAGE_LANES; lane++)
+        lanes[lane] = board->core.lane[lane].state;
     if (world->failure[0])
         return;
     stage_core_step(&board->core, event, world->now, &effects);
     if (before != board->core.state)
-        sim_trace(world, number, "%s -> %s (epoch %llu, units %u to %u)", stage_state_name(before),
-                  stage_state_name(board->core.state), (unsigned long long)board->core.epoch.number, board->core.first,
-                  board->core.end - 1);
+        sim_trace(world, number, "%s -> %s", stage_state_name(before), stage_state_name(board->core.state));
+    for (unsigned i = 0; i < STAGE_LANES; i++) {
+        const struct stage_lane *lane = &board->core.lane[i];
+        if (lanes[i] != lane->state)
+            sim_trace(world, number, "lane %u: %s -> %s (epoch %llu, units %u to %u)", i, lane_state_name(lanes[i]),
+                      lane_state_name(lane->state), (unsigned long long)lane->epoch.number, lane->first, lane->end - 1);
+    }
     if (effects.fault)
         sim_trace(world, number, "dropped %s", effects.fault);
     for (unsigned i = 0; i < effects.count; i++)
@@ -416,9 +463,10 @@ static void sleep_until_deadline(struct world *world, unsigned number) {
         deadline = board->reconnect_at;
     int64_t whole = (mono_since(deadline, world->now) + MONO_MS - 1) / MONO_MS; /* poll counts in milliseconds */
     sim_wake_at(world, number, mono_after(world->now, whole > 0 ? whole * MONO_MS : 1));
-    for (unsigned i = 0; i < world->connections && stage_core_receiving(&board->core); i++)
+    for (unsigned i = 0; i < world->connections; i++)
         if (world->connection[i].used && world->connection[i].to == number &&
-            world->connection[i].received[SIM_UP].count > 0) {
+            world->connection[i].received[SIM_UP].count > 0 &&
+            stage_core_receiving(&board->core, world->connection[i].lane)) {
             sim_wake(world, number); /* what waits in a socket ends the sleep at once */
             return;
         }
@@ -426,7 +474,9 @@ static void sleep_until_deadline(struct world *world, unsigned number) {
 
 void board_turn(struct world *world, unsigned number) {
     struct sim_board *board = &world->board[number];
-    bool writable = board->core.blocked && socket_writable(world, SIM_NEXT_OF(number));
+    bool writable[STAGE_LANES];
+    for (unsigned lane = 0; lane < STAGE_LANES; lane++)
+        writable[lane] = board->core.lane[lane].blocked && socket_writable(world, SIM_NEXT_OF(number, lane));
     if (board->signalled) {
         board->signalled = false;
         board_feed(world, number, &(struct stage_event){.type = STAGE_SHUTDOWN});
@@ -434,11 +484,13 @@ void board_turn(struct world *world, unsigned number) {
     tell_let_go(world, number);
     tell_computed(world, number);
     loader_reports(world, number);
-    if (writable)
-        board_feed(world, number, &(struct stage_event){.type = STAGE_WRITABLE});
+    for (unsigned lane = 0; lane < STAGE_LANES; lane++)
+        if (writable[lane])
+            board_feed(world, number, &(struct stage_event){.type = STAGE_WRITABLE, .lane = lane});
     control_events(world, number);
     control_read(world, number);
-    data_read(world, number);
+    for (unsigned lane = 0; lane < STAGE_LANES; lane++)
+        data_read(world, number, lane);
     control_revive(world, number);
     board_feed(world, number, &(struct stage_event){.type = STAGE_TICK});
     if (board->stopping)

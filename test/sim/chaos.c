@@ -45,6 +45,24 @@ static void board_leaves(struct world *world) {
     sim_in(world, a_while(world), SIM_REVIVE, number, 0); /* if it is gone by then */
 }
 
+/* Somebody asks the coordinator to let a board go. */
+static void board_is_drained(struct world *world) {
+    const struct coordinator_core *core = &world->coordinator.core;
+    unsigned number = any_board(world);
+    bool heard = world->coordinator.alive && sim_frozen_until(world, SIM_COORDINATOR).ns <= world->now.ns;
+    if (!heard || !world->board[number].alive)
+        return;
+    for (unsigned i = 0; i < core->boards; i++)
+        if (core->board[i].state != BOARD_ABSENT && strcmp(core->board[i].name, world->board[number].name) == 0) {
+            world->counts.drains++;
+            sim_trace(world, number, "is to be drained");
+            coordinator_feed(world, &(struct coordinator_event){.type = CORE_BOARD_DRAINED, .board = i});
+            sim_wake(world, SIM_COORDINATOR);
+            sim_in(world, a_while(world), SIM_REVIVE, number, 0); /* if it is gone by then */
+            return;
+        }
+}
+
 static void node_freezes(struct world *world) {
     unsigned node = any_node(world);
     if (!sim_alive(world, node))
@@ -108,6 +126,14 @@ static void board_slows(struct world *world) {
     board->slowness = factors[sim_roll(world, 4)];
 }
 
+/* What is measured of it differs from what it was planned with. */
+static void board_drifts(struct world *world) {
+    struct sim_coordinator *c = &world->coordinator;
+    if (c->alive && c->core.boards > 0)
+        coordinator_feed(
+            world, &(struct coordinator_event){.type = CORE_BOARD_DRIFTED, .board = sim_roll(world, c->core.boards)});
+}
+
 static void stranger_sends(struct world *world) {
     if (world->museum_count == 0)
         return;
@@ -117,7 +143,7 @@ static void stranger_sends(struct world *world) {
     struct packet *packet = packet_new(world, 0), *next = packet->next;
     *packet = world->museum[place].packet;
     packet->next = next;
-    fifo_put(&world->stray[node], packet);
+    fifo_put(&world->stray[node][world->museum[place].lane], packet);
     sim_wake(world, node);
 }
 
@@ -130,15 +156,20 @@ static void coordinator_dies(struct world *world) {
 
 void chaos_trouble(struct world *world) {
     static void (*const troubles[])(struct world * world) = {
-        board_dies, board_dies,  board_leaves, node_freezes,   connection_breaks, connection_breaks, partition,
-        link_lags,  board_slows, board_slows,  stranger_sends, stranger_sends,    coordinator_dies,
+        board_dies, board_dies, board_leaves, board_is_drained, node_freezes,   connection_breaks, connection_breaks,
+        partition,  link_lags,  board_slows,  board_slows,      stranger_sends, stranger_sends,    coordinator_dies,
+        board_drifts, board_drifts,
     };
     if (!world->chaos)
         return;
     if (world->rough)
         troubles[sim_roll(world, sizeof troubles / sizeof troubles[0])](world);
-    else if (world->seed % 2)
-        board_leaves(world); /* which costs nobody a replay */
+    else if (world->seed % 4 == 1) /* none of these costs anybody a replay */
+        board_leaves(world);
+    else if (world->seed % 4 == 3)
+        board_is_drained(world);
+    else
+        board_drifts(world);
     sim_in(world, sim_between(world, 0, 2 * world->trouble_ns), SIM_TROUBLE, 0, 0);
 }
 
@@ -185,8 +216,6 @@ void chaos_end(struct world *world) {
             restart_unfit(world, i);
         sim_wake(world, i);
         sim_in(world, sim_between(world, 0, 2 * MONO_SECOND), SIM_REVIVE, i, 0);
-        if (board->alive) /* one that is about to leave comes back */
-            sim_in(world, 60 * MONO_SECOND, SIM_REVIVE, i, 0);
     }
     sim_wake(world, SIM_COORDINATOR);
     sim_in(world, 0, SIM_REVIVE, SIM_COORDINATOR, 0);

@@ -119,7 +119,7 @@ void clients_answered(struct world *world, unsigned slot, unsigned row) {
     world->counts.answered++;
     if (!c->result || row >= c->result->header.items)
         sim_broken(world, "item %u is answered without a result", number);
-    else if (c->result->header.epoch.number != c->core.epoch.number)
+    else if (!core_pipeline_of(&c->core, c->result->header.epoch)) /* one that may be retired with this answer */
         sim_broken(world, "item %u is answered by epoch %llu", number,
                    (unsigned long long)c->result->header.epoch.number);
     else if (c->result->value[row] != expected(world, number))

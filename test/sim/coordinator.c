@@ -52,35 +52,59 @@ static void send_to_board(struct world *world, unsigned board, struct packet *pa
 
 /* ---- effects ---- */
 
+static struct sim_endpoint lane_endpoint(const struct sim_coordinator *c, unsigned board, unsigned lane) {
+    struct sim_endpoint endpoint = c->place[board].endpoint;
+    endpoint.port += lane;
+    return endpoint;
+}
+
 static void assign(struct world *world, unsigned board, epoch_t epoch) {
     struct sim_coordinator *c = &world->coordinator;
-    int number = c->core.board[board].stage;
-    if (!peer_of_board(c, board) || number < 0) {
+    const struct core_pipeline *pipeline = core_pipeline_of(&c->core, epoch);
+    unsigned number = 0;
+    while (pipeline && number < pipeline->plan.stages && pipeline->plan.stage[number].board != board)
+        number++;
+    if (!peer_of_board(c, board) || !pipeline || number == pipeline->plan.stages) {
         sim_broken(world, "%s is given a slice, but it is not here", c->core.board[board].name);
         return;
     }
-    const struct plan_stage *stage = &c->core.plan.stage[number];
+    const struct plan_stage *stage = &pipeline->plan.stage[number];
     struct packet *packet = message(world, MESSAGE_ASSIGN);
     packet->epoch = epoch;
     packet->first = stage->first;
     packet->end = stage->end;
     packet->microbatch = c->core.settings.microbatch;
-    packet->endpoint = (unsigned)number + 1 < c->core.plan.stages
-                           ? c->place[stage[1].board].endpoint
-                           : (struct sim_endpoint){SIM_COORDINATOR, c->results_port};
+    packet->again = pipeline->beside;
+    packet->endpoint = number + 1 < pipeline->plan.stages ? lane_endpoint(c, stage[1].board, epoch_lane(epoch))
+                                                          : (struct sim_endpoint){SIM_COORDINATOR, c->results_port};
     send_to_board(world, board, packet);
+}
+
+static void tell_stages(struct world *world, epoch_t epoch, unsigned type, epoch_t of) {
+    const struct plan *plan = &world->coordinator.core.pipeline[epoch_lane(epoch)].plan;
+    for (unsigned i = 0; i < plan->stages; i++) {
+        struct packet *packet = message(world, type);
+        packet->epoch = of;
+        send_to_board(world, plan->stage[i].board, packet);
+    }
 }
 
 static void serve(struct world *world, epoch_t epoch) {
     struct sim_coordinator *c = &world->coordinator;
-    check_serve(world);
-    const struct plan *plan = &c->core.plan;
-    socket_open(world, SIM_FIRST_STAGE, c->place[plan->stage[0].board].endpoint);
-    for (unsigned i = 0; i < plan->stages; i++) {
-        struct packet *packet = message(world, MESSAGE_SERVE);
-        packet->epoch = epoch;
-        send_to_board(world, plan->stage[i].board, packet);
-    }
+    unsigned lane = epoch_lane(epoch);
+    const struct core_pipeline *draining = core_pipeline_in(&c->core, PIPELINE_DRAINING);
+    check_serve(world, epoch);
+    socket_open(world, SIM_FIRST_STAGE(lane), lane_endpoint(c, c->core.pipeline[lane].plan.stage[0].board, lane));
+    tell_stages(world, epoch, MESSAGE_SERVE, epoch);
+    if (draining)
+        world->counts.besides++;
+    if (world->sabotage == SIM_RETIRE_EARLY && draining)
+        tell_stages(world, draining->epoch, MESSAGE_RETIRE, draining->epoch);
+}
+
+static void retire(struct world *world, epoch_t epoch) {
+    socket_close(world, SIM_FIRST_STAGE(epoch_lane(epoch)));
+    tell_stages(world, epoch, MESSAGE_RETIRE, epoch);
 }
 
 static void release(struct world *world, unsigned board) {
@@ -114,8 +138,15 @@ static void dispatch(struct world *world, const struct coordinator_effect *effec
               (unsigned long long)effect->sequence.number, effect->items, flight->attempts);
     if (world->sabotage == SIM_REPLAY_UNSENT && flight->attempts > 1)
         packet_free(world, packet);
-    else if (socket_send(world, SIM_FIRST_STAGE, packet)) /* what is not sent the core sees stall */
+    else if (socket_send(world, SIM_FIRST_STAGE(epoch_lane(effect->epoch)),
+                         packet)) /* what is not sent the core sees stall */
         clients_handed(world, flight);
+}
+
+static void told(struct world *world, const struct fleet_event *event) {
+    char words[512];
+    const char *board = event->board < CORE_BOARDS_MAX ? world->coordinator.core.board[event->board].name : "";
+    sim_trace(world, SIM_COORDINATOR, "%s", fleet_event_words(event, board, words, sizeof words));
 }
 
 static void carry_out(struct world *world, const struct coordinator_effect *effect) {
@@ -139,11 +170,14 @@ static void carry_out(struct world *world, const struct coordinator_effect *effe
     case CORE_FAIL:
         clients_refused(world, effect->item, effect->text);
         break;
+    case CORE_RETIRE:
+        retire(world, effect->epoch);
+        break;
     case CORE_RELEASE:
         release(world, effect->board);
         break;
-    case CORE_NOTE:
-        sim_trace(world, SIM_COORDINATOR, "%s", effect->text);
+    case CORE_EVENT:
+        told(world, effect->event);
         break;
     case CORE_EXIT:
         c->exited = true;
@@ -167,7 +201,7 @@ void coordinator_feed(struct world *world, const struct coordinator_event *event
     if (before != c->core.state)
         sim_trace(world, SIM_COORDINATOR, "%s -> %s (epoch %llu) %s", coordinator_state_name(before),
                   coordinator_state_name(c->core.state), (unsigned long long)c->core.epoch.number, c->core.reason);
-    if (c->core.state == COORDINATOR_PREPARING && c->last_epoch.number != c->core.epoch.number)
+    if (c->last_epoch.number != c->core.epoch.number)
         plan_remember(world);
     forget_replays(world);
     for (unsigned i = 0; i < c->effects.count; i++)
@@ -313,10 +347,10 @@ static void on_result(struct world *world, struct packet *packet) {
     struct sim_coordinator *c = &world->coordinator;
     struct data_header *header = &packet->header;
     if (world->sabotage == SIM_RESULT_BLIND && c->core.sent > 0 && c->core.flight[0].count == header->items) {
-        header->epoch = c->core.epoch;
+        header->epoch = c->core.flight[0].epoch;
         header->sequence = c->core.flight[0].sequence;
     }
-    if (header->cluster != c->cluster || header->epoch.number != c->core.epoch.number ||
+    if (header->cluster != c->cluster || !core_pipeline_of(&c->core, header->epoch) ||
         !core_flight_find(&c->core, header->sequence) || header->cut != world->units || packet->damaged)
         return;
     c->result = packet;
@@ -328,7 +362,7 @@ static void on_result(struct world *world, struct packet *packet) {
 
 static void read_results(struct world *world) {
     for (int i = 0; i < MESSAGES_PER_TURN; i++) {
-        struct packet *packet = pull_receive(world, SIM_COORDINATOR);
+        struct packet *packet = pull_receive(world, SIM_COORDINATOR, 0);
         if (!packet)
             return;
         on_result(world, packet);
@@ -362,7 +396,9 @@ void coordinator_turn(struct world *world) {
     read_results(world);
     clients_admit(world);
     read_control(world);
-    if (c->core.state == COORDINATOR_SERVING && !c->core.writable && socket_writable(world, SIM_FIRST_STAGE))
+    const struct core_pipeline *serving = core_pipeline_in(&c->core, PIPELINE_SERVING);
+    if (c->core.state == COORDINATOR_SERVING && !c->core.writable && serving &&
+        socket_writable(world, SIM_FIRST_STAGE(epoch_lane(serving->epoch))))
         coordinator_feed(world, &(struct coordinator_event){.type = CORE_WRITABLE});
     if (c->core.settings.measured_first)
         measure_newcomers(world);
@@ -385,6 +421,8 @@ static struct coordinator_settings settings_of(struct world *world) {
         .stall_ns = 20 * MONO_SECOND,
         .measured_first = sim_mix(world->seed + 9) % 2,
         .settle_ns = MONO_SECOND,
+        .gain = sim_mix(world->seed + 10) % 2 ? 0.1 : 0,
+        .repay_ns = 600 * MONO_SECOND,
     };
     if (sim_mix(world->seed + 4) % 4 == 0 && !world->quiet)
         settings.patience_ns = (int64_t)(5 + sim_mix(world->seed + 5) % 56) * MONO_SECOND;

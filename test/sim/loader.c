@@ -18,18 +18,43 @@ static void report(struct world *world, unsigned number, enum stage_event_type t
     sim_wake(world, number);
 }
 
-/* Takes the assignment and the engine, whose memory goes first. */
-void loader_begin(struct world *world, unsigned number) {
+static bool worker_uses(const struct sim_board *board, unsigned lane) {
+    for (unsigned i = 0; i < board->jobs; i++)
+        if (board->job[i].lane == lane)
+            return true;
+    return false;
+}
+
+/* The engine of a lane that does not work leaves it. */
+static struct sim_engine take_engine(struct world *world, struct sim_board *board, unsigned lane) {
+    struct sim_engine engine = board->way[lane].engine;
+    if (worker_uses(board, lane) || !engine.there)
+        sim_broken(world, "%s takes the engine of lane %u, which is busy or has none", board->name, lane);
+    for (unsigned output = 0; output < STAGE_OUTPUTS; output++)
+        if (board->way[lane].held[output])
+            sim_broken(world, "%s takes an engine while the network reads output slot %u", board->name, output);
+    board->way[lane].engine.there = false;
+    return engine;
+}
+
+/* Takes the assignment and the engine of a lane that does not work; another may be shared. */
+void loader_begin(struct world *world, unsigned number, const struct stage_effect *effect) {
     struct sim_board *board = &world->board[number];
     struct sim_loader *loader = &board->loader;
-    if (loader->busy || loader->reports > 0 || board->jobs > 0)
+    struct sim_engine old = {0}, beside = {0};
+    if (loader->busy || loader->reports > 0 || worker_uses(board, effect->lane))
         sim_broken(world, "%s loads while its loader or its worker is busy", board->name);
-    for (unsigned output = 0; output < STAGE_OUTPUTS; output++)
-        if (board->held[output])
-            sim_broken(world, "%s loads while the network reads output slot %u", board->name, output);
-    board->engine = false;
+    if (effect->old != STAGE_LANES)
+        old = take_engine(world, board, effect->old);
+    if (board->way[effect->lane].engine.there)
+        sim_broken(world, "%s loads into lane %u, which has an engine", board->name, effect->lane);
+    if (effect->beside != STAGE_LANES)
+        beside = board->way[effect->beside].engine;
     board->loads++;
     *loader = (struct sim_loader){.busy = true,
+                                  .lane = effect->lane,
+                                  .old = old,
+                                  .beside = beside,
                                   .first = board->assigned_first,
                                   .end = board->assigned_end,
                                   .next = board->assigned_first,
@@ -66,7 +91,11 @@ void loader_go_on(struct world *world, unsigned number) {
     struct sim_loader *loader = &board->loader;
     if (!loader->busy)
         return;
-    bool small = board->memory && sim_slice_bytes(world, loader->first, loader->end) > board->memory;
+    uint64_t needed = sim_slice_bytes(world, loader->first, loader->end);
+    if (loader->beside.there)
+        needed += sim_slice_bytes(world, loader->beside.first, loader->beside.end) -
+                  sim_shared_bytes(world, loader->first, loader->end, loader->beside.first, loader->beside.end);
+    bool small = board->memory && needed > board->memory;
     if (loader->cancelled)
         end(world, number, sim_roll(world, 4) || !gather(world, number) ? STAGE_LOAD_ENDED : STAGE_LOADED);
     else if (loader->fails || small)
@@ -90,11 +119,12 @@ static void tell(struct world *world, unsigned number, struct sim_report said) {
     struct sim_loader *loader = &board->loader;
     struct stage_cut in = sim_cut(loader->first), out = sim_cut(loader->end);
     struct stage_event event = {.type = said.type, .chunk = {.offset = said.unit, .bytes = 1}, .in = &in, .out = &out};
-    if (said.type == STAGE_LOADED) {
-        board->engine = true;
-        board->engine_first = loader->first;
-        board->engine_end = loader->end;
-    }
+    struct sim_engine *engine = &board->way[loader->lane].engine;
+    if (said.type == STAGE_LOADED)
+        *engine = (struct sim_engine){true, loader->first, loader->end};
+    else if (said.type != STAGE_WANTED && loader->old.there && sim_roll(world, 2))
+        *engine = loader->old; /* it was not destroyed yet */
+    event.kept = said.type != STAGE_WANTED && engine->there;
     if (said.type == STAGE_LOAD_FAILED)
         event.text = loader->fails ? "the disk fails" : "too little memory";
     if (said.type != STAGE_WANTED)

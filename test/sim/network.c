@@ -23,9 +23,9 @@ void network_init(struct world *world) {
     for (unsigned i = 0; i < SIM_PACKETS; i++)
         world->packet[i].next = i + 1 < SIM_PACKETS ? &world->packet[i + 1] : NULL;
     world->free_packets = world->packet;
-    for (unsigned i = 0; i < 2 * SIM_BOARDS + 1; i++)
-        world->socket[i] = (struct sim_socket){.node = i == SIM_FIRST_STAGE ? SIM_COORDINATOR : i / 2,
-                                               .control = i < SIM_FIRST_STAGE && i % 2 == 0,
+    for (unsigned i = 0; i < SIM_SOCKETS; i++)
+        world->socket[i] = (struct sim_socket){.node = i < SIM_FIRST_STAGE(0) ? i / 3 : SIM_COORDINATOR,
+                                               .control = i < SIM_FIRST_STAGE(0) && i % 3 == 0,
                                                .connection = -1};
     for (unsigned from = 0; from < SIM_NODES; from++)
         for (unsigned to = 0; to < SIM_NODES; to++)
@@ -90,6 +90,12 @@ static void drop_queued(struct world *world, struct connection *c, int way) {
 
 /* ---- connections ---- */
 
+static unsigned lane_of(const struct world *world, const struct sim_socket *socket) {
+    if (socket->control || socket->target.node == SIM_COORDINATOR)
+        return 0;
+    return socket->target.port - world->board[socket->target.node].port;
+}
+
 static int connection_new(struct world *world, unsigned socket) {
     unsigned index = 0;
     while (index < SIM_CONNECTIONS && world->connection[index].used)
@@ -106,6 +112,7 @@ static int connection_new(struct world *world, unsigned socket) {
                                                    .id = ++world->connection_ids,
                                                    .from = s->node,
                                                    .to = s->target.node,
+                                                   .lane = lane_of(world, s),
                                                    .socket = (int)socket,
                                                    .to_open = true,
                                                    .window = s->control ? ANY_NUMBER : 1 + sim_roll(world, 3)};
@@ -137,11 +144,12 @@ static mono_t free_at(const struct world *world, unsigned from, unsigned to, uns
 }
 
 /* Copies of microbatches, for strangers to send again. */
-static void exhibit(struct world *world, unsigned node, const struct packet *packet) {
+static void exhibit(struct world *world, unsigned node, unsigned lane, const struct packet *packet) {
     if (packet->type != 0 || sim_roll(world, 4) > 0)
         return;
     unsigned place = world->museum_count < SIM_MUSEUM ? world->museum_count++ : sim_roll(world, SIM_MUSEUM);
     world->museum[place].node = node;
+    world->museum[place].lane = lane;
     world->museum[place].packet = *packet;
     world->museum[place].packet.output = -1;
 }
@@ -160,7 +168,7 @@ static void fly(struct world *world, struct connection *c, int way, unsigned fro
         world->counts.damages++;
     }
     let_go(world, from, packet);
-    exhibit(world, to, packet);
+    exhibit(world, to, c->lane, packet);
     fifo_put(&c->flying[way], packet);
     sim_wake(world, from); /* there is room again */
 }
@@ -289,7 +297,10 @@ static bool listening(const struct world *world, struct sim_endpoint at, bool co
         return false;
     if (control)
         return at.node == SIM_COORDINATOR;
-    return at.port == (at.node == SIM_COORDINATOR ? world->coordinator.results_port : world->board[at.node].port);
+    if (at.node == SIM_COORDINATOR)
+        return at.port == world->coordinator.results_port;
+    unsigned first = world->board[at.node].port;
+    return at.port >= first && at.port < first + STAGE_LANES;
 }
 
 void socket_try(struct world *world, unsigned number) {
@@ -350,17 +361,17 @@ bool router_send(struct world *world, unsigned id, struct packet *packet) {
     return false;
 }
 
-/* Is there something to be read at that node? */
-static bool readable(const struct connection *c, unsigned node, bool control) {
-    return c->used && c->to == node && c->control == control && c->received[SIM_UP].count > 0;
+/* Is there something to be read at that lane of the node? */
+static bool readable(const struct connection *c, unsigned node, unsigned lane, bool control) {
+    return c->used && c->to == node && c->lane == lane && c->control == control && c->received[SIM_UP].count > 0;
 }
 
 /* One of those that have something for that node, each as likely as the other; -1: none. */
-static int any_readable(struct world *world, unsigned node, bool control, unsigned others) {
+static int any_readable(struct world *world, unsigned node, unsigned lane, bool control, unsigned others) {
     unsigned count = others;
     int found = -1;
     for (unsigned i = 0; i < world->connections; i++)
-        if (readable(&world->connection[i], node, control) && sim_roll(world, ++count) == 0)
+        if (readable(&world->connection[i], node, lane, control) && sim_roll(world, ++count) == 0)
             found = (int)i;
     return found;
 }
@@ -373,16 +384,16 @@ static struct packet *take_received(struct world *world, unsigned index) {
 }
 
 struct packet *router_receive(struct world *world, unsigned *id) {
-    int index = any_readable(world, SIM_COORDINATOR, true, 0);
+    int index = any_readable(world, SIM_COORDINATOR, 0, true, 0);
     if (index < 0)
         return NULL;
     *id = world->connection[index].id;
     return take_received(world, (unsigned)index);
 }
 
-struct packet *pull_receive(struct world *world, unsigned node) {
-    int index = any_readable(world, node, false, world->stray[node].count > 0);
-    return index < 0 ? fifo_take(&world->stray[node]) : take_received(world, (unsigned)index);
+struct packet *pull_receive(struct world *world, unsigned node, unsigned lane) {
+    int index = any_readable(world, node, lane, false, world->stray[node][lane].count > 0);
+    return index < 0 ? fifo_take(&world->stray[node][lane]) : take_received(world, (unsigned)index);
 }
 
 /* ---- ends of processes ---- */
@@ -418,10 +429,11 @@ void network_process_ended(struct world *world, unsigned node, bool silent) {
     for (unsigned i = 0; i < count; i++)
         if (world->connection[i].used && (world->connection[i].from == node || world->connection[i].to == node))
             connection_orphaned(world, i, node, silent);
-    for (unsigned i = 0; i < 2 * SIM_BOARDS + 1; i++)
+    for (unsigned i = 0; i < SIM_SOCKETS; i++)
         if (world->socket[i].node == node)
             socket_close(world, i);
-    fifo_clear(world, &world->stray[node]);
+    for (unsigned lane = 0; lane < STAGE_LANES; lane++)
+        fifo_clear(world, &world->stray[node][lane]);
 }
 
 void network_pump_all(struct world *world) {

@@ -1,7 +1,7 @@
 /* Plans, as daemon/coordinator_plan.c makes them: once the tensors are hashed and the boards profiled, by the real
  * partitioner in a thread that takes its time, leaving out the smallest board while there is no plan and any number of
- * boards will do. Boards count as equally fast. If the fleet changes meanwhile, the core is told that the plan is
- * stale, and asks for another. */
+ * boards will do. Boards count as equally fast, or as fast as the dice say this time. If the fleet changes meanwhile,
+ * the core is told that the plan is stale, and asks for another. */
 #include "test/sim/sim.h"
 
 #include <math.h>
@@ -15,8 +15,12 @@ struct costs {
 static void fill(struct world *world, struct costs *costs) {
     struct sim_coordinator *c = &world->coordinator;
     memset(costs, 0, sizeof *costs);
-    for (unsigned i = 0; i < SIM_BOARDS * SIM_UNITS; i++)
-        costs->unit_seconds[i] = 1;
+    bool unequal = sim_roll(world, 2);
+    for (unsigned i = 0; i < SIM_BOARDS; i++) {
+        double seconds = unequal ? 1 + sim_roll(world, 4) : 1;
+        for (unsigned unit = 0; unit < world->units; unit++)
+            costs->unit_seconds[i * world->units + unit] = seconds;
+    }
     for (unsigned i = 0; i < SIM_NODES * SIM_NODES; i++)
         costs->bandwidth[i] = INFINITY;
     for (unsigned unit = 0; unit < world->units; unit++)
@@ -29,7 +33,30 @@ static void fill(struct world *world, struct costs *costs) {
     }
 }
 
-static bool solve(struct world *world, struct plan *plan) {
+/* From the plan in force to the new one, both by the boards of the problem. */
+static void compare(struct sim_coordinator *c, const struct problem *problem, const struct plan *plan,
+                    struct coordinator_event *event) {
+    const struct core_pipeline *serving = core_pipeline_in(&c->core, PIPELINE_SERVING);
+    if (!serving)
+        return;
+    struct plan before = serving->plan;
+    bool complete = true;
+    for (unsigned i = 0; i < before.stages; i++) {
+        unsigned place = 0;
+        while (place < c->plan_work.board_count && c->plan_work.boards[place] != before.stage[i].board)
+            place++;
+        complete = complete && place < c->plan_work.board_count;
+        before.stage[i].board = place < c->plan_work.board_count ? place : PLAN_NO_BOARD;
+    }
+    struct plan_change change = plan_change(problem, &before, plan);
+    event->beside = change.beside;
+    event->pause_s = change.load_s;
+    if (complete)
+        plan_cost(problem, &before);
+    event->period_s = complete ? before.period_s : 0;
+}
+
+static bool solve(struct world *world, struct plan *plan, struct coordinator_event *event) {
     struct costs costs;
     unsigned boards = world->coordinator.plan_work.board_count;
     fill(world, &costs);
@@ -47,7 +74,10 @@ static bool solve(struct world *world, struct plan *plan) {
                                     .latency = costs.latency};
     const struct policy_options options = {.stages = boards < world->units ? boards : world->units};
     bool ok = plan_solve(&problem, world->optimal ? "optimal" : "even", &options, plan, NULL);
-    return ok && (world->sabotage == SIM_OVERFULL || plan_check(&problem, plan, NULL));
+    ok = ok && (world->sabotage == SIM_OVERFULL || plan_check(&problem, plan, NULL));
+    if (ok)
+        compare(&world->coordinator, &problem, plan, event);
+    return ok;
 }
 
 static void leave_out_smallest(struct sim_coordinator *c) {
@@ -120,12 +150,12 @@ static void begin(struct world *world) {
 static void tell(struct world *world) {
     struct sim_coordinator *c = &world->coordinator;
     struct plan plan;
-    bool ok = solve(world, &plan), any = c->core.settings.stages == 0 && !world->optimal;
+    struct coordinator_event event = {.type = CORE_PLANNED, .text = "too little memory"};
+    bool ok = solve(world, &plan, &event), any = c->core.settings.stages == 0 && !world->optimal;
     while (!ok && any && c->plan_work.board_count > 1) {
         leave_out_smallest(c);
-        ok = solve(world, &plan);
+        ok = solve(world, &plan, &event);
     }
-    struct coordinator_event event = {.type = CORE_PLANNED, .text = "too little memory"};
     for (unsigned i = 0; ok && i < plan.stages; i++)
         plan.stage[i].board = c->plan_work.boards[plan.stage[i].board];
     if (ok)

@@ -36,6 +36,13 @@
 #define SIM_MUSEUM      16
 #define SIM_NEVER       INT64_MAX
 
+/* Sockets that connect, by number; and an output slot of any lane as one number. */
+#define SIM_CONTROL_OF(board)    (3 * (board))
+#define SIM_NEXT_OF(board, lane) (3 * (board) + 1 + (lane))
+#define SIM_FIRST_STAGE(lane)    (3 * SIM_BOARDS + (lane))
+#define SIM_SOCKETS              (3 * SIM_BOARDS + STAGE_LANES)
+#define SIM_SLOT(lane, output)   ((lane)*STAGE_OUTPUTS + (output))
+
 /* Ways to break the interpreters, each of which some invariant must notice. */
 enum sim_sabotage {
     SIM_SOUND,
@@ -46,6 +53,7 @@ enum sim_sabotage {
     SIM_SKIP_UNIT,       /* a stage that loads a slice for the second time leaves out its last unit */
     SIM_EARLY_LET_GO,    /* an output slot is given back while the network still reads it */
     SIM_OVERFULL,        /* the planner does not look at memory */
+    SIM_RETIRE_EARLY,    /* the old epoch is retired while it still drains */
     SIM_SABOTAGES,
 };
 
@@ -68,7 +76,7 @@ struct packet {
     struct message_heartbeat heartbeat;
     struct data_header header;
     uint64_t value[SIM_MICROBATCH];
-    int output; /* the sender's slot that it is read from until it is on the wire; -1: none */
+    int output; /* lane and slot of the sender (SIM_SLOT) that it is read from until it is on the wire; -1: none */
 };
 
 struct fifo {
@@ -94,9 +102,10 @@ struct connection {
     bool used, control;
     unsigned id; /* unique */
     unsigned from, to;
-    int socket;   /* of the connecting end; -1: it has closed it */
-    bool to_open; /* the accepting end has not been told that it is over */
-    bool cut;     /* nothing moves any more, whether anybody has noticed or not */
+    unsigned lane; /* of the end that was connected to */
+    int socket;    /* of the connecting end; -1: it has closed it */
+    bool to_open;  /* the accepting end has not been told that it is over */
+    bool cut;      /* nothing moves any more, whether anybody has noticed or not */
     unsigned window;
     struct fifo queued[2], flying[2], received[2];
     mono_t last[2];
@@ -138,13 +147,33 @@ struct sim_report { /* of the loader's thread */
     uint32_t unit;
 };
 
+struct sim_engine {
+    bool there;
+    uint32_t first, end;
+};
+
 struct sim_loader {
     bool busy, cancelled, fails;
+    unsigned lane;
+    struct sim_engine old, beside;
     uint32_t first, end, next; /* next unit to look at */
     unsigned outstanding;
     unsigned generation;
     unsigned reports;
     struct sim_report report[4 * SIM_UNITS + 8];
+};
+
+/* What belongs to one lane of a board. */
+struct sim_way {
+    struct sim_endpoint next;
+    struct sim_engine engine;
+    struct sim_input input[STAGE_INPUTS];
+    uint64_t output[STAGE_OUTPUTS][SIM_MICROBATCH];
+    bool held[STAGE_OUTPUTS]; /* by the network */
+    uint64_t sent_cluster;
+    epoch_t sent_epoch;
+    sequence_t sent; /* last, in that epoch */
+    epoch_t checked; /* the epoch whose slice was found to be as planned */
 };
 
 struct sim_board {
@@ -153,7 +182,7 @@ struct sim_board {
     bool buried; /* nobody starts it again */
     unsigned life;
     bool fixed_port;
-    unsigned port;
+    unsigned port; /* of the first lane; the second has the next one */
     mono_t turn_at, frozen_until;
     int64_t unit_ns, sluggish_ns;
     unsigned slowness; /* factor of unit_ns */
@@ -165,29 +194,20 @@ struct sim_board {
     bool opened, closed; /* what the control socket's monitor has to tell */
     mono_t reconnect_at;
     uint32_t assigned_first, assigned_end;
-    struct sim_endpoint next;
-    bool engine;
-    uint32_t engine_first, engine_end;
+    struct sim_way way[STAGE_LANES];
     struct sim_loader loader;
 
     unsigned jobs, done; /* jobs of the worker: [0, done) are computed and not yet told of */
     struct {
-        unsigned input, output;
-    } job[STAGE_INPUTS];
+        unsigned lane, input, output;
+    } job[STAGE_LANES * STAGE_INPUTS];
     mono_t worker_free;
-    struct sim_input input[STAGE_INPUTS];
-    uint64_t output[STAGE_OUTPUTS][SIM_MICROBATCH];
-    bool held[STAGE_OUTPUTS]; /* by the network */
     unsigned let_go;
     struct {
-        unsigned output;
+        unsigned slot; /* SIM_SLOT */
         bool refused;
-    } gone[STAGE_OUTPUTS * 2];
+    } gone[STAGE_LANES * STAGE_OUTPUTS * 2];
     const struct packet *arrived;
-    uint64_t sent_cluster;
-    epoch_t sent_epoch;
-    sequence_t sent; /* last, in that epoch */
-    epoch_t checked; /* the epoch whose slice was found to be as planned */
 };
 
 struct sim_peer {
@@ -249,8 +269,8 @@ struct sim_item {
 };
 
 struct sim_counts {
-    uint64_t histories, steps, answered, failed, replayed, deaths, cuts, epochs, restarts, leaves, freezes, damages,
-        stale;
+    uint64_t histories, steps, answered, failed, replayed, deaths, cuts, epochs, restarts, leaves, drains, freezes,
+        damages, stale, besides;
 };
 
 struct world {
@@ -274,13 +294,13 @@ struct world {
 
     unsigned ports, connection_ids, connections; /* connections: all used ones are below it */
     struct connection connection[SIM_CONNECTIONS];
-    struct sim_socket socket[2 * SIM_BOARDS + 1];
+    struct sim_socket socket[SIM_SOCKETS];
     struct packet *free_packets;
     struct packet packet[SIM_PACKETS];
-    struct fifo stray[SIM_NODES];
+    struct fifo stray[SIM_NODES][STAGE_LANES];
     unsigned museum_count;
     struct {
-        unsigned node;
+        unsigned node, lane;
         struct packet packet;
     } museum[SIM_MUSEUM];
     int64_t delay_ns[SIM_NODES][SIM_NODES];
@@ -317,10 +337,6 @@ const char *sim_name(const struct world *world, unsigned node);
 
 /* ---- network.c ---- */
 
-#define SIM_CONTROL_OF(board) (2 * (board))
-#define SIM_NEXT_OF(board)    (2 * (board) + 1)
-#define SIM_FIRST_STAGE       (2 * SIM_BOARDS)
-
 void network_init(struct world *world);
 struct packet *packet_new(struct world *world, unsigned type);
 void packet_free(struct world *world, struct packet *packet);
@@ -339,8 +355,9 @@ struct packet *socket_receive(struct world *world, unsigned socket);
 bool router_send(struct world *world, unsigned id, struct packet *packet);
 /* The next message of a control connection, and whose it is. */
 struct packet *router_receive(struct world *world, unsigned *id);
-/* A microbatch of any data connection to that node, or a stray one; from any of them: they are not ordered. */
-struct packet *pull_receive(struct world *world, unsigned node);
+/* A microbatch of any data connection to that lane of the node, or a stray one; from any of them: they are not ordered.
+ */
+struct packet *pull_receive(struct world *world, unsigned node, unsigned lane);
 
 void connection_pump(struct world *world, unsigned index);
 void connection_closed_from(struct world *world, unsigned index);
@@ -361,16 +378,19 @@ void board_computed(struct world *world, unsigned number);
 void board_feed(struct world *world, unsigned number, const struct stage_event *event);
 void board_opened(struct world *world, unsigned number);
 void board_closed(struct world *world, unsigned number);
-void board_gave_back(struct world *world, unsigned number, unsigned output, bool refused);
-void board_let_go(struct world *world, unsigned number, unsigned output, bool refused);
+void board_gave_back(struct world *world, unsigned number, unsigned slot, bool refused);
+void board_let_go(struct world *world, unsigned number, unsigned slot, bool refused);
 bool board_say(struct world *world, unsigned number, struct packet *packet);
 uint64_t sim_slice_bytes(const struct world *world, uint32_t first, uint32_t end);
+/* Weights that two slices have in common. */
+uint64_t sim_shared_bytes(const struct world *world, uint32_t first, uint32_t end, uint32_t other_first,
+                          uint32_t other_end);
 uint64_t sim_payload_bytes(uint32_t cut);
 struct stage_cut sim_cut(uint32_t cut);
 
 /* ---- loader.c ---- */
 
-void loader_begin(struct world *world, unsigned number);
+void loader_begin(struct world *world, unsigned number, const struct stage_effect *effect);
 void loader_stop(struct world *world, unsigned number);
 void loader_go_on(struct world *world, unsigned number);
 void loader_stored(struct world *world, unsigned number, uint32_t unit);
@@ -414,9 +434,9 @@ void chaos_end(struct world *world);
 
 void check_coordinator(struct world *world);
 void check_board(struct world *world, unsigned number);
-void check_job(struct world *world, unsigned number, unsigned input);
-void check_sent(struct world *world, unsigned number, const struct data_header *header);
-void check_serve(struct world *world);
+void check_job(struct world *world, unsigned number, unsigned lane, unsigned input);
+void check_sent(struct world *world, unsigned number, unsigned lane, const struct data_header *header);
+void check_serve(struct world *world, epoch_t epoch);
 void check_end(struct world *world);
 void plan_remember(struct world *world);
 

@@ -65,12 +65,12 @@ static void test_random_histories(void **state) {
             fail_msg("SIM_SEED=%" PRIu64 " %s", seed, world->failure);
     double took = seconds_now() - start;
     print_message("%" PRIu64 " histories in %.1f s (%.0f/s), %" PRIu64 " steps: %" PRIu64 " deaths, %" PRIu64
-                  " cuts, %" PRIu64 " freezes, %" PRIu64 " leaves, %" PRIu64 " restarts of the coordinator, %" PRIu64
-                  " damaged; %" PRIu64 " epochs; %" PRIu64 " items answered, %" PRIu64 " sent again, %" PRIu64
-                  " failed\n",
+                  " cuts, %" PRIu64 " freezes, %" PRIu64 " leaves, %" PRIu64 " drains, %" PRIu64
+                  " restarts of the coordinator, %" PRIu64 " damaged; %" PRIu64 " epochs, %" PRIu64
+                  " of them beside the last one; %" PRIu64 " items answered, %" PRIu64 " sent again, %" PRIu64 " failed\n",
                   counts.histories, took, (double)counts.histories / took, counts.steps, counts.deaths, counts.cuts,
-                  counts.freezes, counts.leaves, counts.restarts, counts.damages, counts.epochs, counts.answered,
-                  counts.replayed, counts.failed);
+                  counts.freezes, counts.leaves, counts.drains, counts.restarts, counts.damages, counts.epochs, counts.besides,
+                  counts.answered, counts.replayed, counts.failed);
 }
 
 static void test_same_seed_same_history(void **state) {
@@ -94,6 +94,7 @@ static void test_sabotage_is_noticed(void **state) {
         {SIM_SKIP_UNIT, "wrong answer"},
         {SIM_EARLY_LET_GO, "held"},
         {SIM_OVERFULL, "memory"},
+        {SIM_RETIRE_EARLY, "sent again though nothing went wrong"},
     };
     struct world *world = *state;
     if (number_of("SIM_SEED", 0))

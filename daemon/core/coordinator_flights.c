@@ -1,0 +1,255 @@
+/* Items and microbatches of the coordinator's core: the queue of what was admitted, the flights, their dispatch, their
+ * results and their replay; see coordinator_core.h. A flight is in one list, in the order of its dispatch: those under
+ * way first, whatever their epoch, then those to be sent again. */
+#include "daemon/core/coordinator_parts.h"
+
+#include <stdio.h>
+#include <string.h>
+
+/* ---- the queue ---- */
+
+void flights_admit(struct coordinator_core *core, unsigned item, mono_t now) {
+    core->next[item] = NOTHING;
+    core->admitted[item] = now;
+    if (core->queue_last == NOTHING)
+        core->queue_first = item;
+    else
+        core->next[core->queue_last] = item;
+    core->queue_last = item;
+    core->queued++;
+}
+
+/* Cuts the first `count` items off the queue; they stay linked. */
+static unsigned queue_shift(struct coordinator_core *core, unsigned count) {
+    unsigned first = core->queue_first, last = first;
+    for (unsigned i = 1; i < count; i++)
+        last = core->next[last];
+    core->queue_first = core->next[last];
+    core->next[last] = NOTHING;
+    if (core->queue_first == NOTHING)
+        core->queue_last = NOTHING;
+    core->queued -= count;
+    return first;
+}
+
+/* ---- the list of flights ---- */
+
+const struct core_flight *core_flight_find(const struct coordinator_core *core, sequence_t sequence) {
+    for (unsigned i = 0; i < core->flights; i++)
+        if (core->flight[i].sequence.number == sequence.number)
+            return &core->flight[i];
+    return NULL;
+}
+
+unsigned core_flight_item(const struct coordinator_core *core, const struct core_flight *flight, unsigned row) {
+    unsigned item = flight->first;
+    while (row-- > 0)
+        item = core->next[item];
+    return item;
+}
+
+/* Returns how many these were. */
+static unsigned fail_chain(struct coordinator_core *core, struct coordinator_effects *effects, unsigned item,
+                           const char *text) {
+    unsigned count = 0;
+    for (; item != NOTHING; item = core->next[item], count++) {
+        struct coordinator_effect *effect = effects_add(effects, CORE_FAIL);
+        effect->item = item;
+        effect->text = text;
+        core->items_failed++;
+    }
+    return count;
+}
+
+/* Out of the list; one that was under way is so no more. */
+static struct core_flight flight_take(struct coordinator_core *core, unsigned index) {
+    struct core_flight flight = core->flight[index];
+    if (index < core->sent) {
+        core->pipeline[epoch_lane(flight.epoch)].sent--;
+        core->sent--;
+    }
+    core->flights--;
+    memmove(&core->flight[index], &core->flight[index + 1], (core->flights - index) * sizeof core->flight[0]);
+    return flight;
+}
+
+static unsigned flight_fail(struct coordinator_core *core, struct coordinator_effects *effects, unsigned index,
+                            const char *text) {
+    struct core_flight flight = flight_take(core, index);
+    return fail_chain(core, effects, flight.first, text);
+}
+
+/* ---- replay ---- */
+
+static void tell_failed(struct coordinator_effects *effects, unsigned items, const char *why) {
+    if (items > 0)
+        effects_tell(effects, FLEET_FAILED, why)->items = items;
+}
+
+static void tell_replayed(struct coordinator_effects *effects, unsigned items, unsigned microbatches, const char *why) {
+    if (microbatches == 0)
+        return;
+    struct fleet_event *event = effects_tell(effects, FLEET_REPLAYED, effects_keep(effects, why));
+    event->items = items;
+    event->microbatches = microbatches;
+}
+
+/* Of the first `count` flights under way, those of that epoch will not arrive: they are to be sent again, in their
+ * order and before those that wait for it already; or they are given up. */
+static void replay(struct coordinator_core *core, unsigned count, epoch_t epoch, const char *why,
+                   struct coordinator_effects *effects) {
+    struct core_flight again[CORE_FLIGHTS_MAX];
+    unsigned kept = 0, items = 0, failed = 0;
+    char text[CORE_REASON_MAX];
+    const char *given_up = NULL;
+    for (unsigned index = 0; count > 0; count--) {
+        if (core->flight[index].epoch.number != epoch.number) {
+            index++;
+        } else if (core->flight[index].attempts >= CORE_ATTEMPTS_MAX) {
+            snprintf(text, sizeof text, "given up after %d attempts: %.240s", CORE_ATTEMPTS_MAX, why);
+            given_up = given_up ? given_up : effects_keep(effects, text);
+            failed += flight_fail(core, effects, index, given_up);
+        } else {
+            items += core->flight[index].count;
+            again[kept++] = flight_take(core, index);
+        }
+    }
+    memmove(&core->flight[core->sent + kept], &core->flight[core->sent],
+            (core->flights - core->sent) * sizeof core->flight[0]);
+    memcpy(&core->flight[core->sent], again, kept * sizeof again[0]);
+    core->flights += kept;
+    core->items_replayed += items;
+    tell_replayed(effects, items, kept, why);
+    tell_failed(effects, failed, given_up);
+}
+
+void flights_replay(struct coordinator_core *core, epoch_t epoch, const char *why,
+                    struct coordinator_effects *effects) {
+    replay(core, core->sent, epoch, why, effects);
+}
+
+/* ---- dispatch and results ---- */
+
+unsigned flights_allowed(const struct coordinator_core *core) {
+    const struct core_pipeline *serving = core_pipeline_in(core, PIPELINE_SERVING);
+    unsigned allowed = core->settings.in_flight ? core->settings.in_flight : serving ? 2 * serving->plan.stages + 2 : 0;
+    return allowed < CORE_FLIGHTS_MAX ? allowed : CORE_FLIGHTS_MAX;
+}
+
+unsigned flights_in_service(const struct coordinator_core *core) {
+    const struct core_pipeline *serving = core_pipeline_in(core, PIPELINE_SERVING);
+    return serving ? serving->sent : 0;
+}
+
+static bool microbatch_due(const struct coordinator_core *core, mono_t now) {
+    if (core->queued == 0)
+        return false;
+    return core->queued >= core->settings.microbatch || core->ending ||
+           mono_since(now, core->admitted[core->queue_first]) >= core->settings.microbatch_wait_ns;
+}
+
+void flights_dispatch(struct coordinator_core *core, mono_t now, struct coordinator_effects *effects) {
+    struct core_pipeline *serving = pipeline_in(core, PIPELINE_SERVING);
+    bool again = core->flights > core->sent;
+    if (!core->writable || serving->sent >= flights_allowed(core) || core->sent == CORE_FLIGHTS_MAX ||
+        (!again && !microbatch_due(core, now)))
+        return;
+    struct core_flight *flight = &core->flight[core->sent];
+    if (!again) {
+        unsigned count = core->queued < core->settings.microbatch ? core->queued : core->settings.microbatch;
+        *flight = (struct core_flight){.first = queue_shift(core, count), .count = count};
+        core->flights++;
+    }
+    if (core->sent++ == 0)
+        core->progressed = now;
+    core->writable = false;
+    core->sequence.number++;
+    serving->sent++;
+    flight->sequence = core->sequence;
+    flight->epoch = serving->epoch;
+    flight->attempts++;
+    struct coordinator_effect *effect = effects_add(effects, CORE_DISPATCH);
+    effect->sequence = core->sequence;
+    effect->epoch = serving->epoch;
+    effect->items = flight->count;
+}
+
+void flights_result(struct coordinator_core *core, const struct coordinator_event *event, mono_t now,
+                    struct coordinator_effects *effects) {
+    const struct core_flight *flight = core_flight_find(core, event->sequence);
+    const struct core_pipeline *pipeline = core_pipeline_of(core, event->epoch);
+    if (!flight || flight->epoch.number != event->epoch.number || flight->count != event->items || !pipeline ||
+        pipeline->state == PIPELINE_NONE) {
+        core->stale++;
+        return;
+    }
+    unsigned index = (unsigned)(flight - core->flight); /* it may be thought lost, and be to be sent again */
+    unsigned overtaken = index < core->sent ? index : 0;
+    unsigned row = 0;
+    for (unsigned item = flight->first, next; item != NOTHING; item = next, row++) {
+        next = core->next[item];
+        struct coordinator_effect *effect = effects_add(effects, CORE_ANSWER);
+        effect->item = item;
+        effect->row = row;
+        core->items_done++;
+    }
+    flight_take(core, index);
+    core->progressed = core->pipeline[epoch_lane(event->epoch)].progressed = now;
+    /* a pipeline keeps order: whatever was sent through it before this one and has not arrived will not */
+    replay(core, overtaken, event->epoch, "a damaged microbatch was dropped on its way through the pipeline", effects);
+}
+
+/* ---- time ---- */
+
+void flights_stalled(struct coordinator_core *core, mono_t now, struct coordinator_effects *effects) {
+    static const char why[] = "a microbatch was lost: no stage is working on it";
+    const struct core_pipeline *draining = core_pipeline_in(core, PIPELINE_DRAINING);
+    if (draining && mono_since(now, draining->progressed) >= core->settings.stall_ns)
+        flights_replay(core, draining->epoch, why, effects); /* nothing comes through it after them that would tell */
+    if (core->sent == 0 || mono_since(now, core->progressed) < core->settings.stall_ns)
+        return;
+    for (unsigned lane = 0; lane < MESSAGE_LANES; lane++)
+        flights_replay(core, core->pipeline[lane].epoch, why, effects);
+    core->progressed = now;
+}
+
+/* Serving in name only: the first stage is out of reach, or takes nothing. */
+static bool stuck(const struct coordinator_core *core, mono_t now) {
+    return core->sent == 0 && !core->writable && mono_since(now, core->progressed) >= core->settings.stall_ns;
+}
+
+static void why_not_served(const struct coordinator_core *core, char text[CORE_REASON_MAX]) {
+    const struct core_pipeline *serving = core_pipeline_in(core, PIPELINE_SERVING);
+    if (core->state == COORDINATOR_SERVING && serving)
+        snprintf(text, CORE_REASON_MAX, "stage %s takes no microbatches: can the coordinator reach its data port?",
+                 core->board[serving->plan.stage[0].board].name);
+    else
+        snprintf(text, CORE_REASON_MAX, "the pipeline is not serving: %.280s", core->reason);
+}
+
+void flights_impatient(struct coordinator_core *core, mono_t now, struct coordinator_effects *effects) {
+    bool serving = core->state == COORDINATOR_SERVING;
+    if (serving ? !stuck(core, now) : mono_since(now, core->unserved_since) < core->settings.patience_ns)
+        return;
+    char text[CORE_REASON_MAX];
+    why_not_served(core, text);
+    const char *kept = NULL;
+    unsigned failed = 0;
+    for (unsigned i = core->sent; i < core->flights;) {
+        if (mono_since(now, core->admitted[core->flight[i].first]) < core->settings.patience_ns) {
+            i++;
+            continue;
+        }
+        kept = kept ? kept : effects_keep(effects, text);
+        failed += flight_fail(core, effects, i, kept);
+    }
+    unsigned late = 0;
+    for (unsigned item = core->queue_first; item != NOTHING; item = core->next[item], late++)
+        if (mono_since(now, core->admitted[item]) < core->settings.patience_ns)
+            break;
+    if (late > 0) {
+        kept = kept ? kept : effects_keep(effects, text);
+        failed += fail_chain(core, effects, queue_shift(core, late), kept);
+    }
+    tell_failed(effects, failed, kept);
+}
