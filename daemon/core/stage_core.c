@@ -13,7 +13,6 @@
 #define HELLO_PATIENCE (10 * MONO_SECOND) /* without an answer, hello is said again */
 #define HELLO_PAUSE    (1 * MONO_SECOND)  /* after a refusal that asks for another hello: a name may become free */
 #define LEAVE_PATIENCE (30 * MONO_SECOND)
-#define CHUNK_PATIENCE (10 * MONO_SECOND) /* a coordinator that has no room for an answer drops it */
 #define HEARTBEAT_MIN  (10 * MONO_MS)
 #define HEARTBEAT_MAX  (60 * MONO_SECOND)
 #define NO_LANE        STAGE_LANES
@@ -55,7 +54,6 @@ static unsigned lane_in(const struct stage_core *core, enum lane_state state) {
 /* ---- ends of an epoch ---- */
 
 static void cancel_load(struct stage_core *core, struct stage_effects *effects) {
-    memset(core->chunk, 0, sizeof core->chunk);
     if (!core->loader_busy || core->loader_cancelled)
         return;
     core->loader_cancelled = true;
@@ -237,49 +235,6 @@ static void discard_unused(struct stage_core *core, struct stage_effects *effect
     }
 }
 
-/* The index of an outstanding chunk, or STAGE_CHUNKS. */
-static unsigned chunk_find(const struct stage_core *core, const struct stage_chunk *chunk) {
-    for (unsigned i = 0; i < STAGE_CHUNKS; i++)
-        if (core->chunk[i].used && core->chunk[i].chunk.offset == chunk->offset &&
-            memcmp(&core->chunk[i].chunk.hash, &chunk->hash, sizeof chunk->hash) == 0)
-            return i;
-    return STAGE_CHUNKS;
-}
-
-static void fetch(struct stage_core *core, unsigned index, mono_t now, struct stage_effects *effects) {
-    core->chunk[index].ask_again_at = mono_after(now, CHUNK_PATIENCE);
-    effect_add(effects, STAGE_FETCH)->chunk = core->chunk[index].chunk;
-}
-
-static void on_wanted(struct stage_core *core, const struct stage_event *event, mono_t now,
-                      struct stage_effects *effects) {
-    if (lane_in(core, LANE_LOADING) == NO_LANE)
-        return; /* of a load that was cancelled meanwhile */
-    unsigned index = 0;
-    while (index < STAGE_CHUNKS && core->chunk[index].used)
-        index++;
-    assert(index < STAGE_CHUNKS); /* the loader keeps to the window */
-    core->chunk[index].used = true;
-    core->chunk[index].chunk = event->chunk;
-    fetch(core, index, now, effects);
-}
-
-static void on_part(struct stage_core *core, const struct stage_event *event, struct stage_effects *effects) {
-    unsigned index = chunk_find(core, &event->chunk);
-    if (index == STAGE_CHUNKS) { /* asked for twice, or by a load that was cancelled, or never */
-        core->rejected.stale++;
-        effects->fault = "bytes of a tensor that were not asked for";
-        return;
-    }
-    if (core->chunk[index].chunk.bytes != event->chunk.bytes) {
-        core->rejected.malformed++;
-        effects->fault = "bytes of a tensor, but not as many as were asked for";
-        return;
-    }
-    core->chunk[index].used = false;
-    effect_add(effects, STAGE_STORE)->chunk = event->chunk;
-}
-
 static void on_progressed(const struct stage_core *core, const struct stage_event *event,
                           struct stage_effects *effects) {
     unsigned number = lane_in(core, LANE_LOADING);
@@ -298,7 +253,6 @@ static void on_load_over(struct stage_core *core, const struct stage_event *even
     struct stage_lane *lane = &core->lane[core->loader_lane];
     bool wanted = lane->state == LANE_LOADING && !core->loader_cancelled;
     core->loader_busy = core->loader_cancelled = false;
-    memset(core->chunk, 0, sizeof core->chunk); /* after a failure some may be on their way */
     lane->filled = event->type == STAGE_LOADED || event->kept;
     if (!wanted)
         return;
@@ -325,12 +279,6 @@ static bool due(mono_t at, mono_t now) {
     return mono_since(now, at) >= 0;
 }
 
-static void ask_again(struct stage_core *core, mono_t now, struct stage_effects *effects) {
-    for (unsigned i = 0; i < STAGE_CHUNKS; i++)
-        if (core->chunk[i].used && due(core->chunk[i].ask_again_at, now))
-            fetch(core, i, now, effects);
-}
-
 static void on_tick(struct stage_core *core, mono_t now, struct stage_effects *effects) {
     if (core->leaving && due(core->leave_by, now)) {
         finish(core, effects);
@@ -345,7 +293,6 @@ static void on_tick(struct stage_core *core, mono_t now, struct stage_effects *e
         core->heartbeat_at = mono_after(now, core->heartbeat_ns);
         effect_add(effects, STAGE_SAY_HEARTBEAT);
     }
-    ask_again(core, now, effects);
 }
 
 static void earlier(mono_t *deadline, mono_t at) {
@@ -359,9 +306,6 @@ bool stage_core_deadline(const struct stage_core *core, mono_t *deadline) {
     *deadline = core->state == STAGE_JOINING ? core->hello_at : core->heartbeat_at;
     if (core->leaving)
         earlier(deadline, core->leave_by);
-    for (unsigned i = 0; i < STAGE_CHUNKS; i++)
-        if (core->chunk[i].used)
-            earlier(deadline, core->chunk[i].ask_again_at);
     return true;
 }
 
@@ -456,15 +400,9 @@ static void apply_control_event(struct stage_core *core, const struct stage_even
     }
 }
 
-static void apply_loader_event(struct stage_core *core, const struct stage_event *event, mono_t now,
+static void apply_loader_event(struct stage_core *core, const struct stage_event *event,
                                struct stage_effects *effects) {
     switch (event->type) {
-    case STAGE_PART:
-        on_part(core, event, effects);
-        break;
-    case STAGE_WANTED:
-        on_wanted(core, event, now, effects);
-        break;
     case STAGE_PROGRESSED:
         on_progressed(core, event, effects);
         break;
@@ -502,14 +440,12 @@ void stage_core_step(struct stage_core *core, const struct stage_event *event, m
     if (core->state == STAGE_GONE)
         return;
     switch (event->type) {
-    case STAGE_PART:
-    case STAGE_WANTED:
     case STAGE_PROGRESSED:
     case STAGE_NEXT_FAILED:
     case STAGE_LOADED:
     case STAGE_LOAD_FAILED:
     case STAGE_LOAD_ENDED:
-        apply_loader_event(core, event, now, effects);
+        apply_loader_event(core, event, effects);
         break;
     case STAGE_UNREADABLE:
     case STAGE_STRAY:

@@ -30,9 +30,9 @@
  *
  * Invariants (stage_core_broken checks them): a slot is in one state and leaves it only by its own event; computing
  * inputs and computing outputs pair up; nothing waits or is ready to be sent unless its lane is READY or SERVING; at
- * most one lane is CLEARING or LOADING; chunks are outstanding only while one is LOADING; the loader has at most one
- * load, and in LOADING exactly one; an engine is in a lane or with the loader, and in the lane while it works; epochs,
- * and the sequence numbers of what was computed in one epoch, only grow.
+ * most one lane is CLEARING or LOADING; the loader has at most one load, and in LOADING exactly one; an engine is in a
+ * lane or with the loader, and in the lane while it works; epochs, and the sequence numbers of what was computed in one
+ * epoch, only grow. What a load fetches, and from whom, is the business of fetch_core.h.
  *
  * Memory: one struct of fixed size. Threads: none; one caller. Errors: none; a wrong event is counted or ignored.
  */
@@ -49,7 +49,6 @@
 #define STAGE_LANES       MESSAGE_LANES
 #define STAGE_INPUTS      2 /* of a lane: one computing, one being received ahead */
 #define STAGE_OUTPUTS     2 /* of a lane: one being sent, one being computed */
-#define STAGE_CHUNKS      8 /* pieces of tensors asked for and not yet stored */
 #define STAGE_EFFECTS_MAX 32
 
 enum stage_state {
@@ -68,13 +67,6 @@ enum lane_state {
 };
 const char *lane_state_name(enum lane_state state);
 
-/* A piece of a tensor that the loader wants from the coordinator. */
-struct stage_chunk {
-    struct hash hash;
-    uint64_t offset;
-    uint32_t bytes;
-};
-
 /* What may cross a cut: the parts as a data header describes them, and their sizes per item. */
 struct stage_cut {
     uint32_t parts;
@@ -92,8 +84,6 @@ enum stage_event_type {
     STAGE_TOLD_SERVE,  /* epoch */
     STAGE_RETIRED,     /* epoch: nothing will come of it any more */
     STAGE_RELEASED,    /* the coordinator lets us go, as we asked or because the board is drained */
-    STAGE_PART,        /* chunk: bytes of a tensor came */
-    STAGE_WANTED,      /* chunk: the loader wants bytes of a tensor */
     STAGE_PROGRESSED,  /* done, total, fetched: the loader tells how far it is */
     STAGE_LOADED,      /* weight_bytes, in, out: the loader has finished */
     STAGE_LOAD_FAILED, /* text, kept: it has finished in vain; the engine it was given has come back or not */
@@ -120,7 +110,6 @@ struct stage_event {
     uint32_t first, end, microbatch;
     unsigned lane;
     bool again, damaged, beside, kept;
-    struct stage_chunk chunk;
     uint64_t done, total, fetched, weight_bytes;
     const char *text; /* borrowed during the step, and by its effects */
     const struct stage_cut *in, *out;
@@ -148,8 +137,6 @@ enum stage_effect_type {
                    with exactly one STAGE_LOAD(ED|_FAILED|_ENDED) */
     STAGE_DISCARD, /* lane: free its engine */
     STAGE_CANCEL,  /* tell the loader to stop */
-    STAGE_FETCH,   /* chunk: ask the coordinator for it */
-    STAGE_STORE,   /* chunk: hand the bytes that came with this event to the loader */
     STAGE_KEEP,    /* lane, input: the microbatch of this event goes into this slot */
     STAGE_COMPUTE, /* lane, input, output */
     STAGE_DROP,    /* lane, input: its frames are not needed any more */
@@ -162,7 +149,6 @@ struct stage_effect {
     epoch_t epoch;
     uint64_t done, total, fetched, weight_bytes;
     const char *text;
-    struct stage_chunk chunk;
     unsigned lane, input, output, old, beside;
 };
 
@@ -217,13 +203,7 @@ struct stage_core {
     epoch_t epoch; /* assigned last in this cluster */
     struct stage_lane lane[STAGE_LANES];
     bool loader_busy, loader_cancelled;
-    unsigned loader_lane; /* that it works for, while busy */
-    struct {
-        bool used;
-        mono_t ask_again_at;
-        struct stage_chunk chunk;
-    } chunk[STAGE_CHUNKS];
-
+    unsigned loader_lane;   /* that it works for, while busy */
     uint64_t arrivals;      /* gives slots their order */
     mono_t computing_since; /* while an input is COMPUTING */
 

@@ -35,19 +35,15 @@ static const char *lane_broken(const struct stage_core *core, unsigned number) {
 }
 
 const char *stage_core_broken(const struct stage_core *core) {
-    unsigned preparing = 0, loading = 0;
+    unsigned preparing = 0;
     for (unsigned i = 0; i < STAGE_LANES; i++) {
         preparing += core->lane[i].state == LANE_CLEARING || core->lane[i].state == LANE_LOADING;
-        loading += core->lane[i].state == LANE_LOADING;
         const char *broken = lane_broken(core, i);
         if (broken)
             return broken;
     }
     if (preparing > 1)
         return "two lanes are being prepared";
-    for (unsigned i = 0; i < STAGE_CHUNKS; i++)
-        if (core->chunk[i].used && loading == 0)
-            return "a chunk is outstanding though nothing is being loaded";
     if (core->state == STAGE_ADMITTED && !core->connected)
         return "admitted without a connection";
     return NULL;

@@ -153,8 +153,4 @@ static inline struct fixture in_state(enum life state) {
     return fixture;
 }
 
-static inline struct stage_chunk chunk_at(uint64_t offset) {
-    return (struct stage_chunk){.hash = {{1, 2, 3}}, .offset = offset, .bytes = 100};
-}
-
 #endif

@@ -1,4 +1,4 @@
-/* The stage's state machine: what each event does in each state, the ways of microbatches and of chunks, and random
+/* The stage's state machine: what each event does in each state, the ways of microbatches, and random
  * histories in which a model of worker, loader and network keeps account beside the core. STAGE_STORM_SEED replays one
  * history. */
 #include "test/core/stage_fixture.h"
@@ -36,12 +36,10 @@ static const struct row table[] = {
     {LIFE_CLEARING, {.type = STAGE_LOAD_ENDED}, LIFE_LOADING, 2, {STAGE_LOAD, STAGE_OPEN_NEXT}},
     {LIFE_CLEARING, {.type = STAGE_LOADED, .in = &cut, .out = &cut}, LIFE_LOADING, 2, {STAGE_LOAD, STAGE_OPEN_NEXT}},
     {LIFE_CLEARING, {.type = STAGE_LOAD_FAILED, .text = "x"}, LIFE_LOADING, 2, {STAGE_LOAD, STAGE_OPEN_NEXT}},
-    {LIFE_CLEARING, {.type = STAGE_WANTED}, LIFE_CLEARING, 0, {0}},
     {LIFE_CLEARING, {.type = STAGE_PROGRESSED}, LIFE_CLEARING, 0, {0}},
     {LIFE_CLEARING, {.type = STAGE_ASSIGNED, .epoch = {3}}, LIFE_CLEARING, 0, {0}}, /* cancelled already */
     {LIFE_CLEARING, {.type = STAGE_ASSIGNED, .epoch = {2}}, LIFE_CLEARING, 0, {0}},
     {LIFE_CLEARING, {.type = STAGE_CLOSED}, LIFE_JOINING, 0, {0}},
-    {LIFE_LOADING, {.type = STAGE_WANTED}, LIFE_LOADING, 1, {STAGE_FETCH}},
     {LIFE_LOADING, {.type = STAGE_PROGRESSED}, LIFE_LOADING, 1, {STAGE_SAY_PROGRESS}},
     {LIFE_LOADING, {.type = STAGE_LOADED, .in = &cut, .out = &cut}, LIFE_READY, 1, {STAGE_SAY_READY}},
     {LIFE_LOADING, {.type = STAGE_LOAD_FAILED, .text = "x"}, LIFE_IDLE, 2, {STAGE_SAY_FAILED, STAGE_CLOSE_NEXT}},
@@ -463,46 +461,11 @@ static void test_damaged_frames_do_not_count_as_seen(void **state) {
 
 /* ---- loading ---- */
 
-static void chunk_event(struct fixture *fixture, enum stage_event_type type, uint64_t offset) {
-    step(fixture, &(struct stage_event){.type = type, .chunk = chunk_at(offset)});
-}
-
-static void test_chunks(void **state) {
-    (void)state;
-    struct fixture fixture = in_state(LIFE_LOADING);
-    happen(&fixture, STAGE_TICK); /* the first heartbeat */
-    for (uint64_t i = 0; i < STAGE_CHUNKS; i++) {
-        chunk_event(&fixture, STAGE_WANTED, 100 * i);
-        EXPECT(&fixture, STAGE_FETCH);
-    }
-    chunk_event(&fixture, STAGE_PART, 300);
-    EXPECT(&fixture, STAGE_STORE);
-    chunk_event(&fixture, STAGE_PART, 300); /* twice */
-    EXPECT_NOTHING(&fixture);
-    assert_int_equal(fixture.core.rejected.stale, 1);
-    struct stage_event few = {.type = STAGE_PART, .chunk = chunk_at(400)};
-    few.chunk.bytes = 99;
-    step(&fixture, &few);
-    EXPECT_NOTHING(&fixture);
-    assert_int_equal(fixture.core.rejected.malformed, 1);
-    chunk_event(&fixture, STAGE_WANTED, 900); /* there is room again */
-    EXPECT(&fixture, STAGE_FETCH);
-    /* what is not answered is asked for again */
-    fixture.now = mono_after(fixture.now, 10 * MONO_SECOND);
-    happen(&fixture, STAGE_TICK);
-    assert_int_equal(fixture.effects.count, 1 + STAGE_CHUNKS);
-}
-
 static void test_a_newer_assignment_cancels(void **state) {
     (void)state;
     struct fixture fixture = in_state(LIFE_LOADING);
-    chunk_event(&fixture, STAGE_WANTED, 0);
     assign(&fixture, 2);
     EXPECT(&fixture, STAGE_CANCEL, STAGE_CLOSE_NEXT);
-    chunk_event(&fixture, STAGE_PART, 0); /* for the load that was given up */
-    EXPECT_NOTHING(&fixture);
-    chunk_event(&fixture, STAGE_WANTED, 100);
-    EXPECT_NOTHING(&fixture);
     assign(&fixture, 3);
     EXPECT_NOTHING(&fixture); /* cancelled once is enough */
     happen(&fixture, STAGE_LOAD_ENDED);
@@ -657,7 +620,6 @@ int main(void) {
         cmocka_unit_test(test_replays),
         cmocka_unit_test(test_an_older_one_behind_a_newer_one),
         cmocka_unit_test(test_damaged_frames_do_not_count_as_seen),
-        cmocka_unit_test(test_chunks),
         cmocka_unit_test(test_a_newer_assignment_cancels),
         cmocka_unit_test(test_a_failed_load_says_why),
         cmocka_unit_test(test_an_epoch_beside_another),

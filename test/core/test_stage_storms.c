@@ -20,9 +20,7 @@ struct world {
     } lane[STAGE_LANES];
     bool loading, cancelled;
     unsigned loading_lane;
-    unsigned wanted;
-    struct stage_chunk chunk[STAGE_CHUNKS];
-    uint64_t epoch, sequence, chunks;
+    uint64_t epoch, sequence;
 };
 
 static unsigned roll(struct world *world, unsigned sides) {
@@ -52,7 +50,6 @@ static void world_load_begins(struct world *world, const struct stage_effect *ef
     world->loading = true;
     world->loading_lane = effect->lane;
     world->cancelled = false;
-    world->wanted = 0;
 }
 
 static void world_effect(struct world *world, const struct stage_effect *effect) {
@@ -101,9 +98,6 @@ static void world_effect(struct world *world, const struct stage_effect *effect)
         assert_true(core->output[effect->output].header.sequence.number > world->lane[effect->lane].last_sent);
         world->lane[effect->lane].sending[effect->output] = true;
         break;
-    case STAGE_STORE:
-        assert_true(world->loading);
-        break;
     default:
         break;
     }
@@ -150,18 +144,7 @@ static void world_load(struct world *world) {
     static const enum stage_event_type ends[] = {STAGE_LOADED, STAGE_LOADED, STAGE_LOAD_FAILED};
     if (!world->loading)
         return;
-    unsigned what = roll(world, 8);
-    if (what < 4 && world->wanted < STAGE_CHUNKS) {
-        struct stage_event event = {.type = STAGE_WANTED, .chunk = chunk_at(100 * world->chunks++)};
-        world->chunk[world->wanted++] = event.chunk;
-        world_step(world, &event);
-    } else if (what < 6 && world->wanted > 0) { /* now and then of another size, which is not taken */
-        struct stage_event event = {.type = STAGE_PART, .chunk = world->chunk[0]};
-        event.chunk.bytes -= roll(world, 5) == 0;
-        world_step(world, &event);
-        if (effect_find(&world->fixture, STAGE_STORE))
-            memmove(&world->chunk[0], &world->chunk[1], --world->wanted * sizeof world->chunk[0]);
-    } else if (what == 6) {
+    if (roll(world, 4)) {
         world_step(world, &(struct stage_event){.type = STAGE_PROGRESSED});
     } else {
         world->loading = false;

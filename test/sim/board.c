@@ -76,6 +76,7 @@ void board_start(struct world *world, unsigned number) {
     memcpy(fresh.cached, board->cached, sizeof fresh.cached);
     *board = fresh;
     stage_core_init(&board->core);
+    fetch_core_init(&board->fetch);
     sim_trace(world, number, "starts");
     socket_open(world, SIM_CONTROL_OF(number), (struct sim_endpoint){SIM_COORDINATOR, 1});
 }
@@ -178,9 +179,11 @@ static void control_message(struct world *world, unsigned number, const struct p
         assigned(world, number, packet);
         return;
     case MESSAGE_TENSOR_PART:
-        event.type = STAGE_PART;
-        event.chunk = (struct stage_chunk){.offset = packet->unit, .bytes = 1};
-        break;
+        board_fetch(world, number,
+                    &(struct fetch_event){.type = FETCH_PART,
+                                          .source = FETCH_COORDINATOR,
+                                          .chunk = {.offset = packet->unit, .bytes = 1}});
+        return;
     case MESSAGE_SERVE:
         event.type = STAGE_TOLD_SERVE;
         break;
@@ -392,19 +395,12 @@ static void carry_out(struct world *world, unsigned number, const struct stage_e
         discard(world, board, effect->lane);
         break;
     case STAGE_LOAD:
+        board_fetch(world, number, &(struct fetch_event){.type = FETCH_BEGAN});
         loader_begin(world, number, effect);
         break;
     case STAGE_CANCEL:
         loader_stop(world, number);
-        break;
-    case STAGE_FETCH: {
-        struct packet *get = packet_new(world, MESSAGE_TENSOR_GET);
-        get->unit = (uint32_t)effect->chunk.offset;
-        board_say(world, number, get);
-        break;
-    }
-    case STAGE_STORE:
-        loader_stored(world, number, (uint32_t)effect->chunk.offset);
+        board_fetch(world, number, &(struct fetch_event){.type = FETCH_ENDED});
         break;
     case STAGE_KEEP:
         keep(world, board, effect->lane, effect->input);
@@ -424,6 +420,27 @@ static void carry_out(struct world *world, unsigned number, const struct stage_e
     default:
         say(world, number, effect);
         break;
+    }
+}
+
+/* There are no holders here: whom to ask is tested in test/core/test_fetch_core.c. */
+void board_fetch(struct world *world, unsigned number, const struct fetch_event *event) {
+    struct fetch_effects effects;
+    if (world->failure[0])
+        return;
+    fetch_core_step(&world->board[number].fetch, event, world->now, &effects);
+    if (effects.fault)
+        board_feed(world, number,
+                   &(struct stage_event){.type = STAGE_STRAY, .text = "bytes of a tensor that were not asked for"});
+    for (unsigned i = 0; i < effects.count; i++) {
+        uint32_t unit = (uint32_t)effects.effect[i].chunk.offset;
+        if (effects.effect[i].type == FETCH_STORE) {
+            loader_stored(world, number, unit);
+            continue;
+        }
+        struct packet *get = packet_new(world, MESSAGE_TENSOR_GET);
+        get->unit = unit;
+        board_say(world, number, get);
     }
 }
 
@@ -459,6 +476,8 @@ static void sleep_until_deadline(struct world *world, unsigned number) {
     mono_t deadline = mono_after(world->now, MONO_SECOND), core;
     if (stage_core_deadline(&board->core, &core) && core.ns < deadline.ns)
         deadline = core;
+    if (fetch_core_deadline(&board->fetch, &core) && core.ns < deadline.ns)
+        deadline = core;
     if (!world->socket[SIM_CONTROL_OF(number)].open && board->reconnect_at.ns < deadline.ns)
         deadline = board->reconnect_at;
     int64_t whole = (mono_since(deadline, world->now) + MONO_MS - 1) / MONO_MS; /* poll counts in milliseconds */
@@ -491,6 +510,7 @@ void board_turn(struct world *world, unsigned number) {
     control_read(world, number);
     for (unsigned lane = 0; lane < STAGE_LANES; lane++)
         data_read(world, number, lane);
+    board_fetch(world, number, &(struct fetch_event){.type = FETCH_TICK});
     control_revive(world, number);
     board_feed(world, number, &(struct stage_event){.type = STAGE_TICK});
     if (board->stopping)

@@ -156,9 +156,9 @@ static void coordinator_dies(struct world *world) {
 
 void chaos_trouble(struct world *world) {
     static void (*const troubles[])(struct world * world) = {
-        board_dies, board_dies, board_leaves, board_is_drained, node_freezes,   connection_breaks, connection_breaks,
-        partition,  link_lags,  board_slows,  board_slows,      stranger_sends, stranger_sends,    coordinator_dies,
-        board_drifts, board_drifts,
+        board_dies,        board_dies,       board_leaves, board_is_drained, node_freezes, connection_breaks,
+        connection_breaks, partition,        link_lags,    board_slows,      board_slows,  stranger_sends,
+        stranger_sends,    coordinator_dies, board_drifts, board_drifts,
     };
     if (!world->chaos)
         return;

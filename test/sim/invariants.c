@@ -232,6 +232,8 @@ static void check_slice(struct world *world, struct sim_board *board, unsigned i
 void check_board(struct world *world, unsigned number) {
     struct sim_board *board = &world->board[number];
     const char *broken = stage_core_broken(&board->core);
+    if (!broken)
+        broken = fetch_core_broken(&board->fetch);
     if (broken)
         sim_broken(world, "%s, %s: %s", board->name, stage_state_name(board->core.state), broken);
     check_memory(world, board);

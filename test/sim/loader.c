@@ -6,15 +6,15 @@
 
 #include <string.h>
 
-#define WINDOW 3 /* units asked for at once; STAGE_CHUNKS at most */
+#define WINDOW 3 /* units asked for at once; FETCH_CHUNKS at most */
 
-static void report(struct world *world, unsigned number, enum stage_event_type type, uint32_t unit) {
+static void report(struct world *world, unsigned number, struct sim_report said) {
     struct sim_loader *loader = &world->board[number].loader;
     if (loader->reports == sizeof loader->report / sizeof loader->report[0]) {
         sim_broken(world, "the loader of %s reports without end", world->board[number].name);
         return;
     }
-    loader->report[loader->reports++] = (struct sim_report){type, unit};
+    loader->report[loader->reports++] = said;
     sim_wake(world, number);
 }
 
@@ -70,7 +70,7 @@ void loader_stop(struct world *world, unsigned number) {
 
 static void end(struct world *world, unsigned number, enum stage_event_type type) {
     world->board[number].loader.busy = false;
-    report(world, number, type, 0);
+    report(world, number, (struct sim_report){.type = type});
 }
 
 /* Looks at the next units; true when all are there. */
@@ -81,7 +81,7 @@ static bool gather(struct world *world, unsigned number) {
         if (board->cached[loader->next])
             continue;
         loader->outstanding++;
-        report(world, number, STAGE_WANTED, loader->next);
+        report(world, number, (struct sim_report){.wants = true, .unit = loader->next});
     }
     return loader->next == loader->end && loader->outstanding == 0;
 }
@@ -114,22 +114,30 @@ void loader_stored(struct world *world, unsigned number, uint32_t unit) {
     sim_in(world, sim_between(world, 0, 5 * MONO_MS), SIM_LOADER, number, board->life);
 }
 
-static void tell(struct world *world, unsigned number, struct sim_report said) {
+static void tell_end(struct world *world, unsigned number, enum stage_event_type type) {
     struct sim_board *board = &world->board[number];
     struct sim_loader *loader = &board->loader;
     struct stage_cut in = sim_cut(loader->first), out = sim_cut(loader->end);
-    struct stage_event event = {.type = said.type, .chunk = {.offset = said.unit, .bytes = 1}, .in = &in, .out = &out};
+    struct stage_event event = {.type = type, .in = &in, .out = &out};
     struct sim_engine *engine = &board->way[loader->lane].engine;
-    if (said.type == STAGE_LOADED)
+    board_fetch(world, number, &(struct fetch_event){.type = FETCH_ENDED});
+    if (type == STAGE_LOADED)
         *engine = (struct sim_engine){true, loader->first, loader->end};
-    else if (said.type != STAGE_WANTED && loader->old.there && sim_roll(world, 2))
+    else if (loader->old.there && sim_roll(world, 2))
         *engine = loader->old; /* it was not destroyed yet */
-    event.kept = said.type != STAGE_WANTED && engine->there;
-    if (said.type == STAGE_LOAD_FAILED)
+    event.kept = engine->there;
+    if (type == STAGE_LOAD_FAILED)
         event.text = loader->fails ? "the disk fails" : "too little memory";
-    if (said.type != STAGE_WANTED)
-        board_feed(world, number, &(struct stage_event){.type = STAGE_PROGRESSED, .done = 1, .total = 1});
+    board_feed(world, number, &(struct stage_event){.type = STAGE_PROGRESSED, .done = 1, .total = 1});
     board_feed(world, number, &event);
+}
+
+static void tell(struct world *world, unsigned number, struct sim_report said) {
+    if (said.wants)
+        board_fetch(world, number,
+                    &(struct fetch_event){.type = FETCH_WANTED, .chunk = {.offset = said.unit, .bytes = 1}});
+    else
+        tell_end(world, number, said.type);
 }
 
 void loader_reports(struct world *world, unsigned number) {

@@ -18,6 +18,7 @@
 #define TEST_SIM_SIM_H
 
 #include "daemon/core/coordinator_core.h"
+#include "daemon/core/fetch_core.h"
 #include "daemon/core/stage_core.h"
 
 #include <stdbool.h>
@@ -143,8 +144,9 @@ struct sim_input {
 };
 
 struct sim_report { /* of the loader's thread */
-    enum stage_event_type type;
+    bool wants;     /* the unit; else it is over: */
     uint32_t unit;
+    enum stage_event_type type;
 };
 
 struct sim_engine {
@@ -191,6 +193,7 @@ struct sim_board {
     unsigned loads;
 
     struct stage_core core;
+    struct fetch_core fetch;
     bool opened, closed; /* what the control socket's monitor has to tell */
     mono_t reconnect_at;
     uint32_t assigned_first, assigned_end;
@@ -375,6 +378,7 @@ void board_start(struct world *world, unsigned number);
 void board_stop(struct world *world, unsigned number, bool silent);
 void board_turn(struct world *world, unsigned number);
 void board_computed(struct world *world, unsigned number);
+void board_fetch(struct world *world, unsigned number, const struct fetch_event *event);
 void board_feed(struct world *world, unsigned number, const struct stage_event *event);
 void board_opened(struct world *world, unsigned number);
 void board_closed(struct world *world, unsigned number);
