@@ -50,6 +50,26 @@ check 'the shipped fleets are read' all_shipped
 check 'memory and network can be scaled' test "$(printf 'boards:\n  - name: a\n    cpu: 1%%\n    memory: 300B\n    reserve: 100B\n' |
     read_fleet -v memory=50% -v network=8Mbit/s - | tail -n 1 | cut -f 4-6)" = "$(printf '200\t100\t8000000')"
 
+# ---- processes are known by more than their number; no root ----
+
+noted() { # BIRTH: what is found of a process that was noted as born then; nothing for its own
+    (
+        # shellcheck source=scripts/lab.d/state.sh
+        . scripts/lab.d/state.sh
+        cp "$(command -v sleep)" "$scratch/x) R 1 1" # its name in /proc/PID/stat looks like the fields behind it
+        "$scratch/x) R 1 1" 100 &
+        process_note $! "$scratch/noted"
+        [ -z "$1" ] || echo "$! $1" >"$scratch/noted"
+        found=$(process_of "$scratch/noted")
+        kill -KILL $!
+        wait $! 2>/dev/null
+        [ "$found" = $! ] && ! process_of "$scratch/noted"
+    )
+}
+check 'a process that was noted is found until it ends' noted ''
+check 'another with its number is not taken for it' not noted 1
+check 'nor is one whose birth is not known' not noted ' '
+
 # ---- what is written for control groups of either version, into folders that stand for them; no root ----
 
 written() { # VERSION FILE...: what the limits of a board of 10 %, 1000 bytes and 500 bytes/s write there
