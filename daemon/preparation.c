@@ -26,7 +26,8 @@ static void *work(void *context) {
     struct worker *worker = context;
     struct preparation_job *job;
     while ((job = queue_wait(worker->team->waiting))) {
-        job->ok = prepare_image(worker->preparer, job->file, job->file_bytes, job->pixels, &job->error);
+        job->ok = !atomic_load(&job->withdrawn) &&
+                  prepare_image(worker->preparer, job->file, job->file_bytes, job->pixels, &job->error);
         queue_put(worker->team->finished, job);
     }
     return NULL;

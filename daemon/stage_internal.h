@@ -13,6 +13,7 @@
 #include "daemon/prober.h"
 #include "daemon/profiler.h"
 #include "daemon/stage.h"
+#include "daemon/strangers.h"
 #include "proto/codec.h"
 
 /* The bytes of a microbatch from its arrival until it was computed, and its way through the worker. */
@@ -46,8 +47,9 @@ struct stage {
     char data_endpoint[NET_ENDPOINT_MAX];
     mono_t reconnect_at; /* while control is NULL */
     mono_t waiting_logged, refused_logged, fault_logged;
-    const char *fault; /* the last one; static */
-    unsigned faults;   /* since fault_logged */
+    char fault[256]; /* the last one */
+    unsigned faults; /* since fault_logged */
+    struct strangers strangers;
 
     struct loader *loader;
     struct compute *compute;

@@ -82,6 +82,23 @@ static unsigned queue_shift(struct coordinator_core *core, unsigned count) {
     return first;
 }
 
+/* Takes an item out of the queue, if it is there; the others keep their order. */
+static bool queue_remove(struct coordinator_core *core, unsigned item) {
+    unsigned before = NOTHING, at = core->queue_first;
+    for (; at != NOTHING && at != item; at = core->next[at])
+        before = at;
+    if (at == NOTHING)
+        return false;
+    if (before == NOTHING)
+        core->queue_first = core->next[item];
+    else
+        core->next[before] = core->next[item];
+    if (core->queue_last == item)
+        core->queue_last = before;
+    core->queued--;
+    return true;
+}
+
 const struct core_flight *core_flight_find(const struct coordinator_core *core, sequence_t sequence) {
     for (unsigned i = 0; i < core->flights; i++)
         if (core->flight[i].sequence.number == sequence.number)
@@ -539,6 +556,10 @@ void coordinator_core_step(struct coordinator_core *core, const struct coordinat
         break;
     case CORE_ITEM_ADMITTED:
         queue_push(core, event->item, now);
+        break;
+    case CORE_ITEM_WITHDRAWN:
+        if (queue_remove(core, event->item))
+            effect_add(effects, CORE_DROP)->item = event->item;
         break;
     case CORE_RESULT:
         on_result(core, event, now, effects);

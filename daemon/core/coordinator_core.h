@@ -10,8 +10,9 @@
  *      +------------------------------ PAUSING <------------ number of stages) or asks to leave +
  *
  * Invariants: at most one epoch serves, and only in SERVING are microbatches dispatched; an item is in exactly one
- * place (free, queued, or in one flight) and leaves it by exactly one answer or failure effect; a flight is under way
- * in the epoch in force or waits to be sent again; epochs and sequence numbers only grow.
+ * place (free, queued, or in one flight) and leaves it by exactly one answer, failure or drop effect; a flight is under
+ * way in the epoch in force or waits to be sent again; epochs and sequence numbers only grow. An item that is withdrawn
+ * leaves the queue at once; one in a flight stays there, for a flight keeps its items.
  *
  * Replay. A flight keeps its items until they are answered. When its epoch breaks, or a later one overtakes it, it is
  * sent again, whole and before anything new, under a new sequence number: the same items together give the same bits.
@@ -94,10 +95,11 @@ enum coordinator_event_type {
     CORE_PLANNED,       /* plan, boards as the plan effect listed them; or text: why there is none; or stale: the boards
                            are not what they were, so another one is to be asked for */
     CORE_ITEM_ADMITTED, /* item */
-    CORE_RESULT,        /* epoch, sequence, items */
-    CORE_WRITABLE,      /* the first stage takes another microbatch */
-    CORE_TICK,          /* time has passed */
-    CORE_SHUTDOWN,      /* finish what was admitted, then end */
+    CORE_ITEM_WITHDRAWN, /* item, admitted before: nobody waits for its answer any more */
+    CORE_RESULT,         /* epoch, sequence, items */
+    CORE_WRITABLE,       /* the first stage takes another microbatch */
+    CORE_TICK,           /* time has passed */
+    CORE_SHUTDOWN,       /* finish what was admitted, then end */
 };
 
 struct coordinator_event {
@@ -123,6 +125,7 @@ enum coordinator_effect_type {
     CORE_DISPATCH, /* sequence, epoch, items; ids by core_flight_item */
     CORE_ANSWER,   /* item, row of the result that is being handled */
     CORE_FAIL,     /* item, text */
+    CORE_DROP,     /* item: it was withdrawn before it was in a microbatch, and is not computed */
     CORE_RELEASE,  /* board: it may leave */
     CORE_NOTE,     /* text: for the log */
     CORE_EXIT,     /* all done */

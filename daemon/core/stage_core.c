@@ -601,9 +601,12 @@ static void apply_data_event(struct stage_core *core, const struct stage_event *
         core->rejected.stale++;
         effects->fault = event->text;
         break;
+    case STAGE_DENIED:
+        core->rejected.denied++;
+        effects->fault = event->text;
+        break;
     case STAGE_HANDSHAKE:
         core->rejected.handshake++;
-        effects->fault = "a connection that speaks something else";
         break;
     case STAGE_COMPUTED:
         on_computed(core, event, now, effects);
@@ -639,6 +642,7 @@ void stage_core_step(struct stage_core *core, const struct stage_event *event, m
     case STAGE_ARRIVED:
     case STAGE_UNREADABLE:
     case STAGE_STRAY:
+    case STAGE_DENIED:
     case STAGE_HANDSHAKE:
     case STAGE_COMPUTED:
     case STAGE_SENT:

@@ -478,6 +478,52 @@ static void test_shutdown_finishes_what_was_admitted(void **state) {
     assert_int_equal(f->effects.count, 0);
 }
 
+static bool withdraw(struct fixture *f, unsigned item) {
+    step(f, (struct coordinator_event){.type = CORE_ITEM_WITHDRAWN, .item = item});
+    return count_of(f, CORE_DROP) == 1 && first_of(f, CORE_DROP)->item == item;
+}
+
+/* A client that is gone takes along what waits, whatever its place in the queue; the others keep their order. */
+static void test_withdrawn_items_leave_the_queue(void **state) {
+    struct fixture *f = *state;
+    serve(f, 1);
+    for (unsigned item = 0; item < 3; item++)
+        admit(f, item);
+    assert_true(withdraw(f, 1));  /* between others */
+    assert_false(withdraw(f, 1)); /* not there any more */
+    assert_true(withdraw(f, 2));  /* the last */
+    admit(f, 3);
+    assert_true(withdraw(f, 0)); /* the first */
+    assert_int_equal(f->core.queued, 1);
+    for (unsigned item = 4; item < 7; item++)
+        admit(f, item);
+    writable(f);
+    const struct core_flight *flight = core_flight_find(&f->core, f->core.sequence);
+    assert_non_null(flight);
+    assert_int_equal(flight->count, 4);
+    for (unsigned row = 0; row < 4; row++)
+        assert_int_equal(core_flight_item(&f->core, flight, row), 3 + row);
+    assert_false(withdraw(f, 5)); /* under way: a flight keeps its items */
+    result(f, f->core.sequence.number, 4);
+    assert_int_equal(count_of(f, CORE_ANSWER), 4);
+    admit(f, 7);
+    assert_true(withdraw(f, 7)); /* the only one */
+    admit(f, 8);
+    assert_int_equal(f->core.queued, 1);
+    assert_int_equal(f->core.items_failed, 0);
+}
+
+/* Nothing is left to finish when all that was admitted is withdrawn. */
+static void test_shutdown_does_not_wait_for_what_is_withdrawn(void **state) {
+    struct fixture *f = *state;
+    start(f, 1, 4);
+    admit(f, 0);
+    step(f, (struct coordinator_event){.type = CORE_SHUTDOWN});
+    assert_int_equal(count_of(f, CORE_EXIT), 0);
+    assert_true(withdraw(f, 0));
+    assert_int_equal(count_of(f, CORE_EXIT), 1);
+}
+
 /* ---- random histories ---- */
 
 struct history {
@@ -500,7 +546,7 @@ static unsigned dice(struct history *h, unsigned sides) {
 static void account(struct history *h) {
     for (unsigned i = 0; i < h->f.effects.count; i++) {
         const struct coordinator_effect *effect = &h->f.effects.effect[i];
-        if (effect->type == CORE_ANSWER || effect->type == CORE_FAIL) {
+        if (effect->type == CORE_ANSWER || effect->type == CORE_FAIL || effect->type == CORE_DROP) {
             assert_true(h->admitted[effect->item]);
             assert_false(h->answered[effect->item]);
             h->answered[effect->item] = true;
@@ -530,7 +576,7 @@ static void random_step(struct history *h) {
     struct fixture *f = &h->f;
     unsigned board = f->core.boards ? dice(h, f->core.boards) : 0;
     f->now = mono_after(f->now, dice(h, 20) * MONO_MS);
-    switch (dice(h, 12)) {
+    switch (dice(h, 13)) {
     case 0:
         snprintf(name, sizeof name, "b%u", dice(h, 6));
         join(f, name);
@@ -549,6 +595,7 @@ static void random_step(struct history *h) {
         break;
     case 3:
     case 4:
+        f->effects.count = 0;
         if (f->core.boards)
             ready(f, board);
         break;
@@ -573,6 +620,11 @@ static void random_step(struct history *h) {
         break;
     case 8:
         writable(f);
+        break;
+    case 11: /* one that waits, is under way, or is answered already */
+        f->effects.count = 0;
+        if (h->next_item > 0 && dice(h, 2))
+            step(f, (struct coordinator_event){.type = CORE_ITEM_WITHDRAWN, .item = dice(h, h->next_item)});
         break;
     case 9:
     case 10:
@@ -659,6 +711,8 @@ int main(void) {
         TEST(test_a_stale_plan_is_asked_for_again),
         TEST(test_open_fleet_measures_a_board_before_it_pauses),
         TEST(test_shutdown_finishes_what_was_admitted),
+        TEST(test_withdrawn_items_leave_the_queue),
+        TEST(test_shutdown_does_not_wait_for_what_is_withdrawn),
         TEST(test_random_histories),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

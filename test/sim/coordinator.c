@@ -139,6 +139,9 @@ static void carry_out(struct world *world, const struct coordinator_effect *effe
     case CORE_FAIL:
         clients_refused(world, effect->item, effect->text);
         break;
+    case CORE_DROP:
+        clients_dropped(world, effect->item);
+        break;
     case CORE_RELEASE:
         release(world, effect->board);
         break;
