@@ -1,114 +1,9 @@
 /* The coordinator's state machine against its contract: events in, effects out, no socket and no clock. The last test
  * drives it through seeded random histories and holds the invariants after every step. */
-#include "daemon/core/coordinator_core.h"
+#include "test/core/coordinator_fixture.h"
 
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-
-#include <cmocka.h>
-
-#define UNITS     12u
 #define HISTORIES 300
 #define STEPS     600
-
-struct fixture {
-    struct coordinator_core core;
-    struct coordinator_effects effects;
-    mono_t now;
-};
-
-static void start(struct fixture *f, unsigned stages, unsigned microbatch) {
-    const struct coordinator_settings settings = {
-        .stages = stages,
-        .microbatch = microbatch,
-        .microbatch_wait_ns = 5 * MONO_MS,
-        .board_silence_ns = 3 * MONO_SECOND,
-        .patience_ns = 60 * MONO_SECOND,
-        .stall_ns = 20 * MONO_SECOND,
-        .settle_ns = MONO_SECOND,
-    };
-    f->now = (mono_t){1000 * MONO_SECOND};
-    coordinator_core_init(&f->core, &settings, f->now);
-}
-
-static void step(struct fixture *f, struct coordinator_event event) {
-    coordinator_core_step(&f->core, &event, f->now, &f->effects);
-}
-
-static unsigned count_of(const struct fixture *f, enum coordinator_effect_type type) {
-    unsigned count = 0;
-    for (unsigned i = 0; i < f->effects.count; i++)
-        count += f->effects.effect[i].type == type;
-    return count;
-}
-
-static const struct coordinator_effect *first_of(const struct fixture *f, enum coordinator_effect_type type) {
-    for (unsigned i = 0; i < f->effects.count; i++)
-        if (f->effects.effect[i].type == type)
-            return &f->effects.effect[i];
-    return NULL;
-}
-
-static unsigned join(struct fixture *f, const char *name) {
-    step(f, (struct coordinator_event){.type = CORE_BOARD_JOINED, .name = name, .memory_bytes = 1 << 30});
-    return f->effects.board;
-}
-
-/* An even plan over the boards that the last CORE_PLAN listed. */
-static void planned(struct fixture *f) {
-    struct plan plan = {.policy = "even", .stages = f->effects.board_count};
-    unsigned boards[CORE_BOARDS_MAX];
-    memcpy(boards, f->effects.boards, sizeof boards);
-    for (unsigned i = 0; i < plan.stages; i++)
-        plan.stage[i] = (struct plan_stage){
-            .board = boards[i], .first = i * UNITS / plan.stages, .end = (i + 1) * UNITS / plan.stages};
-    step(f, (struct coordinator_event){.type = CORE_PLANNED, .plan = &plan});
-}
-
-static void ready(struct fixture *f, unsigned board) {
-    step(f, (struct coordinator_event){.type = CORE_BOARD_READY, .board = board, .epoch = f->core.epoch});
-}
-
-static void serve(struct fixture *f, unsigned boards) {
-    char name[16];
-    start(f, boards, 4);
-    for (unsigned i = 0; i < boards; i++) {
-        snprintf(name, sizeof name, "b%u", i);
-        join(f, name);
-    }
-    assert_int_equal(count_of(f, CORE_PLAN), 1);
-    planned(f);
-    assert_int_equal(count_of(f, CORE_ASSIGN), boards);
-    for (unsigned i = 0; i < boards; i++)
-        ready(f, i);
-    assert_int_equal(count_of(f, CORE_SERVE), 1);
-    assert_int_equal(f->core.state, COORDINATOR_SERVING);
-}
-
-static void admit(struct fixture *f, unsigned item) {
-    step(f, (struct coordinator_event){.type = CORE_ITEM_ADMITTED, .item = item});
-}
-
-static void writable(struct fixture *f) {
-    step(f, (struct coordinator_event){.type = CORE_WRITABLE});
-}
-
-static void result(struct fixture *f, uint64_t sequence, unsigned items) {
-    step(f, (struct coordinator_event){
-                .type = CORE_RESULT, .epoch = f->core.epoch, .sequence = {sequence}, .items = items});
-}
-
-static void tick_after(struct fixture *f, int64_t ns) {
-    f->now = mono_after(f->now, ns);
-    for (unsigned i = 0; i < f->core.boards; i++)
-        if (f->core.board[i].state != BOARD_ABSENT)
-            f->core.board[i].heard = f->now; /* heartbeats went on */
-    step(f, (struct coordinator_event){.type = CORE_TICK});
-}
 
 static void test_waits_for_all_boards(void **state) {
     struct fixture *f = *state;
@@ -478,52 +373,6 @@ static void test_shutdown_finishes_what_was_admitted(void **state) {
     assert_int_equal(f->effects.count, 0);
 }
 
-static bool withdraw(struct fixture *f, unsigned item) {
-    step(f, (struct coordinator_event){.type = CORE_ITEM_WITHDRAWN, .item = item});
-    return count_of(f, CORE_DROP) == 1 && first_of(f, CORE_DROP)->item == item;
-}
-
-/* A client that is gone takes along what waits, whatever its place in the queue; the others keep their order. */
-static void test_withdrawn_items_leave_the_queue(void **state) {
-    struct fixture *f = *state;
-    serve(f, 1);
-    for (unsigned item = 0; item < 3; item++)
-        admit(f, item);
-    assert_true(withdraw(f, 1));  /* between others */
-    assert_false(withdraw(f, 1)); /* not there any more */
-    assert_true(withdraw(f, 2));  /* the last */
-    admit(f, 3);
-    assert_true(withdraw(f, 0)); /* the first */
-    assert_int_equal(f->core.queued, 1);
-    for (unsigned item = 4; item < 7; item++)
-        admit(f, item);
-    writable(f);
-    const struct core_flight *flight = core_flight_find(&f->core, f->core.sequence);
-    assert_non_null(flight);
-    assert_int_equal(flight->count, 4);
-    for (unsigned row = 0; row < 4; row++)
-        assert_int_equal(core_flight_item(&f->core, flight, row), 3 + row);
-    assert_false(withdraw(f, 5)); /* under way: a flight keeps its items */
-    result(f, f->core.sequence.number, 4);
-    assert_int_equal(count_of(f, CORE_ANSWER), 4);
-    admit(f, 7);
-    assert_true(withdraw(f, 7)); /* the only one */
-    admit(f, 8);
-    assert_int_equal(f->core.queued, 1);
-    assert_int_equal(f->core.items_failed, 0);
-}
-
-/* Nothing is left to finish when all that was admitted is withdrawn. */
-static void test_shutdown_does_not_wait_for_what_is_withdrawn(void **state) {
-    struct fixture *f = *state;
-    start(f, 1, 4);
-    admit(f, 0);
-    step(f, (struct coordinator_event){.type = CORE_SHUTDOWN});
-    assert_int_equal(count_of(f, CORE_EXIT), 0);
-    assert_true(withdraw(f, 0));
-    assert_int_equal(count_of(f, CORE_EXIT), 1);
-}
-
 /* ---- random histories ---- */
 
 struct history {
@@ -675,18 +524,6 @@ static void test_random_histories(void **state) {
     }
 }
 
-static int make_fixture(void **state) {
-    *state = calloc(1, sizeof(struct fixture));
-    return *state ? 0 : -1;
-}
-
-static int free_fixture(void **state) {
-    free(*state);
-    return 0;
-}
-
-#define TEST(name) cmocka_unit_test_setup_teardown(name, make_fixture, free_fixture)
-
 int main(void) {
     const struct CMUnitTest tests[] = {
         TEST(test_waits_for_all_boards),
@@ -711,8 +548,6 @@ int main(void) {
         TEST(test_a_stale_plan_is_asked_for_again),
         TEST(test_open_fleet_measures_a_board_before_it_pauses),
         TEST(test_shutdown_finishes_what_was_admitted),
-        TEST(test_withdrawn_items_leave_the_queue),
-        TEST(test_shutdown_does_not_wait_for_what_is_withdrawn),
         TEST(test_random_histories),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -289,8 +289,8 @@ static void test_damaged_file(void **state) {
         "stagecoach admitted 1\nkey king admitted 5 AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA one\n",
         "stagecoach admitted 1\nkey stage admitted 5 AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA one two\n",
         "stagecoach admitted 1\nkey stage admitted 5 AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA ../one\n",
-        "stagecoach admitted 1\nkey stage revoked 5 AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA one\n"
-        "key stage admitted 6 AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA one\n", /* which of the two? */
+        ("stagecoach admitted 1\nkey stage revoked 5 AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA one\n"
+         "key stage admitted 6 AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA one\n"), /* which of the two? */
         "stagecoach admitted 1\ntoken stage 1 AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA\n",
         "stagecoach admitted 1\ntoken stage 1 0 AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA", /* cut short */
         "stagecoach admitted 1\n\n",
