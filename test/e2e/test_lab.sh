@@ -158,14 +158,15 @@ synth vit-nano "$scratch/model"
 images=(test/data/images/{rgb.jpg,grey_16.png,cmyk.jpg})
 classify expected "$scratch/model" "${images[@]}"
 same_answers() { lab submit --quiet --json --logits "${images[@]}" >"$scratch/answers"; cmp "$scratch/answers" "$scratch/expected"; }
-lab_serving() { [ "$(lab exec coordinator "$(realpath "$STAGECOACH")" status --json | grep -o '"state": "serving"' | wc -l)" = 4 ]; }
-epoch() { lab exec coordinator "$(realpath "$STAGECOACH")" status --json | sed 's/.*"epoch": \([0-9]*\).*/\1/'; }
+said_by_lab() { lab exec coordinator "$(realpath "$STAGECOACH")" status --insecure --json; }
+lab_serving() { [ "$(said_by_lab | grep -o '"state": "serving"' | wc -l)" = 4 ]; }
+epoch() { said_by_lab | sed 's/.*"epoch": \([0-9]*\).*/\1/'; }
 comes_back() { # EPOCH_BEFORE
     lab_serving && [ "$(epoch)" -gt "$1" ]
 }
 
 check 'daemons run on the boards' lab run --boards board-3,board-1,board-2 --policy even --model "$scratch/model" --microbatch 2
-check 'boards serve in the order that was asked for' grep -q 'board-3.*board-1.*board-2' <(lab exec coordinator "$(realpath "$STAGECOACH")" status --json)
+check 'boards serve in the order that was asked for' grep -q 'board-3.*board-1.*board-2' <(said_by_lab)
 check 'logits are those of one process' same_answers
 dies_and_returns() {
     local before
