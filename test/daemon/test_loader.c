@@ -431,7 +431,7 @@ static void test_memory_beside(void **state) {
     fixture->settings.memory_bytes = whole + buffer_bytes(fixture, serving) - 1;
     loader_reopen(fixture);
     old = fails_beside(fixture, assignment_of(fixture, WHOLE), old, serving, ERROR_BUSY,
-                       "do not fit beside units 0 to 3, which serve");
+                       "do not fit beside embed, blocks 0.1-0.3, which serve");
     assert_ptr_equal(old, before);
     assert_int_equal(slice_weight_bytes_alone(serving->model), weights);
     assert_int_equal(fixture->asked, 0);

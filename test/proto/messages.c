@@ -37,6 +37,12 @@ static const char *text(void) {
     return texts[random_below(sizeof texts / sizeof *texts)];
 }
 
+/* For where no control characters may be. */
+static const char *printable(void) {
+    const char *made = text();
+    return strchr(made, '\n') ? "none" : made;
+}
+
 static const char *board_name(void) {
     static const char *const names[] = {"pi-3", "a", "_", "0.rack-2.Nano_4GB",
                                         "a23456789012345678901234567890123456789012345678901234567890123"};
@@ -69,13 +75,13 @@ static struct tensor_entry tensor(void) {
 static void fill_hello(struct message_hello *hello) {
     *hello = (struct message_hello){
         .protocol = number32(),
-        .version = text(),
+        .version = printable(),
         .role = random_below(2) ? ROLE_STAGE : ROLE_CLIENT,
         .name = board_name(),
         .data_endpoint = {text(), text()},
         .memory_bytes = number(),
         .threads = number32(),
-        .kernels = text(),
+        .kernels = printable(),
     };
 }
 
@@ -253,7 +259,8 @@ static void fill_measured(struct message *made) {
         fill_profile_get(&made->profile_get);
         break;
     case MESSAGE_PROFILE:
-        made->profile = (struct message_profile){number(), text(), "{\"units\": 3}", random_below(14), random_below(2)};
+        made->profile =
+            (struct message_profile){number(), printable(), "{\"units\": 3}", random_below(14), random_below(2)};
         break;
     case MESSAGE_PROBE:
         made->probe = (struct message_probe){1 + number() / 2,
@@ -265,7 +272,7 @@ static void fill_measured(struct message *made) {
                                              key_or_none(&peer)};
         break;
     default:
-        made->probed = (struct message_probed){1 + number() / 2, text(), (double)random_below(1000) / 7,
+        made->probed = (struct message_probed){1 + number() / 2, printable(), (double)random_below(1000) / 7,
                                                (double)random_below(1000000) / 7};
         break;
     }
@@ -305,7 +312,7 @@ struct message random_message(enum message_type type) {
         made.ready = (struct message_ready){{number()}, number()};
         break;
     case MESSAGE_FAILED:
-        made.failed = (struct message_failed){{number()}, text()};
+        made.failed = (struct message_failed){{number()}, printable()};
         break;
     case MESSAGE_SERVE:
         made.serve = (struct message_serve){{number()}};
