@@ -70,6 +70,17 @@ bool file_exists(const char *path) {
     return stat(path, &status) == 0;
 }
 
+bool file_guarded(const char *path, enum file_guard guard, struct error *error) {
+    struct stat status;
+    if (stat(path, &status) != 0)
+        return error_set_errno(error, "%s", path);
+    if ((status.st_mode & (mode_t)guard) == 0)
+        return true;
+    if (guard == FILE_NOT_READ)
+        return error_set(error, ERROR_USAGE, "%s: others may read it, and it is secret: chmod go= it", path);
+    return error_set(error, ERROR_USAGE, "%s: others may write there, and it says whom to trust: chmod go-w it", path);
+}
+
 bool file_map(const char *path, const void **data, size_t *size, struct error *error) {
     int descriptor = open_regular(path, size, error);
     if (descriptor < 0)
@@ -117,7 +128,8 @@ static bool write_whole(const char *path, mode_t mode, const void *contents, siz
     int length = snprintf(part, sizeof part, "%s.%ld.part", path, (long)getpid());
     if (length < 0 || (size_t)length >= sizeof part)
         return error_set(error, ERROR_INPUT, "%s: path too long", path);
-    int descriptor = open(part, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, mode);
+    unlink(part); /* of a process that had our number and died; never written through, whosever it is */
+    int descriptor = open(part, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, mode);
     if (descriptor < 0)
         return error_set_errno(error, "%s", part);
     bool ok = write_fully(descriptor, contents, size) && fsync(descriptor) == 0;

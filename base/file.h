@@ -13,6 +13,11 @@ bool file_read(const char *path, size_t limit, void **contents, size_t *size, st
 
 bool file_exists(const char *path);
 
+/* What others (group or everybody) may not do with a file or directory for file_guarded. */
+enum file_guard { FILE_NOT_READ = 077, FILE_NOT_WRITTEN = 022 };
+/* False with ERROR_USAGE when others may, by its mode; "PATH: others may write there: chmod go-w". */
+bool file_guarded(const char *path, enum file_guard guard, struct error *error);
+
 /* Maps a file read-only; a file of 0 bytes gives data NULL. The mapping outlives the descriptor. A file that is
  * shortened while mapped would raise SIGBUS: model files are not to be changed under a running daemon. */
 bool file_map(const char *path, const void **data, size_t *size, struct error *error);
@@ -20,8 +25,8 @@ void file_unmap(const void *data, size_t size);
 /* The pages of [data, data + size) inside a mapping may leave memory (they are read again when touched). */
 void file_forget(const void *data, size_t size);
 
-/* Writes path + ".<pid>.part", flushes it, renames it over path: readers see the old or the new file, never half of
- * one. Who may read it is as the umask says. */
+/* Writes path + ".<pid>.part", a new file, flushes it, renames it over path: readers see the old or the new file, never
+ * half of one. Who may read it is as the umask says. */
 bool file_write_atomic(const char *path, const void *contents, size_t size, struct error *error);
 /* The same for what only its owner may read, such as keys: mode 0600. */
 bool file_write_private(const char *path, const void *contents, size_t size, struct error *error);

@@ -47,6 +47,12 @@ bool key_pair_valid(const struct key_pair *pair) {
     return crypto_scalarmult_base(own, pair->secret) == 0 && memcmp(own, pair->own.bytes, KEY_BYTES) == 0;
 }
 
+bool key_usable(const struct public_key *key) {
+    static const uint8_t any[KEY_BYTES] = {8};
+    uint8_t shared[KEY_BYTES];
+    return crypto_scalarmult(shared, any, key->bytes) == 0; /* else the key is of small order: RFC 7748, section 6.1 */
+}
+
 bool key_equal(const struct public_key *left, const struct public_key *right) {
     return memcmp(left->bytes, right->bytes, KEY_BYTES) == 0;
 }

@@ -31,6 +31,9 @@ void key_pair_from_seed(const uint8_t seed[KEY_SEED_BYTES], struct key_pair *pai
 /* Do the halves belong together? */
 bool key_pair_valid(const struct key_pair *pair);
 
+/* Is there a secret to it? Some public keys are such that whoever knows them can pass for their owner. */
+bool key_usable(const struct public_key *key);
+
 bool key_equal(const struct public_key *left, const struct public_key *right);
 
 /* Any 32 bytes as text and back; key_parse is false for anything that key_print does not make. */

@@ -86,12 +86,17 @@ static bool make_token(const char *directory, const struct values *values, struc
     if (!describe(values, &made, error) || !coordinator_keys(directory, &keys, error))
         return false;
     token_make(made.token.role, &keys.own, &token, &pair);
+    key_forget(&keys, sizeof keys);
     made.token.key = pair.own;
-    if (!keyring_update(directory, keyring, add, &made, error))
-        return false;
-    token_print(&token, text);
-    puts(text);
-    return true;
+    key_forget(&pair, sizeof pair);
+    bool ok = keyring_update(directory, keyring, add, &made, error);
+    if (ok) {
+        token_print(&token, text);
+        puts(text);
+        key_forget(text, sizeof text);
+    }
+    key_forget(&token, sizeof token);
+    return ok;
 }
 
 /* ---- list ---- */

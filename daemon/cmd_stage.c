@@ -64,7 +64,9 @@ static int run(const void *parsed, char **operands, unsigned count) {
     if (!command_join(&values->key, options.coordinator, options.name, &identity, &keyed, &error))
         return command_fail(&error);
     options.identity = keyed ? &identity : NULL;
-    return stage_run(&options, &error) ? 0 : command_fail(&error);
+    bool ok = stage_run(&options, &error);
+    key_forget(&identity, sizeof identity);
+    return ok ? 0 : command_fail(&error);
 }
 
 static const struct option options[] = {

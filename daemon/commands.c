@@ -5,6 +5,7 @@
 #include "base/log.h"
 #include "daemon/board.h"
 #include "daemon/join.h"
+#include "daemon/token.h"
 #include "proto/codec.h"
 
 #include <sched.h>
@@ -76,19 +77,22 @@ static void client_name(char name[MESSAGE_NAME_MAX + 1]) {
 
 bool command_join(const struct key_values *values, const char *coordinator, const char *name, struct identity *identity,
                   bool *keyed, struct error *error) {
-    char state[4096], client[MESSAGE_NAME_MAX + 1];
+    char state[4096], client[MESSAGE_NAME_MAX + 1], token[2 * TOKEN_TEXT_MAX];
     client_name(client);
+    if (values->token) { /* argv, which every user of the machine may read; the coordinator may be long in coming */
+        snprintf(token, sizeof token, "%s", values->token);
+        key_forget((char *)(uintptr_t)values->token, strlen(values->token));
+    }
     const struct join_options options = {.role = name ? ROLE_STAGE : ROLE_CLIENT,
                                          .name = name ? name : client,
                                          .coordinator = coordinator,
                                          .state_directory = state_directory(values->state, state, sizeof state),
-                                         .token = values->token,
+                                         .token = values->token ? token : NULL,
                                          .token_file = values->token_file,
                                          .insecure = values->insecure,
                                          .patient = name != NULL};
     bool ok = join_coordinator(&options, identity, keyed, error);
-    if (values->token) /* argv, which every user of the machine may read for as long as the process lives */
-        key_forget((char *)(uintptr_t)values->token, strlen(values->token));
+    key_forget(token, sizeof token);
     return ok;
 }
 

@@ -85,8 +85,9 @@ struct key_values {
     .options = options, .option_count = sizeof options / sizeof options[0], .values_size = sizeof(struct values),      \
     .run = run
 
-/* The keys to talk to that coordinator with, *keyed false when there are none; a token given is presented now, and
- * wiped from the command line. name: of the board; NULL for a client, which is then named after host and user. */
+/* The keys to talk to that coordinator with, *keyed false when there are none; a token given is wiped from
+ * the command line and presented now. name: of the board; NULL for a client, which is then named after host and user.
+ */
 bool command_join(const struct key_values *values, const char *coordinator, const char *name, struct identity *identity,
                   bool *keyed, struct error *error);
 

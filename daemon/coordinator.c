@@ -43,17 +43,26 @@ struct peer *peer_of_board(struct coordinator *c, unsigned board) {
 
 struct peer *peer_add(struct coordinator *c, const struct net_message *received, enum role role) {
     struct peer *peer = peer_find(c, &received->peer);
-    if (!peer && c->peers == PEERS_MAX)
+    unsigned room = role == ROLE_CLIENT ? PEERS_MAX - CORE_BOARDS_MAX : PEERS_MAX;
+    unsigned waiting = peer ? peer->waiting : 0; /* saying hello twice does not make them fewer */
+    if (!peer && c->peers >= room)
         return NULL;
     if (!peer)
         peer = &c->peer[c->peers++];
     *peer = (struct peer){.name = received->peer, .connection = received->connection, .role = role};
     peer->key = received->key;
+    peer->waiting = waiting;
     return peer;
 }
 
 void peer_remove(struct coordinator *c, struct peer *peer) {
     *peer = c->peer[--c->peers];
+}
+
+void peer_gone(struct coordinator *c, const struct peer *gone) {
+    if (gone->role == ROLE_STAGE)
+        coordinator_step(c, &(struct coordinator_event){.type = CORE_BOARD_LOST, .board = gone->board});
+    clients_gone(c, &gone->name); /* also of one who was a client first */
 }
 
 /* ---- sending ---- */
@@ -105,6 +114,9 @@ static void carry_out(struct coordinator *c, const struct coordinator_effect *ef
     case CORE_RETIRE:
         boards_retire(c, effect->epoch);
         break;
+    case CORE_DROP:
+        clients_drop(c, effect->item);
+        break;
     case CORE_RELEASE:
         boards_release(c, effect->board);
         break;
@@ -136,17 +148,18 @@ static void on_closed(struct coordinator *c, int connection) {
             continue;
         }
         peer_remove(c, &c->peer[i]);
-        if (gone.role == ROLE_STAGE)
-            coordinator_step(c, &(struct coordinator_event){.type = CORE_BOARD_LOST, .board = gone.board});
-        i = 0; /* the step may have removed others */
+        peer_gone(c, &gone);
+        i = 0; /* that may have removed others */
     }
 }
 
 static void read_events(struct coordinator *c, struct net_socket *socket) {
     struct net_event event;
     while ((event = net_next_event(socket)).kind != NET_NOTHING) {
-        if (event.kind == NET_HANDSHAKE_FAILED && (socket == c->control || socket == c->results))
-            gate_turned_away(c, &event);
+        if (event.kind == NET_HANDSHAKE_FAILED && (socket == c->control || socket == c->results)) {
+            c->rejected.handshake++;
+            strangers_note(&c->gate.strangers, &event);
+        }
         if (event.kind == NET_CLOSED && socket == c->control)
             on_closed(c, event.connection);
     }
@@ -292,6 +305,7 @@ static bool turn(struct coordinator *c, struct error *error) {
     for (unsigned lane = 0; lane < MESSAGE_LANES; lane++)
         if (c->first_stage[lane]) /* they tell nothing we need, but unread they would end every wait at once */
             read_events(c, c->first_stage[lane]);
+    strangers_turn(&c->gate.strangers);
     gate_turn(c); /* before anything is read that a revoked key has said */
     if (waits[WAIT_SIGNALS].can_read)
         read_signals(c);

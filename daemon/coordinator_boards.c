@@ -35,10 +35,10 @@ static const char *objection(struct coordinator *c, const struct net_message *re
                  "%.63s runs version %.40s (protocol %u), this coordinator %s (protocol %d): install the same "
                  "version on every board",
                  hello->name, hello->version, hello->protocol, STAGECOACH_VERSION, PROTOCOL_VERSION);
-    else if (!net_endpoint_check(hello->data_endpoint[0], &error) ||
-             !net_endpoint_check(hello->data_endpoint[1], &error))
+    else if (!net_endpoint_check_numeric(hello->data_endpoint[0], &error) ||
+             !net_endpoint_check_numeric(hello->data_endpoint[1], &error))
         snprintf(text, 256, "data endpoint of %.63s: %.150s", hello->name, error.text);
-    else if (hello->weights_endpoint[0] && !net_endpoint_check(hello->weights_endpoint, &error))
+    else if (hello->weights_endpoint[0] && !net_endpoint_check_numeric(hello->weights_endpoint, &error))
         snprintf(text, 256, "weights endpoint of %.63s: %.150s", hello->name, error.text);
     else {
         *again = true;
@@ -172,8 +172,7 @@ void boards_results_endpoint(struct coordinator *c, unsigned board, char out[NET
     char address[64];
     const char *mine = net_endpoint(c->results);
     snprintf(out, NET_ENDPOINT_MAX, "%s", mine);
-    bool everywhere = strstr(mine, "//0.0.0.0:") || strstr(mine, "//*:") || strstr(mine, "//[::]:");
-    if (everywhere && net_local_address(c->board[board].endpoint[0], address, NULL))
+    if (net_is_everywhere(mine) && net_local_address(c->board[board].endpoint[0], address, NULL))
         snprintf(out, NET_ENDPOINT_MAX, "tcp://%s%s", address, strrchr(mine, ':'));
 }
 

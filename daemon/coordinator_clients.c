@@ -4,8 +4,10 @@
  * preparer decodes it, its pixels until the microbatch is put together, its client's name until it is answered. Slots
  * are a fixed number; beyond it a submission is answered with an error at once, and the window told in the welcome
  * keeps honest clients far from that. Pixels of a microbatch are gathered into a buffer from a free list and sent
- * without a copy; ZeroMQ gives the buffer back from its own thread. A client that is gone does not matter: its answers
- * are dropped when they are sent.
+ * without a copy; ZeroMQ gives the buffer back from its own thread. What a client that is gone still waited for is
+ * withdrawn: not prepared if it waits for that, not computed if it is in no microbatch yet. The answers of the others
+ * are dropped when they are sent, because their client's name leads nowhere any more; a client that comes back has a
+ * new one and submits anew.
  */
 #include "base/allocate.h"
 #include "base/log.h"
@@ -62,8 +64,25 @@ static void item_release(struct coordinator *c, struct item *item) {
     struct peer *peer = peer_find(c, &item->client);
     if (peer && peer->waiting > 0)
         peer->waiting--;
+    item->state = ITEM_FREE;
     item->next_free = c->free_items;
     c->free_items = item;
+}
+
+void clients_drop(struct coordinator *c, unsigned number) {
+    item_release(c, &c->items[number]);
+}
+
+void clients_gone(struct coordinator *c, const struct net_peer *client) {
+    for (unsigned i = 0; i < CORE_ITEMS_MAX; i++) {
+        struct item *item = &c->items[i];
+        if (item->state == ITEM_FREE || !net_peer_equal(&item->client, client))
+            continue;
+        if (item->state == ITEM_PREPARING)
+            atomic_store(&item->job.withdrawn, true);
+        else
+            coordinator_step(c, &(struct coordinator_event){.type = CORE_ITEM_WITHDRAWN, .item = i});
+    }
 }
 
 /* Enough for every stage to have a full microbatch, one on its way to it, and some more with the preparers. */
@@ -127,6 +146,8 @@ void clients_submit(struct coordinator *c, struct net_message *received, const s
     net_frame_take(&item->file, &received->frame[1]);
     item->job.file = net_frame_data(&item->file);
     item->job.file_bytes = bytes;
+    atomic_store(&item->job.withdrawn, false);
+    item->state = ITEM_PREPARING;
     c->file_bytes += bytes;
     c->preparing++;
     preparation_put(c->preparation, &item->job);
@@ -140,8 +161,13 @@ void clients_prepared(struct coordinator *c) {
         c->file_bytes -= job->file_bytes;
         net_frame_close(&item->file);
         job->file = NULL;
+        if (atomic_load(&job->withdrawn)) {
+            item_release(c, item);
+            continue;
+        }
         if (job->ok) {
             status_prepared(c, job->seconds);
+            item->state = ITEM_ADMITTED;
             coordinator_step(c, &(struct coordinator_event){.type = CORE_ITEM_ADMITTED, .item = item->number});
             continue;
         }
@@ -256,10 +282,8 @@ void clients_result(struct coordinator *c, struct net_message *received) {
         c->rejected.stale++;
         return;
     }
-    if (!gate_is_of_last_stage(c, received, header.epoch)) {
-        gate_denied(c, received);
+    if (!gate_passes_result(c, received, header.epoch))
         return;
-    }
     if (!result_matches(c, received, &header, &error)) {
         c->rejected.malformed++;
         coordinator_complain(c, "a result", &error);

@@ -8,9 +8,11 @@
  * nobody through a connection's name that another key began.
  *
  * `stagecoach keys` changes the list; the directory is watched, so a change counts in the same turn of the loop:
- * whoever is not admitted any more is disconnected, its board lost, and what it still says is dropped by net_receive. A
- * list that cannot be read leaves the one in force as it is. Files are read and written here, in the I/O thread, when
- * boards join and the list changes: some kilobytes. */
+ * whoever is not admitted any more is disconnected, its board lost, and what it still says is dropped by net_receive; a
+ * connection that had not said who it is is ended with its next word. A list that is damaged leaves the one in force as
+ * it is; one that cannot be read for want of descriptors or memory, which strangers may bring about, is read again each
+ * second until it can. Files are read and written here, in the I/O thread, when boards join and the list changes: some
+ * kilobytes. */
 #include "base/allocate.h"
 #include "base/file.h"
 #include "base/log.h"
@@ -23,7 +25,8 @@
 #include <time.h>
 #include <unistd.h>
 
-#define DAY 86400
+#define DAY             86400
+#define IN_WATCHED_GONE (IN_DELETE_SELF | IN_MOVE_SELF)
 
 /* ---- the list and the sockets ---- */
 
@@ -66,41 +69,57 @@ static void expel(struct coordinator *c) {
         peer_remove(c, &c->peer[i]);
         if (gone.connection >= 0)
             net_hang_up(gone.connection);
-        if (gone.role == ROLE_STAGE)
-            coordinator_step(c, &(struct coordinator_event){.type = CORE_BOARD_LOST, .board = gone.board});
-        i = 0; /* the step may have removed others */
+        peer_gone(c, &gone);
+        i = 0; /* that may have removed others */
     }
 }
 
 static void reload(struct coordinator *c) {
     struct error error;
+    struct gate *gate = &c->gate;
     struct keyring *fresh = allocate(1, sizeof *fresh);
+    gate->read_at = mono_now();
     if (!keyring_read(c->options->state_directory, fresh, &error)) {
-        log_error("the list of admitted keys is kept as it was: %s", error.text);
+        gate->outdated = error.code == ERROR_SYSTEM;
+        if (!gate->told)
+            log_error("the list of admitted keys is kept as it was: %s", error.text);
+        gate->told = true;
         release(fresh);
         return;
     }
-    release(c->gate.keyring);
-    c->gate.keyring = fresh;
+    release(gate->keyring);
+    gate->keyring = fresh;
+    gate->outdated = false;
     tell_sockets(c);
     expel(c);
     holders_tell_fleet(c);
 }
 
-void gate_turn(struct coordinator *c) {
+/* Was the list, or the whole directory, changed since it was asked last? */
+static bool changed(struct coordinator *c) {
     _Alignas(struct inotify_event) char bytes[4096];
-    bool changed = false;
+    bool found = false;
     ssize_t got;
-    if (!c->gate.on)
-        return;
     while ((got = read(c->gate.watch, bytes, sizeof bytes)) > 0)
         for (ssize_t at = 0; at < got;) {
             const struct inotify_event *event = (const struct inotify_event *)(const void *)(bytes + at);
-            changed =
-                changed || (event->len > 0 && strcmp(event->name, KEYRING_FILE) == 0) || event->mask & IN_Q_OVERFLOW;
+            found = found || (event->len > 0 && strcmp(event->name, KEYRING_FILE) == 0) || event->mask & IN_Q_OVERFLOW;
+            if (event->mask & IN_WATCHED_GONE)
+                log_error("%s is gone: changes of the list of admitted keys are seen after a restart only",
+                          c->options->state_directory);
             at += (ssize_t)sizeof *event + event->len;
         }
-    if (changed)
+    return found;
+}
+
+void gate_turn(struct coordinator *c) {
+    struct gate *gate = &c->gate;
+    if (!gate->on)
+        return;
+    bool now = changed(c);
+    if (now)
+        gate->told = false;
+    if (now || (gate->outdated && mono_since(mono_now(), gate->read_at) >= MONO_SECOND))
         reload(c);
 }
 
@@ -117,8 +136,8 @@ static bool own_keys(struct coordinator *c, struct error *error) {
 static bool watch(struct coordinator *c, struct error *error) {
     const char *directory = c->options->state_directory;
     c->gate.watch = inotify_init1(IN_NONBLOCK | IN_CLOEXEC);
-    return (c->gate.watch >= 0 &&
-            inotify_add_watch(c->gate.watch, directory, IN_MOVED_TO | IN_CLOSE_WRITE | IN_DELETE) >= 0) ||
+    return (c->gate.watch >= 0 && inotify_add_watch(c->gate.watch, directory,
+                                                    IN_MOVED_TO | IN_CLOSE_WRITE | IN_DELETE | IN_WATCHED_GONE) >= 0) ||
            error_set_errno(error, "%s: cannot be watched", directory);
 }
 
@@ -170,7 +189,7 @@ static bool begin(struct keyring *keyring, void *context, struct error *error) {
 static void print_token(struct coordinator *c, const struct token *token, unsigned uses) {
     char text[TOKEN_TEXT_MAX], host[256] = "COORDINATOR";
     const char *endpoint = net_endpoint(c->control), *port = strrchr(endpoint, ':');
-    bool everywhere = strstr(endpoint, "//0.0.0.0:") || strstr(endpoint, "//*:") || strstr(endpoint, "//[::]:");
+    bool everywhere = net_is_everywhere(endpoint);
     token_print(token, text);
     gethostname(host, sizeof host - 1);
     fprintf(
@@ -190,27 +209,27 @@ static bool first_start(struct coordinator *c, struct error *error) {
     struct token token;
     bool found;
     struct beginning beginning = {.client = {.role = ROLE_CLIENT, .since = time(NULL), .name = "local"}};
-    token_make(ROLE_STAGE, &c->gate.keys.own, &token, &pair);
     unsigned stages = c->options->cut_count ? c->options->cut_count + 1 : c->options->stages;
-    beginning.token = (struct keyring_token){
-        .key = pair.own, .role = ROLE_STAGE, .uses = stages ? stages : 1, .until = time(NULL) + DAY};
     if (!identity_read_keys(directory, "client", &client, &found, error) ||
         (!found && !identity_make_keys(directory, "client", &client, error)))
         return false;
     beginning.client.key = c->gate.owner = client.own;
     key_forget(&client, sizeof client);
-    if (!keyring_update(directory, c->gate.keyring, begin, &beginning, error))
-        return false;
-    if (beginning.token_made)
+    token_make(ROLE_STAGE, &c->gate.keys.own, &token, &pair);
+    beginning.token = (struct keyring_token){
+        .key = pair.own, .role = ROLE_STAGE, .uses = stages ? stages : 1, .until = time(NULL) + DAY};
+    key_forget(&pair, sizeof pair);
+    bool ok = keyring_update(directory, c->gate.keyring, begin, &beginning, error);
+    if (ok && beginning.token_made)
         print_token(c, &token, beginning.token.uses);
     key_forget(&token, sizeof token);
-    return true;
+    return ok;
 }
 
 /* How this machine reaches the coordinator. */
 static void local_endpoint(const struct coordinator *c, char out[NET_ENDPOINT_MAX]) {
     const char *endpoint = net_endpoint(c->control);
-    bool everywhere = strstr(endpoint, "//0.0.0.0:") || strstr(endpoint, "//*:") || strstr(endpoint, "//[::]:");
+    bool everywhere = net_is_everywhere(endpoint);
     snprintf(out, NET_ENDPOINT_MAX, "%s%s", everywhere ? "tcp://127.0.0.1" : endpoint,
              everywhere ? strrchr(endpoint, ':') : "");
 }
@@ -266,6 +285,14 @@ static bool admit(struct keyring *keyring, void *context, struct error *error) {
 
 static void on_join(struct coordinator *c, const struct net_message *received, const struct message_join *join) {
     struct error error;
+    char text[256];
+    if (join->protocol != PROTOCOL_VERSION) { /* it would be refused afterwards, and the token gone */
+        snprintf(text, sizeof text,
+                 "%s speaks protocol %u, this coordinator (version %s) %d: install the same version on every board",
+                 join->name, join->protocol, STAGECOACH_VERSION, PROTOCOL_VERSION);
+        refuse(c, received, text);
+        return;
+    }
     struct admission admission = {.token = received->key, .wanted = {.key = *join->key, .role = join->role}};
     struct keyring *fresh = allocate(1, sizeof *fresh);
     snprintf(admission.wanted.name, sizeof admission.wanted.name, "%s", join->name);
@@ -324,22 +351,15 @@ bool gate_passes(struct coordinator *c, const struct net_message *received, cons
 
 void gate_denied(struct coordinator *c, const struct net_message *received) {
     deny(c, received, "a message of a key that is not admitted any more");
+    if (received->connection >= 0)
+        net_hang_up(received->connection); /* it never said hello, or expel() would have */
 }
 
-void gate_turned_away(struct coordinator *c, const struct net_event *event) {
-    mono_t now = mono_now();
-    c->rejected.handshake++;
-    c->gate.turned_away++;
-    if (mono_since(now, c->gate.turned_away_logged) < MONO_SECOND)
-        return;
-    log_warn("turned away %s: %s%s", event->address, event->reason,
-             c->gate.turned_away > 1 ? ", and others since the last such line" : "");
-    c->gate.turned_away_logged = now;
-    c->gate.turned_away = 0;
-}
-
-bool gate_is_of_last_stage(const struct coordinator *c, const struct net_message *received, epoch_t epoch) {
-    return !c->gate.on || key_equal(&received->key, &c->gate.last_stage[epoch_lane(epoch)]);
+bool gate_passes_result(struct coordinator *c, const struct net_message *received, epoch_t epoch) {
+    if (!c->gate.on || key_equal(&received->key, &c->gate.last_stage[epoch_lane(epoch)]))
+        return true;
+    deny(c, received, "a result that is not of the last stage");
+    return false;
 }
 
 const struct public_key *gate_key_of(const struct coordinator *c, unsigned board) {

@@ -18,6 +18,7 @@
 #include "daemon/prober.h"
 #include "daemon/profile.h"
 #include "daemon/profile_writer.h"
+#include "daemon/strangers.h"
 #include "model/model.h"
 #include "proto/codec.h"
 
@@ -42,7 +43,8 @@ struct peer {
 /* A submitted item from its arrival to its answer. */
 struct item {
     struct preparation_job job;
-    unsigned number; /* its index, by which the core knows it */
+    enum { ITEM_FREE, ITEM_PREPARING, ITEM_ADMITTED } state; /* admitted: known to the core */
+    unsigned number;                                         /* its index, by which the core knows it */
     struct net_peer client;
     uint64_t request;
     uint32_t position; /* the client's number for it */
@@ -99,8 +101,10 @@ struct gate {
     struct public_key owner; /* of the client whose keys lie beside the coordinator's: may drain boards */
     struct public_key last_stage[MESSAGE_LANES]; /* of the last pipeline in each lane: its results come from it alone */
     int watch;                                   /* of the state directory */
-    mono_t denied_logged, turned_away_logged;
-    unsigned turned_away; /* since then */
+    bool outdated, told;                         /* the list has changed and could not be read yet; that was logged */
+    mono_t read_at;                              /* when that was last tried */
+    mono_t denied_logged;
+    struct strangers strangers;
 };
 
 struct coordinator {
@@ -186,9 +190,11 @@ bool coordinator_send(struct coordinator *c, const struct net_peer *peer, const 
 void coordinator_complain(struct coordinator *c, const char *what, const struct error *error);
 struct peer *peer_find(struct coordinator *c, const struct net_peer *name);
 struct peer *peer_of_board(struct coordinator *c, unsigned board);
-/* The peer's place, taken if it is new; NULL when there is no room. */
+/* The peer's place, taken if it is new; NULL when there is no room. Clients leave some for boards. */
 struct peer *peer_add(struct coordinator *c, const struct net_message *received, enum role role);
 void peer_remove(struct coordinator *c, struct peer *peer);
+/* Its connection is over, and it was removed: a board is lost, what a client waited for is withdrawn. */
+void peer_gone(struct coordinator *c, const struct peer *gone);
 
 /* coordinator_gate.c */
 /* Decides whether there are keys and reads or makes them; before the sockets are opened. */
@@ -200,12 +206,11 @@ void gate_close(struct coordinator *c);
 void gate_turn(struct coordinator *c);
 /* May this be said by whoever said it? If not it has been dealt with. */
 bool gate_passes(struct coordinator *c, const struct net_message *received, const struct message *message);
-/* net_receive said NET_DENIED. */
+/* net_receive said NET_DENIED: its connection is ended. */
 void gate_denied(struct coordinator *c, const struct net_message *received);
-/* A handshake failed. */
-void gate_turned_away(struct coordinator *c, const struct net_event *event);
-/* Does this message of the results socket come from the last stage of that epoch, as far as keys tell? */
-bool gate_is_of_last_stage(const struct coordinator *c, const struct net_message *received, epoch_t epoch);
+/* Does this message of the results socket come from the last stage of that epoch, as far as keys tell? If not it has
+ * been dealt with. */
+bool gate_passes_result(struct coordinator *c, const struct net_message *received, epoch_t epoch);
 /* NULL where there are no keys. */
 const struct public_key *gate_key_of(const struct coordinator *c, unsigned board);
 const struct public_key *gate_own_key(const struct coordinator *c);
@@ -280,6 +285,10 @@ void clients_dispatch(struct coordinator *c, const struct coordinator_effect *ef
 void clients_result(struct coordinator *c, struct net_message *received);
 void clients_answer(struct coordinator *c, unsigned item, unsigned row);
 void clients_fail(struct coordinator *c, unsigned item, const char *text);
+/* The core has let go of an item that was withdrawn. */
+void clients_drop(struct coordinator *c, unsigned item);
+/* A client's connection is over, and it is no peer any more: what it still waited for is withdrawn. */
+void clients_gone(struct coordinator *c, const struct net_peer *client);
 
 /* coordinator_events.c */
 /* CORE_EVENT was given: dates, keeps and logs it. */

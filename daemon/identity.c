@@ -9,7 +9,6 @@
 #include <limits.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/stat.h>
 
 #define BYTES_MAX       ((size_t)64 << 10)
 #define KNOWN_NAME      "coordinators"
@@ -22,15 +21,6 @@ static bool key_path(char path[PATH_MAX], const char *directory, const char *who
     char name[IDENTITY_WHO_MAX + 8];
     snprintf(name, sizeof name, "%.*s.key", IDENTITY_WHO_MAX, who);
     return path_join(path, PATH_MAX, directory, name, error);
-}
-
-static bool private(const char *path, struct error *error) {
-    struct stat status;
-    if (stat(path, &status) != 0)
-        return error_set_errno(error, "%s", path);
-    return (status.st_mode & 077) == 0 ||
-           error_set(error, ERROR_USAGE,
-                     "%s: others may read this secret key: chmod 600 it, or remove it and join anew", path);
 }
 
 static bool parse_keys(const char *path, const char *text, struct key_pair *keys, struct error *error) {
@@ -53,7 +43,8 @@ bool identity_read_keys(const char *directory, const char *who, struct key_pair 
         return false;
     if (!file_exists(path))
         return true;
-    if (!private(path, error) || !file_read(path, BYTES_MAX, &contents, &size, error))
+    if (!file_guarded(directory, FILE_NOT_WRITTEN, error) || !file_guarded(path, FILE_NOT_READ, error) ||
+        !file_read(path, BYTES_MAX, &contents, &size, error))
         return false;
     *found = parse_keys(path, contents, keys, error);
     key_forget(contents, size);

@@ -18,8 +18,8 @@ struct identity {
 
 #define IDENTITY_WHO_MAX 80
 
-/* Reads the key pair of WHO. *found is false when there is none. A damaged file, or one that others may read, is an
- * error. */
+/* Reads the key pair of WHO. *found is false when there is none. A damaged file, one that others may read, or a
+ * directory that others may write to, is an error. */
 bool identity_read_keys(const char *directory, const char *who, struct key_pair *keys, bool *found,
                         struct error *error);
 /* Makes a key pair and keeps it in place of any other; makes the directory (0700) where it is missing. */

@@ -2,8 +2,9 @@
  *
  * The bearer of a token connects with the key pair that grows from it, names the public half of its own, and is told
  * that this is admitted; from then on it connects with its own. The coordinator's key comes from the token, so nobody
- * in between can take its place. Own keys are written before they are told to anybody: a join that is cut off can be
- * repeated with the same token, because a key that is in already is let in again. One thread; blocking. */
+ * in between can take its place. Own keys are written before they are told to anybody, so a join that is cut off after
+ * the coordinator has done its part is noticed: the token is used up, but these keys are let in. One thread; blocking.
+ */
 #include "daemon/join.h"
 
 #include "base/allocate.h"
@@ -98,7 +99,7 @@ static bool knock(const struct join_options *options, const struct identity *ide
     return *admitted || error->code == ERROR_DENIED;
 }
 
-/* Has our own key admitted. */
+/* Has our own key admitted; done is done, also when the answer to it was lost. */
 static bool present(const struct join_options *options, const struct token *token, const struct identity *identity,
                     struct error *error) {
     struct identity bearer = {.coordinator = token->coordinator};
@@ -111,7 +112,10 @@ static bool present(const struct join_options *options, const struct token *toke
     key_pair_from_seed(token->seed, &bearer.keys);
     bool ok = ask_patiently(options, &bearer, &join, MESSAGE_JOINED, error);
     key_forget(&bearer, sizeof bearer);
-    if (!ok && error->code == ERROR_DENIED)
+    bool denied = !ok && error->code == ERROR_DENIED;
+    if (denied && !knock(options, identity, &ok, error))
+        return false;
+    if (denied && !ok)
         error_set(error, ERROR_DENIED,
                   "%s: the coordinator does not take this token: it was used, has expired, was revoked, or is another "
                   "coordinator's; have its operator make one with 'stagecoach keys token'",
@@ -163,6 +167,16 @@ static bool join_with_token(const struct join_options *options, const struct tok
     return admitted || redeem(options, token, found, identity, error);
 }
 
+/* Without keys only where it was asked for, or where nobody else listens: else whoever takes the coordinator's place
+ * would be given everything. */
+static bool check_keyless(const struct join_options *options, bool keyed, struct error *error) {
+    return keyed || net_is_loopback(options->coordinator) ||
+           error_set(error, ERROR_USAGE,
+                     "%s: no keys are kept for this coordinator: join it once with --token TOKEN ('stagecoach keys "
+                     "token%s' makes one there), or, if it does without keys, give --insecure",
+                     options->coordinator, options->role == ROLE_CLIENT ? " --role client" : "");
+}
+
 bool join_coordinator(const struct join_options *options, struct identity *identity, bool *keyed, struct error *error) {
     struct token token;
     bool given;
@@ -175,7 +189,7 @@ bool join_coordinator(const struct join_options *options, struct identity *ident
     if (!read_token(options, &token, &given, error))
         return false;
     if (!given)
-        return recall(options, identity, keyed, error);
+        return recall(options, identity, keyed, error) && check_keyless(options, *keyed, error);
     *keyed = join_with_token(options, &token, identity, error);
     key_forget(&token, sizeof token);
     return *keyed;

@@ -18,9 +18,10 @@ struct join_options {
 };
 
 /* On true *keyed tells whether there are keys, and *identity holds them. A token is used only where there are none for
- * this coordinator, or where it does not admit them (any more): then a new key pair takes their place. Blocks until the
- * coordinator has answered, at most some seconds if not patient. Errors: ERROR_USAGE for what can be mended on the
- * command line, ERROR_DENIED when the coordinator does not take the token. */
+ * this coordinator, or where it does not admit them (any more): then a new key pair takes their place. No keys and no
+ * token for a coordinator beyond loopback are an error, unless insecure. Blocks until the coordinator has answered, at
+ * most some seconds if not patient. Errors: ERROR_USAGE for what can be mended on the command line, ERROR_DENIED when
+ * the coordinator does not take the token. */
 bool join_coordinator(const struct join_options *options, struct identity *identity, bool *keyed, struct error *error);
 
 #endif

@@ -46,7 +46,8 @@ static bool read_key(struct keyring *keyring, const char *line) {
     if (keyring->keys == KEYRING_KEYS_MAX)
         return false;
     if (sscanf(line, "key %15s %15s %" SCNd64 " %63s %127s%n", role, state, &entry->since, key, name, &end) != 5 ||
-        line[end] != '\0' || !key_parse(key, entry->key.bytes) || !board_name_valid(name))
+        line[end] != '\0' || !key_parse(key, entry->key.bytes) || !board_name_valid(name) ||
+        keyring_find(keyring, &entry->key)) /* twice, and perhaps revoked once: which one holds? */
         return false;
     entry->role = role_parse(role);
     entry->revoked = strcmp(state, "revoked") == 0;
@@ -107,7 +108,8 @@ bool keyring_read(const char *directory, struct keyring *keyring, struct error *
         return false;
     if (!file_exists(path))
         return true;
-    if (!file_read(path, BYTES_MAX, &contents, &size, error))
+    if (!file_guarded(directory, FILE_NOT_WRITTEN, error) || !file_guarded(path, FILE_NOT_WRITTEN, error) ||
+        !file_read(path, BYTES_MAX, &contents, &size, error))
         return false;
     bool ok = parse(path, contents, size, keyring, error);
     release(contents);
@@ -239,6 +241,8 @@ bool keyring_admit(struct keyring *keyring, const struct public_key *key, const 
     const struct keyring_key *known = keyring_find(keyring, &wanted->key);
     if (known && !known->revoked && known->role == wanted->role && strcmp(known->name, wanted->name) == 0)
         return true; /* its first answer was lost, perhaps */
+    if (!key_usable(&wanted->key) || keyring_find_token(keyring, &wanted->key))
+        return error_set(error, ERROR_INPUT, "others can pass for the owner of this key: make a new one");
     if (!may_admit(keyring, token, wanted, now, error))
         return false;
     struct keyring_key *entry = &keyring->key[keyring->keys++];

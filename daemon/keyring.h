@@ -41,7 +41,8 @@ struct keyring {
     struct keyring_token token[KEYRING_TOKENS_MAX];
 };
 
-/* Reads the list; one that was never written is empty. A damaged one is an error that names the line. */
+/* Reads the list; one that was never written is empty. A damaged one is an error that names the line; one that others
+ * may write, or in a directory that they may write to, is an error too. */
 bool keyring_read(const char *directory, struct keyring *keyring, struct error *error);
 
 /* Locks, reads, has `change` do its work and writes, all or nothing: when `change` returns false nothing is written.
@@ -60,7 +61,8 @@ bool keyring_token_open(const struct keyring_token *token, int64_t now);
 bool keyring_add_token(struct keyring *keyring, const struct keyring_token *token, int64_t now, struct error *error);
 
 /* Someone came with a token and wants this key and name in. Admits it, takes one use from the token; or says why not:
- * the token is past, the key was revoked, or another holds the name. A key that is in already stays as it is. */
+ * the token is past, the key was revoked or is a token's, or another holds the name. A key that is in already stays as
+ * it is. */
 bool keyring_admit(struct keyring *keyring, const struct public_key *token, const struct keyring_key *wanted,
                    int64_t now, struct error *error);
 

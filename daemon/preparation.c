@@ -28,7 +28,8 @@ static void *work(void *context) {
     struct preparation_job *job;
     while ((job = queue_wait(worker->team->waiting))) {
         mono_t began = mono_now();
-        job->ok = prepare_image(worker->preparer, job->file, job->file_bytes, job->pixels, &job->error);
+        job->ok = !atomic_load(&job->withdrawn) &&
+                  prepare_image(worker->preparer, job->file, job->file_bytes, job->pixels, &job->error);
         job->seconds = (double)mono_since(mono_now(), began) / 1e9;
         queue_put(worker->team->finished, job);
     }

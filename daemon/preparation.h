@@ -9,13 +9,16 @@
 #include "base/error.h"
 #include "model/model.h"
 
+#include <stdatomic.h>
+
 struct preparation_job {
     const void *file; /* borrowed until the job comes back */
     size_t file_bytes;
-    uint8_t *pixels;    /* in: room for one item of cut 0; out: filled when ok */
-    bool ok;            /* out */
-    double seconds;     /* out: that it took */
-    struct error error; /* out, when not ok */
+    uint8_t *pixels;       /* in: room for one item of cut 0; out: filled when ok */
+    atomic_bool withdrawn; /* in: nobody wants it any more; may be set at any time, and spares the work not yet begun */
+    bool ok;               /* out */
+    double seconds;        /* out: that it took */
+    struct error error;    /* out, when not ok and not withdrawn */
 };
 
 struct preparation;

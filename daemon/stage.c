@@ -18,6 +18,7 @@
 #include <malloc.h>
 #include <poll.h>
 #include <signal.h>
+#include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -104,7 +105,7 @@ void stage_feed(struct stage *stage, const struct stage_event *event) {
     stage_core_step(&stage->core, event, mono_now(), &effects);
     log_step(stage, &before);
     if (effects.fault) {
-        stage->fault = effects.fault;
+        snprintf(stage->fault, sizeof stage->fault, "%s", effects.fault);
         stage->faults++;
         log_faults(stage);
     }
@@ -181,6 +182,7 @@ static bool loop(struct stage *stage, struct error *error) {
         struct net_wait waits[NET_WAITS_MAX];
         control_log_waiting(stage);
         log_faults(stage);
+        strangers_turn(&stage->strangers);
         unsigned next[STAGE_LANES], count = fill_waits(stage, waits, next);
         if (!net_wait(waits, count, timeout_ms(stage), error))
             return false;

@@ -36,7 +36,7 @@ static bool name_endpoint(const struct stage *stage, struct stage_way *way, stru
     char address[64];
     const char *bound = net_endpoint(way->data);
     snprintf(way->data_endpoint, sizeof way->data_endpoint, "%s", bound);
-    if (!strstr(bound, "//0.0.0.0:") && !strstr(bound, "//*:") && !strstr(bound, "//[::]:"))
+    if (!net_is_everywhere(bound))
         return true;
     if (!net_local_address(stage->options->coordinator, address, error))
         return false;
@@ -110,7 +110,7 @@ void data_admit(struct stage *stage) {
         size_t count = 0;
         if (!key_equal(&stage->way[lane].previous_key, &none))
             admitted[count++] = stage->way[lane].previous_key;
-        if (!key_equal(&stage->prober.peer, &none))
+        if (stage->prober.probe != 0 && !key_equal(&stage->prober.peer, &none))
             admitted[count++] = stage->prober.peer;
         net_admit(stage->way[lane].data, admitted, count);
     }
@@ -121,28 +121,37 @@ void data_events(struct stage *stage) {
         struct stage_way *way = &stage->way[lane];
         struct net_event event;
         while ((event = net_next_event(way->data)).kind != NET_NOTHING)
-            if (event.kind == NET_HANDSHAKE_FAILED)
+            if (event.kind == NET_HANDSHAKE_FAILED) {
                 stage_feed(stage, &(struct stage_event){.type = STAGE_HANDSHAKE});
+                strangers_note(&stage->strangers, &event);
+            }
         while (way->next && net_next_event(way->next).kind != NET_NOTHING)
-            continue; /* the core notices by what can be written */
+            continue; /* they tell nothing we need, but unread they would end every wait at once */
     }
 }
 
 /* ---- in ---- */
 
+static void deny(struct stage *stage, const struct net_message *received, const char *what) {
+    char address[NET_ADDRESS_MAX], text[256];
+    net_peer_address(received->connection, address);
+    snprintf(text, sizeof text, "%s (%s)", what, address);
+    stage_feed(stage, &(struct stage_event){.type = STAGE_DENIED, .text = text});
+}
+
 static void on_message(struct stage *stage, unsigned lane, struct net_message *received) {
     struct data_header header;
     struct error error;
     struct stage_event event = {.type = STAGE_ARRIVED, .lane = lane, .header = &header, .frames = received->count - 1};
+    if (received->keyed && !key_equal(&received->key, &stage->way[lane].previous_key)) {
+        deny(stage, received, "a microbatch of one who is not before us");
+        return;
+    }
     arena_reset(stage->header);
     if (!data_header_decode(stage->header, net_frame_data(&received->frame[0]), net_frame_size(&received->frame[0]),
                             &header, &error)) {
         event.type = STAGE_UNREADABLE;
         event.text = "bytes that are no header of a microbatch";
-    }
-    if (received->keyed && !key_equal(&received->key, &stage->way[lane].previous_key)) {
-        event.type = STAGE_STRAY;
-        event.text = "a microbatch of one who is not before us";
     }
     for (unsigned part = 0; part < event.frames && part < MESSAGE_PARTS_MAX; part++)
         event.sizes[part] = net_frame_size(&received->frame[1 + part]);
@@ -158,7 +167,7 @@ static void read_lane(struct stage *stage, unsigned lane) {
         if (result == NET_AGAIN)
             return;
         if (result == NET_DENIED) {
-            stage_feed(stage, &(struct stage_event){.type = STAGE_STRAY, .text = "a message of a key let in no more"});
+            deny(stage, &received, "a message of a key that is not let in any more");
             continue;
         }
         if (result != NET_OK) {

@@ -14,6 +14,7 @@
 #include "daemon/prober.h"
 #include "daemon/profiler.h"
 #include "daemon/stage.h"
+#include "daemon/strangers.h"
 #include "daemon/waiting.h"
 #include "proto/codec.h"
 
@@ -69,8 +70,9 @@ struct stage {
     mono_t looked;                   /* when it was last found out why there is nothing to do */
     struct waiting waiting;          /* for the coordinator, or for a slice */
     mono_t refused_logged, fault_logged;
-    const char *fault; /* the last one; static */
-    unsigned faults;   /* since fault_logged */
+    char fault[256]; /* the last one */
+    unsigned faults; /* since fault_logged */
+    struct strangers strangers;
 
     struct loader *loader;
     struct compute *compute;

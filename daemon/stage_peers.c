@@ -98,7 +98,7 @@ static void read_requests(struct stage *stage) {
         if (result == NET_AGAIN)
             return;
         if (result == NET_DENIED)
-            stage_feed(stage, &(struct stage_event){.type = STAGE_STRAY, .text = "a request of a key let in no more"});
+            stage_feed(stage, &(struct stage_event){.type = STAGE_DENIED, .text = "a request of a key let in no more"});
         else if (result != NET_OK)
             stage_feed(stage, &(struct stage_event){.type = STAGE_UNREADABLE, .text = "a request of too many frames"});
         if (result != NET_OK)
@@ -111,7 +111,9 @@ static void read_requests(struct stage *stage) {
 void peers_turn(struct stage *stage) {
     struct net_event event;
     while ((event = net_next_event(stage->peers)).kind != NET_NOTHING)
-        if (event.kind == NET_HANDSHAKE_FAILED)
+        if (event.kind == NET_HANDSHAKE_FAILED) {
             stage_feed(stage, &(struct stage_event){.type = STAGE_HANDSHAKE});
+            strangers_note(&stage->strangers, &event);
+        }
     read_requests(stage);
 }

@@ -36,6 +36,11 @@ static bool has_control_characters(const char *text) {
     return false;
 }
 
+/* Texts that end in a log or on a terminal: those of ours have none (error.h), so these come from somebody else. */
+static bool printable(const char *where, const char *text, struct error *error) {
+    return !has_control_characters(text) || error_set(error, ERROR_INPUT, "%s: has control characters", where);
+}
+
 static bool hello_check(const struct message_hello *hello, struct error *error) {
     if (hello->role != ROLE_STAGE && hello->role != ROLE_CLIENT)
         return error_set(error, ERROR_INPUT, "hello: role: got %d, want 1 (stage) or 2 (client)", (int)hello->role);
@@ -44,9 +49,9 @@ static bool hello_check(const struct message_hello *hello, struct error *error) 
                          "hello: name: got \"%s\", want 1 to %d letters, digits, '.', '_' or '-', not starting with "
                          "'.' or '-', and not \"coordinator\"",
                          hello->name ? hello->name : "", MESSAGE_NAME_MAX);
-    if (has_control_characters(hello->name))
-        return error_set(error, ERROR_INPUT, "hello: name: has control characters");
-    return within("hello: cached: count", hello->cached_count, 0, MESSAGE_TENSORS_MAX, error);
+    return printable("hello: name", hello->name, error) && printable("hello: version", hello->version, error) &&
+           printable("hello: kernels", hello->kernels, error) &&
+           within("hello: cached: count", hello->cached_count, 0, MESSAGE_TENSORS_MAX, error);
 }
 
 static bool join_check(const struct message_join *join, struct error *error) {
@@ -188,7 +193,8 @@ static bool probed_check(const struct message_probed *probed, struct error *erro
     if (!seconds_valid(probed->latency_s) || !seconds_valid(probed->bytes_per_second))
         return error_set(error, ERROR_INPUT, "probed: got %g s and %g bytes per second, want numbers from 0",
                          probed->latency_s, probed->bytes_per_second);
-    return within("probed: probe", probed->probe, 1, UINT64_MAX, error);
+    return printable("probed: error", probed->error, error) &&
+           within("probed: probe", probed->probe, 1, UINT64_MAX, error);
 }
 
 bool message_check(const struct message *message, struct error *error) {
@@ -201,6 +207,8 @@ bool message_check(const struct message *message, struct error *error) {
         return tensor_get_check(&message->tensor_get, error);
     case MESSAGE_PROGRESS:
         return within("progress: done", message->progress.done, 0, message->progress.total, error);
+    case MESSAGE_FAILED:
+        return printable("failed: text", message->failed.text, error);
     case MESSAGE_SUBMIT:
         return within("submit: top", message->submit.top, 0, MESSAGE_TOP_MAX, error);
     case MESSAGE_ANSWER:
@@ -210,7 +218,8 @@ bool message_check(const struct message *message, struct error *error) {
     case MESSAGE_PROFILE_GET:
         return profile_get_check(&message->profile_get, error);
     case MESSAGE_PROFILE:
-        return within("profile: bytes", message->profile.json_bytes, 0, MESSAGE_PROFILE_MAX, error);
+        return within("profile: bytes", message->profile.json_bytes, 0, MESSAGE_PROFILE_MAX, error) &&
+               printable("profile: error", message->profile.error, error);
     case MESSAGE_PROBE:
         return probe_check(&message->probe, error);
     case MESSAGE_JOIN:

@@ -521,6 +521,9 @@ void coordinator_core_step(struct coordinator_core *core, const struct coordinat
     case CORE_ITEM_ADMITTED:
         flights_admit(core, event->item, now);
         break;
+    case CORE_ITEM_WITHDRAWN:
+        flights_withdraw(core, event->item, effects);
+        break;
     case CORE_RESULT:
         flights_result(core, event, now, effects);
         break;

@@ -20,8 +20,9 @@
  * whatever that costs, when one of its boards asks to leave. If a stage cannot prepare its slice the old plan stays.
  *
  * Invariants: at most one pipeline serves, and only in SERVING are microbatches dispatched; an item is in exactly one
- * place (free, queued, or in one flight) and leaves it by exactly one answer or failure effect; a flight is under way
- * in a pipeline that serves or drains, or waits to be sent again; epochs and sequence numbers only grow.
+ * place (free, queued, or in one flight) and leaves it by exactly one answer, failure or drop effect; a flight is under
+ * way in a pipeline that serves or drains, or waits to be sent again; epochs and sequence numbers only grow. An item
+ * that is withdrawn leaves the queue at once; one in a flight stays there, for a flight keeps its items.
  *
  * Replay. A flight keeps its items until they are answered. When its pipeline breaks, or a later one overtakes it, it
  * is sent again, whole and before anything new, under a new sequence number: the same items together give the same
@@ -114,10 +115,11 @@ enum coordinator_event_type {
     CORE_PLANNED,       /* plan, boards as the plan effect listed them, period_s, beside, pause_s; or text: why there is
                            none; or stale: the boards are not what they were, so another one is to be asked for */
     CORE_ITEM_ADMITTED, /* item */
-    CORE_RESULT,        /* epoch, sequence, items */
-    CORE_WRITABLE,      /* the first stage takes another microbatch */
-    CORE_TICK,          /* time has passed */
-    CORE_SHUTDOWN,      /* finish what was admitted, then end */
+    CORE_ITEM_WITHDRAWN, /* item, admitted before: nobody waits for its answer any more */
+    CORE_RESULT,         /* epoch, sequence, items */
+    CORE_WRITABLE,       /* the first stage takes another microbatch */
+    CORE_TICK,           /* time has passed */
+    CORE_SHUTDOWN,       /* finish what was admitted, then end */
 };
 
 struct coordinator_event {
@@ -147,6 +149,7 @@ enum coordinator_effect_type {
     CORE_DISPATCH, /* sequence, epoch, items; ids by core_flight_item */
     CORE_ANSWER,   /* item, row of the result that is being handled */
     CORE_FAIL,     /* item, text */
+    CORE_DROP,     /* item: it was withdrawn before it was in a microbatch, and is not computed */
     CORE_RELEASE,  /* board: it may leave */
     CORE_EVENT,    /* event: to be told */
     CORE_EXIT,     /* all done */

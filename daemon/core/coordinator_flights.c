@@ -32,6 +32,28 @@ static unsigned queue_shift(struct coordinator_core *core, unsigned count) {
     return first;
 }
 
+/* Takes an item out of the queue, if it is there; the others keep their order. */
+static bool queue_remove(struct coordinator_core *core, unsigned item) {
+    unsigned before = NOTHING, at = core->queue_first;
+    for (; at != NOTHING && at != item; at = core->next[at])
+        before = at;
+    if (at == NOTHING)
+        return false;
+    if (before == NOTHING)
+        core->queue_first = core->next[item];
+    else
+        core->next[before] = core->next[item];
+    if (core->queue_last == item)
+        core->queue_last = before;
+    core->queued--;
+    return true;
+}
+
+void flights_withdraw(struct coordinator_core *core, unsigned item, struct coordinator_effects *effects) {
+    if (queue_remove(core, item))
+        effects_add(effects, CORE_DROP)->item = item;
+}
+
 /* ---- the list of flights ---- */
 
 const struct core_flight *core_flight_find(const struct coordinator_core *core, sequence_t sequence) {

@@ -41,6 +41,8 @@ void pipelines_ready(struct coordinator_core *core, unsigned board, epoch_t epoc
 /* ---- coordinator_flights.c ---- */
 
 void flights_admit(struct coordinator_core *core, unsigned item, mono_t now);
+/* Lets go of an item that is still queued; in a flight it stays. */
+void flights_withdraw(struct coordinator_core *core, unsigned item, struct coordinator_effects *effects);
 void flights_dispatch(struct coordinator_core *core, mono_t now, struct coordinator_effects *effects);
 void flights_result(struct coordinator_core *core, const struct coordinator_event *event, mono_t now,
                     struct coordinator_effects *effects);

@@ -426,9 +426,12 @@ static void apply_stray_event(struct stage_core *core, const struct stage_event 
         core->rejected.stale++;
         effects->fault = event->text;
         break;
+    case STAGE_DENIED:
+        core->rejected.denied++;
+        effects->fault = event->text;
+        break;
     default:
         core->rejected.handshake++;
-        effects->fault = "a connection that speaks something else";
         break;
     }
 }
@@ -449,6 +452,7 @@ void stage_core_step(struct stage_core *core, const struct stage_event *event, m
         break;
     case STAGE_UNREADABLE:
     case STAGE_STRAY:
+    case STAGE_DENIED:
     case STAGE_HANDSHAKE:
         apply_stray_event(core, event, effects);
         break;

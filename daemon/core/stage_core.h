@@ -92,7 +92,8 @@ enum stage_event_type {
     STAGE_ARRIVED,     /* lane, header, sizes, frames: a microbatch that could be decoded */
     STAGE_UNREADABLE,  /* a message that could not */
     STAGE_STRAY,       /* text: a frame that came too late, or is for somebody else */
-    STAGE_HANDSHAKE,   /* a connection that never became one */
+    STAGE_DENIED,      /* text: a frame of one who may not send it */
+    STAGE_HANDSHAKE,   /* a connection that never became one; whoever saw it logs it */
     STAGE_COMPUTED,    /* lane, input, output, damaged, checksum, busy_ns */
     STAGE_SENT,        /* lane, output: handed to the network */
     STAGE_BLOCKED,     /* lane, output: the network has no room */
@@ -153,7 +154,8 @@ struct stage_effect {
 };
 
 struct stage_effects {
-    const char *fault; /* what was wrong with a frame that was counted as rejected; static; NULL: nothing */
+    const char
+        *fault; /* what was wrong with a frame that was counted as rejected; static, or the event's; NULL: nothing */
     unsigned count;
     struct stage_effect effect[STAGE_EFFECTS_MAX];
 };

@@ -3,7 +3,8 @@
  * libzmq accepts more than we want (other transports, "source;destination", interface names with spaces) and says
  * EINVAL for everything else, so the form is checked here first and an error says which part is wrong. HOST is a name,
  * an IPv4 address, an IPv6 address in brackets, or "*" for every address of a listener. Only net_local_address asks the
- * system's resolver, and may therefore block; it is called before a daemon serves. */
+ * system's resolver, and may therefore block where HOST is a name; while a daemon serves it is given addresses in
+ * numbers alone (net_endpoint_check_numeric). */
 #include "daemon/net/socket.h"
 
 #include <arpa/inet.h>
@@ -68,6 +69,46 @@ bool net_address_parse(const char *endpoint, struct net_address *address, struct
 bool net_endpoint_check(const char *endpoint, struct error *error) {
     struct net_address address;
     return net_address_parse(endpoint, &address, error);
+}
+
+/* The address in numbers, without asking a resolver; false when the host is a name. */
+static bool numeric_address(const struct net_address *address, struct sockaddr_storage *numbers) {
+    const struct addrinfo hints = {.ai_family = address->ipv6 ? AF_INET6 : AF_INET,
+                                   .ai_socktype = SOCK_STREAM,
+                                   .ai_flags = AI_NUMERICHOST | AI_NUMERICSERV};
+    struct addrinfo *found = NULL;
+    if (getaddrinfo(address->host, NULL, &hints, &found) != 0)
+        return false;
+    memset(numbers, 0, sizeof *numbers);
+    memcpy(numbers, found->ai_addr, found->ai_addrlen);
+    freeaddrinfo(found);
+    return true;
+}
+
+static bool unspecified(const struct sockaddr_storage *numbers) {
+    if (numbers->ss_family == AF_INET6)
+        return IN6_IS_ADDR_UNSPECIFIED(&((const struct sockaddr_in6 *)(const void *)numbers)->sin6_addr);
+    return ((const struct sockaddr_in *)(const void *)numbers)->sin_addr.s_addr == htonl(INADDR_ANY);
+}
+
+bool net_endpoint_check_numeric(const char *endpoint, struct error *error) {
+    struct net_address address;
+    struct sockaddr_storage numbers;
+    if (!net_address_parse(endpoint, &address, error))
+        return false;
+    bool port = strcmp(address.port, "*") != 0 && atoi(address.port) > 0;
+    if (port && numeric_address(&address, &numbers) && !unspecified(&numbers))
+        return true;
+    return error_set(error, ERROR_USAGE,
+                     "\"%s\": want one address in numbers and a port, such as tcp://192.168.1.7:7601", endpoint);
+}
+
+bool net_is_everywhere(const char *endpoint) {
+    struct net_address address;
+    struct sockaddr_storage numbers;
+    if (!net_address_parse(endpoint, &address, NULL))
+        return false;
+    return strcmp(address.host, "*") == 0 || (numeric_address(&address, &numbers) && unspecified(&numbers));
 }
 
 bool net_is_loopback(const char *endpoint) {

@@ -89,7 +89,7 @@ static bool peer_address(int connection, char address[NET_ADDRESS_MAX]) {
 
 void net_peer_address(int connection, char address[NET_ADDRESS_MAX]) {
     if (!peer_address(connection, address))
-        snprintf(address, NET_ADDRESS_MAX, "an unknown address");
+        snprintf(address, NET_ADDRESS_MAX, NET_ADDRESS_UNKNOWN);
 }
 
 static void handshake_begin(struct net_socket *socket, int connection) {
@@ -150,7 +150,7 @@ static void describe(const struct net_socket *socket, enum net_failure failure, 
 static struct net_event closed(struct net_socket *socket, int connection) {
     struct net_event end = {.kind = NET_CLOSED, .connection = connection};
     struct net_event failure = {.kind = NET_HANDSHAKE_FAILED, .connection = connection};
-    snprintf(failure.address, sizeof failure.address, "%s", socket->denied[0] ? socket->denied : "an unknown address");
+    snprintf(failure.address, sizeof failure.address, "%s", socket->denied[0] ? socket->denied : NET_ADDRESS_UNKNOWN);
     bool failed = handshake_end(socket, connection, failure.address);
     failed |= socket->handshake_failed;
     socket->handshake_failed = false;

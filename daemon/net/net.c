@@ -19,6 +19,7 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/resource.h>
 
 #define ZAP_DOMAIN             "stagecoach" /* of sockets without keys */
 #define KEYED_FRAME_EXTRA      64           /* bytes that CURVE adds to a frame, generously */
@@ -29,9 +30,21 @@
 #define KEEPALIVE_IDLE_SECONDS 10 /* a peer that vanished without a word is noticed within half a minute */
 #define KEEPALIVE_STEP_SECONDS 5
 #define KEEPALIVE_COUNT        3
+#define DESCRIPTORS            65536
 #define UNACKNOWLEDGED_MS      30000 /* keep-alive is silent while something is on its way */
 
+/* A stranger costs a descriptor for as long as a handshake may take: the usual 1024 would soon leave none for a file.
+ */
+static void allow_descriptors(void) {
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur >= DESCRIPTORS)
+        return;
+    limit.rlim_cur = limit.rlim_max < DESCRIPTORS ? limit.rlim_max : DESCRIPTORS;
+    setrlimit(RLIMIT_NOFILE, &limit);
+}
+
 struct net *net_new(struct error *error) {
+    allow_descriptors();
     void *context = zmq_ctx_new();
     if (!context) {
         error_set_errno(error, "zmq_ctx_new");

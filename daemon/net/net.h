@@ -15,14 +15,16 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define NET_FRAMES_MAX   4
-#define NET_ENDPOINT_MAX 128
-#define NET_PEER_MAX     16 /* bytes of a router's name for a peer */
-#define NET_ADDRESS_MAX  64 /* "192.168.1.7:40312" */
+#define NET_FRAMES_MAX      4
+#define NET_ENDPOINT_MAX    128
+#define NET_PEER_MAX        16 /* bytes of a router's name for a peer */
+#define NET_ADDRESS_MAX     64 /* "192.168.1.7:40312", or */
+#define NET_ADDRESS_UNKNOWN "an unknown address"
 
 struct net;        /* one per process */
 struct net_socket; /* one socket and its monitor */
 
+/* Also lets the process have as many descriptors as it may, up to 65536. */
 struct net *net_new(struct error *error);
 /* Closes the sockets that are still open, with linger_ms, and waits until what was sent is flushed or its time is over:
  * no longer than the longest linger_ms that a socket was closed with. */
@@ -128,7 +130,7 @@ bool net_writable(struct net_socket *socket);
 /* Ends a connection at once, if it still is there; its NET_CLOSED follows. The descriptor may have been given to
  * another connection a moment ago; honest peers connect again. */
 void net_hang_up(int connection);
-/* "ADDRESS:PORT" of the other end; "an unknown address" when the connection is gone. */
+/* "ADDRESS:PORT" of the other end; NET_ADDRESS_UNKNOWN when the connection is gone. */
 void net_peer_address(int connection, char address[NET_ADDRESS_MAX]);
 
 /* What a monitor tells. Every NET_OPENED is followed by one NET_CLOSED with the same descriptor, which may then be used
@@ -178,10 +180,16 @@ struct net_wait {
 bool net_wait(struct net_wait *waits, unsigned count, int timeout_ms, struct error *error);
 
 /* The local address ("192.168.1.7", or "[fe80::1]" where HOST is in brackets) from which HOST of "tcp://HOST:PORT" is
- * reached, so that a board listens there and not everywhere. No packet is sent to HOST; the resolver may block. */
+ * reached, so that a board listens there and not everywhere. No packet is sent to HOST; the resolver may block where
+ * HOST is a name. */
 bool net_local_address(const char *endpoint, char address[64], struct error *error);
 /* Is "tcp://ADDRESS:PORT" on the loopback interface only? */
 bool net_is_loopback(const char *endpoint);
+/* Is "tcp://ADDRESS:PORT" on all of them ("*", 0.0.0.0, [::])? */
+bool net_is_everywhere(const char *endpoint);
+/* Checks that others can be told to connect there without asking a resolver, which blocks: one address in numbers, and
+ * a port from 1. The error says what is wanted. */
+bool net_endpoint_check_numeric(const char *endpoint, struct error *error);
 /* Checks "tcp://HOST:PORT": HOST a name, an IPv4 address, an IPv6 address in brackets or "*"; PORT 0 to 65535 or "*".
  * The error says what is wrong. */
 bool net_endpoint_check(const char *endpoint, struct error *error);

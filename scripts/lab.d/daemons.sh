@@ -1,6 +1,6 @@
 # shellcheck shell=bash
 # Daemons in the lab: a coordinator in its host, a stage in each board, started in the host's namespace and control groups, in a
-# session of their own, with their log in $folder/HOST.log. $LAB_STATE/run/HOST has the process and $LAB_STATE/run/HOST.command
+# session of their own, with their log in $folder/HOST.log. $LAB_STATE/run/HOST notes the process and $LAB_STATE/run/HOST.command
 # its command line, one word a line, for `lab start`.
 
 LAB_ENDPOINT=tcp://10.0.0.1:7600
@@ -18,14 +18,14 @@ start_daemon() { # HOST COMMAND...
     shift
     printf '%s\n' "$@" >"$LAB_STATE/run/$host.command"
     (enter_host "$host" setsid "$@") </dev/null >>"$folder/$host.log" 2>&1 &
-    echo $! >"$LAB_STATE/run/$host"
+    process_note $! "$LAB_STATE/run/$host"
     disown
     while [ -d "/proc/$!" ] && ! daemon_of "$host" >/dev/null; do sleep 0.01; done # until it is where it belongs
 }
 
 daemon_of() { # HOST: its process, if it runs
     local pid
-    pid=$(cat "$LAB_STATE/run/$1" 2>/dev/null) || return 1
+    pid=$(process_of "$LAB_STATE/run/$1") || return 1
     [ "$(ip netns identify "$pid" 2>/dev/null)" = "$(namespace "$1")" ] && [ "$(sed 's/.*) //; s/ .*//' "/proc/$pid/stat")" != Z ] &&
         echo "$pid"
 } 2>/dev/null
@@ -61,7 +61,7 @@ start_stage() { # HOST NAME OPTION...
         --cache "$weights" "$@"
 }
 
-lab_status_json() { in_host coordinator timeout 10 "$binary" status --json; }
+lab_status_json() { in_host coordinator timeout 10 "$binary" status --insecure --json; }
 
 serving() { # STAGES: as many boards serve
     local said

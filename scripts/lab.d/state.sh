@@ -6,6 +6,21 @@
 LAB_STATE=/run/stagecoach-lab
 LAB_PROBE=stagecoach-probe-of-lab
 
+# ---- processes, by number and time of birth: a number is given again, the pair is not ----
+
+process_born() { # PID: in ticks since the machine started
+    local stat
+    stat=$(cat "/proc/$1/stat") || return 1
+    # shellcheck disable=SC2086  # fields; the second, the name, may hold spaces and brackets
+    set -- ${stat##*) }
+    echo "${20}"
+} 2>/dev/null
+process_note() { echo "$1 $(process_born "$1")" >"$2"; } # PID FILE
+process_of() {                                           # FILE: the process that was noted there, if it is still there
+    local pid born
+    read -r pid born <"$1" && [ -n "$born" ] && [ "$(process_born "$pid")" = "$born" ] && echo "$pid"
+} 2>/dev/null
+
 # ---- the table of hosts ----
 
 hosts() { cut -f 1 "$LAB_STATE/hosts"; }
@@ -97,8 +112,7 @@ lab_traces() {
     if lab_is_up; then
         echo "a lab is up ($(cat "$LAB_STATE/fleet" 2>/dev/null))"
     elif [ -e "$LAB_STATE" ]; then
-        maker=$(cat "$LAB_STATE/maker" 2>/dev/null || true)
-        if [ -n "$maker" ] && [ -d "/proc/$maker" ]; then
+        if maker=$(process_of "$LAB_STATE/maker"); then
             echo "a lab is being made by process $maker"
         else
             echo "a lab was left half made"
@@ -113,7 +127,7 @@ state_claim() { # FLEET
     traces=$(lab_traces)
     [ -z "$traces" ] || fail "$traces; remove it first: scripts/lab down"
     mkdir "$LAB_STATE" 2>/dev/null || fail "another lab is being made"
-    echo $$ >"$LAB_STATE/maker"
+    process_note $$ "$LAB_STATE/maker"
     mkdir "$LAB_STATE/run"
     realpath "$1" >"$LAB_STATE/fleet"
     mktemp -d "${TMPDIR:-/tmp}/stagecoach-lab.XXXXXX" >"$LAB_STATE/folder"
@@ -156,8 +170,8 @@ take_down() {
 # Ends an `up` that is still at work, so that it makes nothing more.
 end_maker() {
     local maker
-    maker=$(cat "$LAB_STATE/maker" 2>/dev/null) || return 0
-    lab_is_up || [ "$maker" = $$ ] || ! grep -qs 'lab' "/proc/$maker/cmdline" || kill -KILL "$maker" 2>/dev/null || true
+    maker=$(process_of "$LAB_STATE/maker") || return 0
+    lab_is_up || [ "$maker" = $$ ] || kill -KILL "$maker" 2>/dev/null || true
 }
 
 # What a `check` or an `up` leaves when it is killed while it looks at what this machine can do.

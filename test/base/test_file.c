@@ -172,6 +172,50 @@ static void test_check_writable(void **state) {
     release(contents);
 }
 
+static void write_private(const char *path) {
+    struct error error;
+    assert_true(file_write_private(path, "secret", 6, &error));
+}
+
+/* What lies in the way of the new file is not written through: its mode, or its owner, may let others read it. */
+static void test_write_makes_a_file_of_its_own(void **state) {
+    const struct folder *folder = *state;
+    struct stat status;
+    char part[700], elsewhere[700];
+    snprintf(part, sizeof part, "%s.%ld.part", folder->file, (long)getpid());
+    snprintf(elsewhere, sizeof elsewhere, "%s/elsewhere", folder->path);
+    write_file(elsewhere, "", 0);
+    assert_int_equal(symlink(elsewhere, part), 0);
+    write_private(folder->file);
+    assert_int_equal(stat(elsewhere, &status), 0);
+    assert_int_equal(status.st_size, 0);
+    write_file(part, "", 0);
+    assert_int_equal(chmod(part, 0666), 0);
+    write_private(folder->file);
+    assert_int_equal(lstat(folder->file, &status), 0);
+    assert_int_equal(status.st_mode & (S_IFMT | 0777), S_IFREG | 0600);
+}
+
+static void test_guarded(void **state) {
+    const struct folder *folder = *state;
+    struct error error = {0};
+    assert_false(file_guarded(folder->file, FILE_NOT_READ, &error));
+    assert_int_equal(error.code, ERROR_SYSTEM);
+    write_file(folder->file, "", 0);
+    static const struct {
+        mode_t mode;
+        bool secret, trusted;
+    } modes[] = {{0600, true, true},  {0700, true, true},   {0644, false, true}, {0640, false, true},
+                 {0604, false, true}, {0620, false, false}, {0602, false, false}};
+    for (size_t i = 0; i < sizeof modes / sizeof modes[0]; i++) {
+        assert_int_equal(chmod(folder->file, modes[i].mode), 0);
+        assert_int_equal(file_guarded(folder->file, FILE_NOT_READ, &error), modes[i].secret);
+        assert_int_equal(file_guarded(folder->file, FILE_NOT_WRITTEN, &error), modes[i].trusted);
+    }
+    assert_int_equal(error.code, ERROR_USAGE);
+    assert_non_null(strstr(error.text, "chmod go-w"));
+}
+
 static void test_directories_and_paths(void **state) {
     const struct folder *folder = *state;
     struct error error = {0};
@@ -199,6 +243,8 @@ int main(void) {
         cmocka_unit_test_setup_teardown(test_failed_write_leaves_nothing, setup, teardown),
         cmocka_unit_test_setup_teardown(test_modes, setup, teardown),
         cmocka_unit_test_setup_teardown(test_check_writable, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_write_makes_a_file_of_its_own, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_guarded, setup, teardown),
         cmocka_unit_test_setup_teardown(test_directories_and_paths, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

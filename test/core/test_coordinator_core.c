@@ -639,7 +639,7 @@ static unsigned dice(struct history *h, unsigned sides) {
 static void account(struct history *h) {
     for (unsigned i = 0; i < h->f.effects.count; i++) {
         const struct coordinator_effect *effect = &h->f.effects.effect[i];
-        if (effect->type == CORE_ANSWER || effect->type == CORE_FAIL) {
+        if (effect->type == CORE_ANSWER || effect->type == CORE_FAIL || effect->type == CORE_DROP) {
             assert_true(h->admitted[effect->item]);
             assert_false(h->answered[effect->item]);
             h->answered[effect->item] = true;
@@ -669,7 +669,7 @@ static void random_step(struct history *h) {
     struct fixture *f = &h->f;
     unsigned board = f->core.boards ? dice(h, f->core.boards) : 0;
     f->now = mono_after(f->now, dice(h, 20) * MONO_MS);
-    switch (dice(h, 12)) {
+    switch (dice(h, 13)) {
     case 0:
         snprintf(name, sizeof name, "b%u", dice(h, 6));
         join(f, name);
@@ -689,6 +689,7 @@ static void random_step(struct history *h) {
         break;
     case 3:
     case 4:
+        f->effects.count = 0;
         if (f->core.boards)
             ready(f, board);
         break;
@@ -713,6 +714,11 @@ static void random_step(struct history *h) {
         break;
     case 8:
         writable(f);
+        break;
+    case 11: /* one that waits, is under way, or is answered already */
+        f->effects.count = 0;
+        if (h->next_item > 0 && dice(h, 2))
+            step(f, (struct coordinator_event){.type = CORE_ITEM_WITHDRAWN, .item = dice(h, h->next_item)});
         break;
     case 9:
     case 10:

@@ -409,6 +409,8 @@ static void test_frames_without_a_slice(void **state) {
         assert_int_equal(fixture.core.rejected.stale, 1);
         happen(&fixture, STAGE_STRAY);
         assert_int_equal(fixture.core.rejected.stale, 2);
+        happen(&fixture, STAGE_DENIED);
+        assert_int_equal(fixture.core.rejected.denied, 1);
         happen(&fixture, STAGE_UNREADABLE);
         assert_int_equal(fixture.core.rejected.malformed, 1);
         happen(&fixture, STAGE_HANDSHAKE);

@@ -5,20 +5,10 @@
 #include "base/allocate.h"
 #include "base/file.h"
 
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stdio.h>
-#include <stdlib.h>
+#include "test/daemon/folder.h"
+
 #include <string.h>
 #include <sys/stat.h>
-
-#include <cmocka.h>
-
-static char directory[64];
-
-static void path_of(const char *name, char path[128]) {
-    snprintf(path, 128, "%s/%s", directory, name);
-}
 
 static void test_keys_round_trip(void **state) {
     (void)state;
@@ -27,22 +17,37 @@ static void test_keys_round_trip(void **state) {
     struct stat status;
     char path[128];
     bool found;
-    assert_true(identity_read_keys(directory, "stage-pi-3", &read, &found, &error));
+    assert_true(identity_read_keys(folder, "stage-pi-3", &read, &found, &error));
     assert_false(found);
-    assert_true(identity_make_keys(directory, "stage-pi-3", &made, &error));
-    assert_true(identity_read_keys(directory, "stage-pi-3", &read, &found, &error));
+    assert_true(identity_make_keys(folder, "stage-pi-3", &made, &error));
+    assert_true(identity_read_keys(folder, "stage-pi-3", &read, &found, &error));
     assert_true(found);
     assert_memory_equal(&made, &read, sizeof made);
-    path_of("stage-pi-3.key", path);
+    folder_path("stage-pi-3.key", path);
     assert_int_equal(stat(path, &status), 0);
     assert_int_equal(status.st_mode & 0777, 0600);
     assert_int_equal(chmod(path, 0640), 0);
-    assert_false(identity_read_keys(directory, "stage-pi-3", &read, &found, &error));
+    assert_false(identity_read_keys(folder, "stage-pi-3", &read, &found, &error));
     assert_non_null(strstr(error.text, "others may read"));
-    assert_true(identity_make_keys(directory, "stage-pi-3", &read, &error)); /* a new one in its place */
+    assert_true(identity_make_keys(folder, "stage-pi-3", &read, &error)); /* a new one in its place */
     assert_false(key_equal(&made.own, &read.own));
-    assert_true(identity_read_keys(directory, "stage-pi-3", &made, &found, &error));
+    assert_true(identity_read_keys(folder, "stage-pi-3", &made, &found, &error));
     assert_true(found && key_equal(&made.own, &read.own));
+}
+
+/* Whoever can write there can put other keys in place of ours, whatever the modes of the files. */
+static void test_a_directory_that_others_may_write(void **state) {
+    (void)state;
+    struct key_pair made;
+    struct error error;
+    bool found;
+    assert_true(identity_make_keys(folder, "client", &made, &error));
+    assert_int_equal(chmod(folder, 0777), 0);
+    assert_false(identity_read_keys(folder, "client", &made, &found, &error));
+    assert_non_null(strstr(error.text, "others may write there"));
+    assert_int_equal(error.code, ERROR_USAGE);
+    assert_int_equal(chmod(folder, 0755), 0);
+    assert_true(identity_read_keys(folder, "client", &made, &found, &error) && found);
 }
 
 /* Every byte that is changed, and every cut, is noticed: a key that is not quite one would fail only at the handshake.
@@ -55,20 +60,20 @@ static void test_damaged_keys(void **state) {
     void *contents;
     size_t size;
     bool found;
-    assert_true(identity_make_keys(directory, "client", &pair, &error));
-    path_of("client.key", path);
+    assert_true(identity_make_keys(folder, "client", &pair, &error));
+    folder_path("client.key", path);
     assert_true(file_read(path, 4096, &contents, &size, &error));
     char *text = contents;
     for (size_t i = 0; i < size; i += 3) {
         char before = text[i];
         text[i] = before == 'x' ? 'y' : 'x';
         assert_true(file_write_atomic(path, text, size, &error));
-        bool ok = identity_read_keys(directory, "client", &read, &found, &error);
+        bool ok = identity_read_keys(folder, "client", &read, &found, &error);
         if (ok && memcmp(&read, &pair, sizeof pair) != 0)
             fail_msg("byte %zu was changed and believed", i);
         text[i] = before;
         assert_true(file_write_atomic(path, text, i, &error));
-        assert_false(identity_read_keys(directory, "client", &read, &found, &error));
+        assert_false(identity_read_keys(folder, "client", &read, &found, &error));
         assert_false(found);
     }
     release(contents);
@@ -82,27 +87,27 @@ static void test_known_coordinators(void **state) {
     bool found;
     key_pair_make(&one);
     key_pair_make(&two);
-    assert_true(identity_known(directory, "tcp://10.0.0.1:7600", &key, &found, &error));
+    assert_true(identity_known(folder, "tcp://10.0.0.1:7600", &key, &found, &error));
     assert_false(found);
-    assert_true(identity_remember(directory, "tcp://127.0.0.1:7600", &one.own, &error));
-    assert_true(identity_known(directory, "tcp://127.0.0.1:7600", &key, &found, &error));
+    assert_true(identity_remember(folder, "tcp://127.0.0.1:7600", &one.own, &error));
+    assert_true(identity_known(folder, "tcp://127.0.0.1:7600", &key, &found, &error));
     assert_true(found && key_equal(&key, &one.own));
     /* where it is reached may change, but a coordinator on loopback may well be another one, without keys */
-    assert_true(identity_known(directory, "tcp://10.0.0.1:7600", &key, &found, &error));
+    assert_true(identity_known(folder, "tcp://10.0.0.1:7600", &key, &found, &error));
     assert_true(found && key_equal(&key, &one.own));
-    assert_true(identity_known(directory, "tcp://127.0.0.1:7601", &key, &found, &error));
+    assert_true(identity_known(folder, "tcp://127.0.0.1:7601", &key, &found, &error));
     assert_false(found);
-    assert_true(identity_remember(directory, "tcp://10.0.0.2:7600", &two.own, &error));
-    assert_true(identity_known(directory, "tcp://10.0.0.2:7600", &key, &found, &error));
+    assert_true(identity_remember(folder, "tcp://10.0.0.2:7600", &two.own, &error));
+    assert_true(identity_known(folder, "tcp://10.0.0.2:7600", &key, &found, &error));
     assert_true(found && key_equal(&key, &two.own));
-    assert_true(identity_known(directory, "tcp://10.0.0.1:7600", &key, &found, &error)); /* which of the two? */
+    assert_true(identity_known(folder, "tcp://10.0.0.1:7600", &key, &found, &error)); /* which of the two? */
     assert_false(found);
-    assert_true(identity_remember(directory, "tcp://10.0.0.2:7600", &one.own, &error)); /* in place of the other */
-    assert_true(identity_known(directory, "tcp://10.0.0.2:7600", &key, &found, &error));
+    assert_true(identity_remember(folder, "tcp://10.0.0.2:7600", &one.own, &error)); /* in place of the other */
+    assert_true(identity_known(folder, "tcp://10.0.0.2:7600", &key, &found, &error));
     assert_true(found && key_equal(&key, &one.own));
-    assert_true(identity_remember(directory, "tcp://10.0.0.2:7600", NULL, &error));
-    assert_true(identity_remember(directory, "tcp://127.0.0.1:7600", NULL, &error));
-    assert_true(identity_known(directory, "tcp://10.0.0.2:7600", &key, &found, &error));
+    assert_true(identity_remember(folder, "tcp://10.0.0.2:7600", NULL, &error));
+    assert_true(identity_remember(folder, "tcp://127.0.0.1:7600", NULL, &error));
+    assert_true(identity_known(folder, "tcp://10.0.0.2:7600", &key, &found, &error));
     assert_false(found);
 }
 
@@ -114,34 +119,20 @@ static void test_damaged_coordinators(void **state) {
     struct error error;
     char path[128];
     bool found;
-    path_of("coordinators", path);
+    folder_path("coordinators", path);
     assert_true(file_write_atomic(path, text, strlen(text), &error));
-    assert_true(identity_known(directory, "tcp://10.0.0.3:7600", &key, &found, &error));
+    assert_true(identity_known(folder, "tcp://10.0.0.3:7600", &key, &found, &error));
     assert_true(found);
-    assert_true(identity_remember(directory, "tcp://10.0.0.4:7600", &key, &error));
-    assert_true(identity_known(directory, "tcp://127.0.0.1:7600", &key, &found, &error));
+    assert_true(identity_remember(folder, "tcp://10.0.0.4:7600", &key, &error));
+    assert_true(identity_known(folder, "tcp://127.0.0.1:7600", &key, &found, &error));
     assert_false(found);
-}
-
-static int make_directory(void **state) {
-    (void)state;
-    snprintf(directory, sizeof directory, "/tmp/stagecoach-identity.XXXXXX");
-    return mkdtemp(directory) ? 0 : -1;
-}
-
-static int remove_directory(void **state) {
-    char command[128];
-    (void)state;
-    snprintf(command, sizeof command, "rm -rf %s", directory);
-    return system(command);
 }
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(test_keys_round_trip, make_directory, remove_directory),
-        cmocka_unit_test_setup_teardown(test_damaged_keys, make_directory, remove_directory),
-        cmocka_unit_test_setup_teardown(test_known_coordinators, make_directory, remove_directory),
-        cmocka_unit_test_setup_teardown(test_damaged_coordinators, make_directory, remove_directory),
+        FOLDER_TEST(test_keys_round_trip),      FOLDER_TEST(test_a_directory_that_others_may_write),
+        FOLDER_TEST(test_damaged_keys),         FOLDER_TEST(test_known_coordinators),
+        FOLDER_TEST(test_damaged_coordinators),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

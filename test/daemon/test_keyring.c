@@ -6,18 +6,12 @@
 #include "base/allocate.h"
 #include "base/file.h"
 
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stdio.h>
-#include <stdlib.h>
+#include "test/daemon/folder.h"
+
 #include <string.h>
 #include <sys/stat.h>
 
-#include <cmocka.h>
-
 #define NOW 1000000
-
-static char directory[64];
 
 static void test_key_text(void **state) {
     (void)state;
@@ -167,6 +161,31 @@ static void test_what_a_token_does_not_do(void **state) {
     release(keyring);
 }
 
+/* Keys whose secret is no secret: that of a token, which others may have been given too, and those of small order,
+ * which have none. */
+static void test_a_key_that_others_have(void **state) {
+    (void)state;
+    struct error error;
+    const struct keyring_token token = token_of(ROLE_STAGE, 0, 0), other = token_of(ROLE_STAGE, 1, 0);
+    struct keyring *keyring = keyring_with(&token);
+    struct keyring_key board = key_of(ROLE_STAGE, "pi-1");
+    assert_true(keyring_add_token(keyring, &other, NOW, &error));
+    assert_true(key_usable(&board.key));
+    board.key = token.key;
+    assert_false(keyring_admit(keyring, &token.key, &board, NOW, &error));
+    assert_non_null(strstr(error.text, "make a new one"));
+    board.key = other.key;
+    assert_false(keyring_admit(keyring, &token.key, &board, NOW, &error));
+    board.key = (struct public_key){{0}};
+    assert_false(key_usable(&board.key));
+    assert_false(keyring_admit(keyring, &token.key, &board, NOW, &error));
+    board.key.bytes[0] = 1;
+    assert_false(keyring_admit(keyring, &token.key, &board, NOW, &error));
+    assert_int_equal(keyring->keys, 0);
+    assert_int_equal(keyring->token[1].uses, 1);
+    release(keyring);
+}
+
 static void test_revoke(void **state) {
     (void)state;
     struct error error;
@@ -233,17 +252,24 @@ static void test_file(void **state) {
     struct keyring *written = allocate(1, sizeof *written), *read = allocate(1, sizeof *read);
     struct keyring_token token = token_of(ROLE_STAGE, 3, NOW + 100);
     struct keyring_key key = key_of(ROLE_STAGE, "pi-1");
-    assert_true(keyring_read(directory, read, &error)); /* none yet: empty */
+    assert_true(keyring_read(folder, read, &error)); /* none yet: empty */
     assert_int_equal(read->keys + read->tokens, 0);
-    assert_true(keyring_update(directory, written, add_one, &token, &error));
-    assert_true(keyring_update(directory, written, admit_one, &key, &error));
-    assert_false(keyring_update(directory, read, think_better_of_it, NULL, &error));
-    assert_true(keyring_read(directory, read, &error));
+    assert_true(keyring_update(folder, written, add_one, &token, &error));
+    assert_true(keyring_update(folder, written, admit_one, &key, &error));
+    assert_false(keyring_update(folder, read, think_better_of_it, NULL, &error));
+    assert_true(keyring_read(folder, read, &error));
     assert_memory_equal(read, written, sizeof *read);
     assert_int_equal(read->token[0].uses, 2);
-    snprintf(path, sizeof path, "%s/admitted", directory);
+    folder_path("admitted", path);
     assert_int_equal(stat(path, &status), 0);
     assert_int_equal(status.st_mode & 0777, 0600);
+    assert_int_equal(chmod(path, 0620), 0); /* others could let themselves in */
+    assert_false(keyring_read(folder, read, &error));
+    assert_non_null(strstr(error.text, "others may write there"));
+    assert_int_equal(chmod(path, 0644), 0);
+    assert_true(keyring_read(folder, read, &error));
+    assert_int_equal(chmod(folder, 0770), 0);
+    assert_false(keyring_read(folder, read, &error));
     release(written);
     release(read);
 }
@@ -263,6 +289,8 @@ static void test_damaged_file(void **state) {
         "stagecoach admitted 1\nkey king admitted 5 AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA one\n",
         "stagecoach admitted 1\nkey stage admitted 5 AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA one two\n",
         "stagecoach admitted 1\nkey stage admitted 5 AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA ../one\n",
+        ("stagecoach admitted 1\nkey stage revoked 5 AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA one\n"
+         "key stage admitted 6 AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA one\n"), /* which of the two? */
         "stagecoach admitted 1\ntoken stage 1 AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA\n",
         "stagecoach admitted 1\ntoken stage 1 0 AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA", /* cut short */
         "stagecoach admitted 1\n\n",
@@ -270,29 +298,16 @@ static void test_damaged_file(void **state) {
     struct error error;
     char path[128];
     struct keyring *keyring = allocate(1, sizeof *keyring);
-    snprintf(path, sizeof path, "%s/admitted", directory);
+    folder_path("admitted", path);
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
         assert_true(file_write_atomic(path, bad[i], strlen(bad[i]), &error));
-        if (keyring_read(directory, keyring, &error))
+        if (keyring_read(folder, keyring, &error))
             fail_msg("file %zu was read", i);
         assert_non_null(strstr(error.text, path));
     }
     assert_true(file_write_atomic(path, "stagecoach admitted 1\nkey \0\n", 28, &error));
-    assert_false(keyring_read(directory, keyring, &error));
+    assert_false(keyring_read(folder, keyring, &error));
     release(keyring);
-}
-
-static int make_directory(void **state) {
-    (void)state;
-    snprintf(directory, sizeof directory, "/tmp/stagecoach-keyring.XXXXXX");
-    return mkdtemp(directory) ? 0 : -1;
-}
-
-static int remove_directory(void **state) {
-    char command[128];
-    (void)state;
-    snprintf(command, sizeof command, "rm -rf %s", directory);
-    return system(command);
 }
 
 int main(void) {
@@ -303,10 +318,11 @@ int main(void) {
         cmocka_unit_test(test_token_used_once),
         cmocka_unit_test(test_token_until),
         cmocka_unit_test(test_what_a_token_does_not_do),
+        cmocka_unit_test(test_a_key_that_others_have),
         cmocka_unit_test(test_revoke),
         cmocka_unit_test(test_tokens_that_are_past_make_room),
-        cmocka_unit_test_setup_teardown(test_file, make_directory, remove_directory),
-        cmocka_unit_test_setup_teardown(test_damaged_file, make_directory, remove_directory),
+        FOLDER_TEST(test_file),
+        FOLDER_TEST(test_damaged_file),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -584,6 +584,33 @@ static void test_addresses(void **state) {
     assert_false(net_is_loopback("tcp://192.168.1.7:7600"));
     assert_false(net_is_loopback("tcp://127.example.org:7600"));
     assert_false(net_is_loopback("nonsense"));
+    assert_true(net_is_everywhere("tcp://0.0.0.0:7600") && net_is_everywhere("tcp://*:7600"));
+    assert_true(net_is_everywhere("tcp://[::]:7600") && net_is_everywhere("tcp://[0:0::0]:7600"));
+    assert_false(net_is_everywhere("tcp://127.0.0.1:7600") || net_is_everywhere("tcp://10.0.0.0:7600"));
+    assert_false(net_is_everywhere("tcp://localhost:7600") || net_is_everywhere("tcp://[::1]:7600"));
+}
+
+/* What others are told to connect to must cost them no question to a resolver, and be one place. */
+static void test_numeric_endpoints(void **state) {
+    (void)state;
+    static const char *const good[] = {"tcp://192.168.1.7:7601", "tcp://127.0.0.1:1", "tcp://[::1]:65535",
+                                       "tcp://[2001:db8::7]:7601"};
+    static const char *const bad[] = {"tcp://board:7601",         "tcp://localhost:7601",
+                                      "tcp://0.0.0.0:7601",       "tcp://*:7601",
+                                      "tcp://[::]:7601",          "tcp://0:7601",
+                                      "tcp://192.168.1.7:0",      "tcp://192.168.1.7:*",
+                                      "tcp://192.168.1.256:7601", "tcp://[board]:7601",
+                                      "tcp://[127.0.0.1]:7601",   "tcp://1.2.3.4.in-addr.arpa:1",
+                                      "udp://192.168.1.7:7601",   ""};
+    struct error error;
+    for (size_t i = 0; i < sizeof good / sizeof *good; i++)
+        if (!net_endpoint_check_numeric(good[i], &error))
+            fail_msg("%s", error.text);
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
+        if (net_endpoint_check_numeric(bad[i], &error))
+            fail_msg("accepted: %s", bad[i]);
+    assert_false(net_endpoint_check_numeric("tcp://board:7601", &error));
+    assert_non_null(strstr(error.text, "\"tcp://board:7601\": want one address in numbers"));
 }
 
 /* ---- waiting ---- */
@@ -655,6 +682,7 @@ int main(void) {
         cmocka_unit_test(test_endpoints),
         cmocka_unit_test(test_connect_fails_only_when_malformed),
         cmocka_unit_test(test_addresses),
+        cmocka_unit_test(test_numeric_endpoints),
         cmocka_unit_test(test_wait),
         cmocka_unit_test(test_signal_ends_the_wait),
     };

@@ -6,17 +6,12 @@
 #include "daemon/profile_store.h"
 #include "daemon/profile_writer.h"
 #include "daemon/profiler.h"
+#include "test/daemon/folder.h"
 
 #include <dirent.h>
 #include <poll.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
-
-#include <cmocka.h>
 
 #define UNITS 14
 
@@ -37,14 +32,6 @@ static struct model_config *make_config(void) {
 
 /* ---- the store ---- */
 
-static char folder[64];
-
-static int make_folder(void **state) {
-    (void)state;
-    snprintf(folder, sizeof folder, "/tmp/stagecoach-store.XXXXXX");
-    return mkdtemp(folder) ? 0 : -1;
-}
-
 /* The only file there, NULL when there is none. */
 static const char *only_file(char path[512]) {
     DIR *directory = opendir(folder);
@@ -55,14 +42,6 @@ static const char *only_file(char path[512]) {
     if (directory)
         closedir(directory);
     return found;
-}
-
-static int remove_folder(void **state) {
-    char path[512];
-    (void)state;
-    while (only_file(path))
-        unlink(path);
-    return rmdir(folder);
 }
 
 static const struct profile_key key = {.board = "pi-3",
@@ -304,9 +283,9 @@ static void test_a_profile_can_be_cancelled_or_impossible(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(test_a_profile_is_kept, make_folder, remove_folder),
-        cmocka_unit_test_setup_teardown(test_a_file_that_cannot_be_used, make_folder, remove_folder),
-        cmocka_unit_test_setup_teardown(test_a_thread_keeps_profiles, make_folder, remove_folder),
+        FOLDER_TEST(test_a_profile_is_kept),
+        FOLDER_TEST(test_a_file_that_cannot_be_used),
+        FOLDER_TEST(test_a_thread_keeps_profiles),
         cmocka_unit_test(test_times_of_other_sizes_are_kept),
         cmocka_unit_test(test_a_plan_over_all_boards),
         cmocka_unit_test(test_a_board_too_small_is_left_out),

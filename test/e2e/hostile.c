@@ -7,10 +7,14 @@
  *   raw ENDPOINT: bytes that are no ZMTP, half a greeting, an endless frame, each on a connection of its own
  *   flood ENDPOINT COUNT: connections opened and dropped, some after a few bytes
  *   guests ENDPOINT COUNT: clients that say hello and are gone
+ *   crowd ENDPOINT COUNT: clients that say hello and stay, idle, until they are killed
+ *   again ENDPOINT FILE COUNT: submits a file so often, hangs up, comes back and submits all of it again under the same
+ *       numbers; prints how many answers came, "each once" if so
  *   control ENDPOINT: envelopes: garbage, cut short, with frames too many, of the wrong role or out of the blue
  *   board ENDPOINT: joins as a board and asks for what is not there, claims what is not so
  *   data DATA CONTROL MODEL CUT EPOCH: microbatches with one thing wrong in each, and probes that nobody asked for
  *   hello ENDPOINT PROTOCOL VERSION: says hello as a board of that version, prints the answer
+ *   named ENDPOINT DATA: says hello as a board that is reached at DATA, prints the answer
  *   deaf ENDPOINT NAME: a board that tells a profile but is reached by nobody; stays until it is killed
  *   mortal ENDPOINT NAME: the same, but it dies whenever it is asked for a profile, and is back at once
  *   json: reads lines; says which are no JSON
@@ -303,29 +307,103 @@ static int do_board(char **arguments) {
     return 0;
 }
 
-static int do_guests(char **arguments) {
-    for (int i = atoi(arguments[1]); i > 0; i--) {
-        uint8_t bytes[256];
-        const void *hello;
-        size_t size = handshake(bytes, "DEALER"), length;
-        struct error error;
-        struct arena *arena = arena_new(4096);
-        const struct message message = {.type = MESSAGE_HELLO, .hello = as_client};
-        if (!message_encode(arena, &message, &hello, &length, &error))
-            die(error.text);
-        bytes[size++] = 0; /* a frame, the last */
-        bytes[size++] = (uint8_t)length;
-        memcpy(bytes + size, hello, length);
-        int descriptor = dial(arguments[0]);
-        (void)send(descriptor, bytes, size + length, MSG_NOSIGNAL);
-        ssize_t heard = 0, some = 1; /* hangs up before, or after, it is welcome */
-        while (some > 0 && heard <= (i % 2 ? 64 : 130)) {
-            some = recv(descriptor, bytes, sizeof bytes, 0);
-            heard += some;
-        }
-        close(descriptor);
-        arena_destroy(&arena);
+/* Says hello as a client, below ZeroMQ, and reads at least so much of what comes back. */
+static int guest(const char *endpoint, ssize_t enough) {
+    uint8_t bytes[256];
+    const void *hello;
+    size_t size = handshake(bytes, "DEALER"), length;
+    struct error error;
+    struct arena *arena = arena_new(4096);
+    const struct message message = {.type = MESSAGE_HELLO, .hello = as_client};
+    if (!message_encode(arena, &message, &hello, &length, &error))
+        die(error.text);
+    bytes[size++] = 0; /* a frame, the last */
+    bytes[size++] = (uint8_t)length;
+    memcpy(bytes + size, hello, length);
+    int descriptor = dial(endpoint);
+    (void)send(descriptor, bytes, size + length, MSG_NOSIGNAL);
+    ssize_t heard = 0, some = 1;
+    while (some > 0 && heard <= enough) {
+        some = recv(descriptor, bytes, sizeof bytes, 0);
+        heard += some;
     }
+    arena_destroy(&arena);
+    return descriptor;
+}
+
+static int do_guests(char **arguments) {
+    for (int i = atoi(arguments[1]); i > 0; i--)
+        close(guest(arguments[0], i % 2 ? 64 : 130)); /* hangs up before, or after, it is welcome */
+    return 0;
+}
+
+static int do_crowd(char **arguments) {
+    struct error error;
+    struct net *net = net_new(&error); /* for its descriptors */
+    for (int i = atoi(arguments[1]); i > 0; i--)
+        (void)guest(arguments[0], 130);
+    puts("here");
+    fflush(stdout);
+    pause();
+    net_destroy(&net, 0);
+    return 0;
+}
+
+static void submit_all(struct client *client, const void *file, size_t size, uint32_t count) {
+    const void *bytes;
+    size_t length;
+    struct error error;
+    for (uint32_t item = 0; item < count; item++) {
+        const struct message message = {.type = MESSAGE_SUBMIT, .submit = {.request = 77, .item = item}};
+        arena_reset(client->encoded);
+        if (!message_encode(client->encoded, &message, &bytes, &length, &error))
+            die(error.text);
+        const struct net_piece pieces[2] = {{.data = bytes, .size = length}, {.data = file, .size = size}};
+        send_frames(client, pieces, 2);
+    }
+}
+
+/* Reads answers until none comes for a while; counts those that are right and come for the first time. */
+static uint32_t count_answers(struct client *client, uint32_t count, uint32_t *others) {
+    struct net_message received;
+    struct message message;
+    struct error error;
+    bool *seen = allocate(count, sizeof *seen);
+    uint32_t answers = 0;
+    while (client_receive(client, answers < count ? 30000 : 1000, &received, &message, &error)) {
+        bool good = message.type == MESSAGE_ANSWER && message.answer.request == 77 && message.answer.item < count &&
+                    !message.answer.error[0] && !seen[message.answer.item];
+        answers += good;
+        *others += !good;
+        if (good)
+            seen[message.answer.item] = true;
+        net_message_close(&received);
+    }
+    release(seen);
+    return answers;
+}
+
+static int do_again(char **arguments) {
+    struct error error;
+    void *file;
+    size_t size;
+    uint32_t count = (uint32_t)atoi(arguments[2]), others = 0;
+    struct client client = open_client(arguments[0]);
+    if (!file_read(arguments[1], 1 << 20, &file, &size, &error))
+        die(error.text);
+    say_hello(&client, &as_client);
+    submit_all(&client, file, size, count);
+    wait_until_heard(&client);
+    if (!client_reopen(&client, &error))
+        die(error.text);
+    say_hello(&client, &as_client);
+    submit_all(&client, file, size, count);
+    puts("submitted twice");
+    fflush(stdout);
+    uint32_t answers = count_answers(&client, count, &others);
+    printf("%u answers%s\n", answers + others, answers == count && others == 0 ? ", each once" : "");
+    release(file);
+    client_close(&client);
     return 0;
 }
 
@@ -334,6 +412,16 @@ static int do_hello(char **arguments) {
     struct message_hello hello = as_board;
     hello.protocol = (uint32_t)atoi(arguments[1]);
     hello.version = arguments[2];
+    say_hello(&client, &hello);
+    puts("welcome");
+    client_close(&client);
+    return 0;
+}
+
+static int do_named(char **arguments) {
+    struct client client = open_client(arguments[0]);
+    struct message_hello hello = as_board;
+    hello.data_endpoint[0] = hello.data_endpoint[1] = arguments[1];
     say_hello(&client, &hello);
     puts("welcome");
     client_close(&client);
@@ -565,9 +653,10 @@ int main(int argc, char **argv) {
         int arguments;
         int (*run)(char **arguments);
     } ways[] = {
-        {"raw", 1, do_raw},     {"flood", 2, do_flood},   {"guests", 2, do_guests}, {"control", 1, do_control},
-        {"board", 1, do_board}, {"data", 5, do_data},     {"hello", 3, do_hello},   {"json", 0, do_json},
-        {"deaf", 2, do_deaf},   {"mortal", 2, do_mortal},
+        {"raw", 1, do_raw},       {"flood", 2, do_flood}, {"guests", 2, do_guests}, {"control", 1, do_control},
+        {"board", 1, do_board},   {"data", 5, do_data},   {"hello", 3, do_hello},   {"json", 0, do_json},
+        {"deaf", 2, do_deaf},     {"named", 2, do_named}, {"crowd", 2, do_crowd},   {"again", 3, do_again},
+        {"mortal", 2, do_mortal},
     };
     for (size_t i = 0; argc > 1 && i < sizeof ways / sizeof ways[0]; i++)
         if (strcmp(argv[1], ways[i].name) == 0 && argc == 2 + ways[i].arguments)

@@ -60,6 +60,11 @@ no_clients() { [ "$(coordinator_value clients)" = 0 ]; }
 check 'none of them is remembered' wait_until 10 no_clients
 assault 'bad envelopes' coordinator "$malformed" control "$control"
 assault 'a board that lies' coordinator "$malformed" board "$control"
+refused() { # TEXT ENDPOINT: a board reached there is refused, so
+    ! hostile named "$control" "$2" >"$scratch/named" 2>&1 && grep -q -- "$1" "$scratch/named"
+}
+check 'a board that is reached by name, which somebody would have to look up' refused 'address in numbers' tcp://board.invalid:7601
+check 'a board that is reached everywhere' refused 'address in numbers' tcp://0.0.0.0:7601
 for stage in b1 b2 b3; do
     endpoint=$(board_value $stage endpoint)
     assault "no ZMTP at $stage" $stage "$handshake" raw "$endpoint"

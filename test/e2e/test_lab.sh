@@ -50,6 +50,26 @@ check 'the shipped fleets are read' all_shipped
 check 'memory and network can be scaled' test "$(printf 'boards:\n  - name: a\n    cpu: 1%%\n    memory: 300B\n    reserve: 100B\n' |
     read_fleet -v memory=50% -v network=8Mbit/s - | tail -n 1 | cut -f 4-6)" = "$(printf '200\t100\t8000000')"
 
+# ---- processes are known by more than their number; no root ----
+
+noted() { # BIRTH: what is found of a process that was noted as born then; nothing for its own
+    (
+        # shellcheck source=scripts/lab.d/state.sh
+        . scripts/lab.d/state.sh
+        cp "$(command -v sleep)" "$scratch/x) R 1 1" # its name in /proc/PID/stat looks like the fields behind it
+        "$scratch/x) R 1 1" 100 &
+        process_note $! "$scratch/noted"
+        [ -z "$1" ] || echo "$! $1" >"$scratch/noted"
+        found=$(process_of "$scratch/noted")
+        kill -KILL $!
+        wait $! 2>/dev/null
+        [ "$found" = $! ] && ! process_of "$scratch/noted"
+    )
+}
+check 'a process that was noted is found until it ends' noted ''
+check 'another with its number is not taken for it' not noted 1
+check 'nor is one whose birth is not known' not noted ' '
+
 # ---- what is written for control groups of either version, into folders that stand for them; no root ----
 
 written() { # VERSION FILE...: what the limits of a board of 10 %, 1000 bytes and 500 bytes/s write there
@@ -138,14 +158,15 @@ synth vit-nano "$scratch/model"
 images=(test/data/images/{rgb.jpg,grey_16.png,cmyk.jpg})
 classify expected "$scratch/model" "${images[@]}"
 same_answers() { lab submit --quiet --json --logits "${images[@]}" >"$scratch/answers"; cmp "$scratch/answers" "$scratch/expected"; }
-lab_serving() { [ "$(lab exec coordinator "$(realpath "$STAGECOACH")" status --json | grep -o '"state": "serving"' | wc -l)" = 4 ]; }
-epoch() { lab exec coordinator "$(realpath "$STAGECOACH")" status --json | sed 's/.*"epoch": \([0-9]*\).*/\1/'; }
+said_by_lab() { lab exec coordinator "$(realpath "$STAGECOACH")" status --insecure --json; }
+lab_serving() { [ "$(said_by_lab | grep -o '"state": "serving"' | wc -l)" = 4 ]; }
+epoch() { said_by_lab | sed 's/.*"epoch": \([0-9]*\).*/\1/'; }
 comes_back() { # EPOCH_BEFORE
     lab_serving && [ "$(epoch)" -gt "$1" ]
 }
 
 check 'daemons run on the boards' lab run --boards board-3,board-1,board-2 --policy even --model "$scratch/model" --microbatch 2
-check 'boards serve in the order that was asked for' grep -q 'board-3.*board-1.*board-2' <(lab exec coordinator "$(realpath "$STAGECOACH")" status --json)
+check 'boards serve in the order that was asked for' grep -q 'board-3.*board-1.*board-2' <(said_by_lab)
 check 'logits are those of one process' same_answers
 dies_and_returns() {
     local before

@@ -197,6 +197,9 @@ static void test_bad_bytes(void **state) {
         BAD("\x0a\x04\x18\x01\x22\x00", "hello: name: got \"\""),
         BAD("\x0a\x05\x18\x01\x22\x01-", "hello: name: got \"-\""),
         BAD("\x0a\x05\x18\x02\x22\x01\x07", "hello: name: has control characters"),
+        BAD("\x0a\x05\x18\x02\x12\x01\x1b", "hello: version: has control characters"),
+        BAD("\x0a\x05\x18\x02\x42\x01\n", "hello: kernels: has control characters"),
+        BAD("\x4a\x03\x12\x01\x1b", "failed: text: has control characters"), /* which status shows */
         BAD("\x0a\x03\x12\x01\xff", "hello: version: not UTF-8"),
         BAD("\x0a\x04\x12\x02\xc0\x80", "hello: version: not UTF-8"),         /* overlong */
         BAD("\x0a\x05\x12\x03\xed\xa0\x80", "hello: version: not UTF-8"),     /* a surrogate */

@@ -147,6 +147,11 @@ static void stranger_sends(struct world *world) {
     sim_wake(world, node);
 }
 
+static void clients_leave(struct world *world) {
+    if (sim_alive(world, SIM_COORDINATOR) && mono_since(world->now, world->coordinator.frozen_until) >= 0)
+        clients_hang_up(world);
+}
+
 static void coordinator_dies(struct world *world) {
     if (!world->coordinator.alive || sim_roll(world, 4) > 0)
         return;
@@ -156,9 +161,9 @@ static void coordinator_dies(struct world *world) {
 
 void chaos_trouble(struct world *world) {
     static void (*const troubles[])(struct world * world) = {
-        board_dies,        board_dies,       board_leaves, board_is_drained, node_freezes, connection_breaks,
-        connection_breaks, partition,        link_lags,    board_slows,      board_slows,  stranger_sends,
-        stranger_sends,    coordinator_dies, board_drifts, board_drifts,
+        board_dies,        board_dies,       board_leaves, board_is_drained, node_freezes,  connection_breaks,
+        connection_breaks, partition,        link_lags,    board_slows,      board_slows,   stranger_sends,
+        stranger_sends,    coordinator_dies, board_drifts, board_drifts,     clients_leave,
     };
     if (!world->chaos)
         return;

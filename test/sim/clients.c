@@ -1,7 +1,8 @@
 /* Items, from their submission to their one answer. A client submits at its own times; preparing takes a while; a slot
  * is taken when the item is submitted, the one given back last first, as in daemon/coordinator_clients.c. When a
- * coordinator goes, clients submit what is unanswered to the next one. An answer must be what one process would have
- * computed. */
+ * coordinator goes, clients submit what is unanswered to the next one. Clients that hang up have what waits withdrawn
+ * and come back; that what is under way by then would be submitted and answered a second time, unread, is not imitated.
+ * An answer must be what one process would have computed. */
 #include "test/sim/sim.h"
 
 #include <string.h>
@@ -156,4 +157,24 @@ void clients_coordinator_lost(struct world *world) {
         item->state = SIM_UNSENT;
         sim_in(world, sim_between(world, 100 * MONO_MS, MONO_SECOND), SIM_SUBMIT, number, 0);
     }
+}
+
+void clients_dropped(struct world *world, unsigned slot) {
+    struct sim_coordinator *c = &world->coordinator;
+    unsigned number = c->item_of[slot];
+    struct sim_item *item = &world->item[number];
+    if (item->state != SIM_ADMITTED || item->slot != slot || item->sends > 0) {
+        sim_broken(world, "item %u is dropped, but does not wait for its first microbatch", number);
+        return;
+    }
+    item->state = SIM_UNSENT;
+    c->free_slot[c->free_slots++] = slot;
+    sim_in(world, sim_between(world, 100 * MONO_MS, MONO_SECOND), SIM_SUBMIT, number, 0);
+}
+
+void clients_hang_up(struct world *world) {
+    for (unsigned number = 0; number < world->items; number++)
+        if (world->item[number].state == SIM_ADMITTED && sim_roll(world, 2))
+            coordinator_feed(
+                world, &(struct coordinator_event){.type = CORE_ITEM_WITHDRAWN, .item = world->item[number].slot});
 }

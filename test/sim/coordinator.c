@@ -173,6 +173,9 @@ static void carry_out(struct world *world, const struct coordinator_effect *effe
     case CORE_RETIRE:
         retire(world, effect->epoch);
         break;
+    case CORE_DROP:
+        clients_dropped(world, effect->item);
+        break;
     case CORE_RELEASE:
         release(world, effect->board);
         break;

@@ -424,6 +424,9 @@ void clients_handed(struct world *world, const struct core_flight *flight);
 void clients_answered(struct world *world, unsigned slot, unsigned row);
 void clients_refused(struct world *world, unsigned slot, const char *text);
 void clients_coordinator_lost(struct world *world);
+/* Some clients hang up, come back, and submit anew what the coordinator forgets of theirs. */
+void clients_hang_up(struct world *world);
+void clients_dropped(struct world *world, unsigned slot);
 uint64_t sim_unit(uint64_t value, uint32_t unit);
 unsigned clients_unanswered(const struct world *world);
 
