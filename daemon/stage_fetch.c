@@ -16,6 +16,8 @@
 
 #define MESSAGES_PER_TURN 16
 
+_Static_assert(MESSAGE_HOLDERS_MAX <= FETCH_HOLDERS_MAX, "an assignment names no more holders than a load may ask");
+
 /* ---- effects ---- */
 
 /* Called by the loader thread. */
@@ -60,6 +62,8 @@ static void ask(struct stage *stage, unsigned source, const struct fetch_chunk *
                                     .tensor_get = {chunk->hash, chunk->offset, chunk->bytes}};
     if (source == FETCH_COORDINATOR)
         control_say(stage, &message);
+    else if (!(stage->fetch.usable >> source & 1))
+        return; /* an effect before this one found that out, and others were asked instead */
     else if (!ask_holder(stage, &stage->holder[source], &message))
         feed(stage, &(struct fetch_event){.type = FETCH_CLOSED, .source = source});
 }
@@ -101,7 +105,7 @@ static void feed(struct stage *stage, const struct fetch_event *event) {
 
 void fetch_begin(struct stage *stage, const struct message_assign *assign) {
     static const struct public_key none;
-    unsigned holders = (unsigned)assign->holder_count; /* at most MESSAGE_HOLDERS_MAX: checked when it was decoded */
+    unsigned holders = (unsigned)assign->holder_count; /* the decoder has checked that */
     for (unsigned i = 0; i < holders; i++) {
         struct stage_holder *holder = &stage->holder[i];
         snprintf(holder->endpoint, sizeof holder->endpoint, "%s", assign->holders[i].endpoint);
