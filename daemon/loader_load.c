@@ -269,13 +269,12 @@ static bool check_memory(const struct load *load, struct error *error) {
                          words, assign->microbatch, (double)wanted / 1e6, (double)limit / 1e6,
                          (double)(wanted - limit) / 1e6);
     if (beside > limit - wanted)
-        return error_set(
-            error, ERROR_BUSY,
-            "%s at microbatch %u: %.1f MB are needed, which do not fit beside %s, which serve and need "
-            "%.1f MB more: this board may use %.1f MB",
-            words, assign->microbatch, (double)wanted / 1e6,
-            slice_words(load->config, load->beside->slice.first, load->beside->slice.end, others), (double)beside / 1e6,
-            (double)limit / 1e6);
+        return error_set(error, ERROR_BUSY,
+                         "%s at microbatch %u: %.1f MB are needed, which do not fit beside %s, which serve and need "
+                         "%.1f MB more: this board may use %.1f MB",
+                         words, assign->microbatch, (double)wanted / 1e6,
+                         slice_words(load->config, load->beside->slice.first, load->beside->slice.end, others),
+                         (double)beside / 1e6, (double)limit / 1e6);
     return true;
 }
 
