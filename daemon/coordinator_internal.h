@@ -262,8 +262,6 @@ void survey_turn(struct coordinator *c);
 bool survey_ready(struct coordinator *c, const unsigned *boards, unsigned count);
 /* A plan is asked for: what failed may be tried again. */
 void survey_plan_asked(struct coordinator *c);
-/* Is this a board that a plan need not wait for: not measured yet, and not asked to be? */
-bool survey_is_newcomer(const struct coordinator *c, unsigned board);
 /* Is this board of no use because nobody reaches it? Then text (REACH_WORDS_MAX) says when it is tried again, and why.
  */
 bool survey_out_of_reach(const struct coordinator *c, unsigned board, char *text, size_t size);

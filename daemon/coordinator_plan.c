@@ -3,10 +3,9 @@
  * The core lists boards (CORE_PLAN). When they are surveyed, where the policy needs that, and the model is hashed, the
  * live state becomes a fleet file (fleet_file.h) and a planner works on it; its answer goes back to the core. A board
  * that goes or starts anew meanwhile makes the answer stale: the core then asks again. In an open fleet (no --stages)
- * boards that nobody reaches are left out, and once it has served so are those that are not measured yet: they come in
- * later, as newcomers (coordinator_survey.c). What was measured is planned
- * with; a board that could not be measured counts as fast as the slowest that was, and where nothing is measured boards
- * count as equal and links as free.
+ * boards that nobody reaches are left out; they come in later, as newcomers (coordinator_survey.c). What was measured
+ * is planned with; a board that could not be measured counts as fast as the slowest that was, and where nothing is
+ * measured boards count as equal and links as free.
  */
 #include "base/allocate.h"
 #include "base/log.h"
@@ -30,31 +29,30 @@ bool plan_includes(const struct coordinator *c, unsigned board) {
     return included;
 }
 
-/* Is the plan better made without waiting for this board, or without it at all? Then why says so. */
-static bool left_out(const struct coordinator *c, unsigned board, char *why, size_t size) {
-    if (survey_out_of_reach(c, board, why, size))
-        return true;
-    snprintf(why, size, "it is not measured yet");
-    return c->core.epoch.number > 0 && survey_is_newcomer(c, board);
-}
-
-/* Takes the boards off the list that are left out, unless that would be all. */
+/* Takes the boards off the list that nobody reaches, unless that would be all. */
 static void leave_out(struct coordinator *c) {
     char why[REACH_WORDS_MAX];
     struct plan_work *work = &c->plan_work;
     struct plan_work kept = *work;
     kept.board_count = 0;
     for (unsigned i = 0; i < work->board_count; i++)
-        if (!left_out(c, work->boards[i], why, sizeof why)) {
+        if (!survey_out_of_reach(c, work->boards[i], why, sizeof why)) {
             kept.boards[kept.board_count] = work->boards[i];
             kept.joined[kept.board_count++] = work->joined[i];
         }
-    if (c->core.settings.stages > 0 || kept.board_count == 0)
-        return;
-    for (unsigned i = 0; i < work->board_count; i++)
-        if (left_out(c, work->boards[i], why, sizeof why))
-            log_warn("planned without board %s: %s", c->core.board[work->boards[i]].name, why);
-    *work = kept;
+    if (c->core.settings.stages == 0 && kept.board_count > 0)
+        *work = kept;
+}
+
+/* In an open fleet all that are here are expected to be planned with. */
+static void log_left_out(struct coordinator *c) {
+    char why[REACH_WORDS_MAX];
+    for (unsigned board = 0; c->core.settings.stages == 0 && board < c->core.boards; board++) {
+        if (c->core.board[board].state != BOARD_IDLE || plan_includes(c, board))
+            continue;
+        bool unreached = survey_out_of_reach(c, board, why, sizeof why);
+        log_warn("planned without board %s: %s", c->core.board[board].name, unreached ? why : "it is not measured yet");
+    }
 }
 
 void plan_asked(struct coordinator *c) {
@@ -67,6 +65,7 @@ void plan_asked(struct coordinator *c) {
     }
     survey_plan_asked(c);
     leave_out(c);
+    log_left_out(c);
 }
 
 /* ---- the live state as a fleet ---- */

@@ -320,12 +320,6 @@ void survey_plan_asked(struct coordinator *c) {
     survey_step(c, &(struct survey_event){.type = SURVEY_AGAIN});
 }
 
-bool survey_is_newcomer(const struct coordinator *c, unsigned board) {
-    const struct survey_board *known = &c->survey.core.board[board];
-    return c->survey.needed && !known->wanted && !survey_core_newcomer_done(&c->survey.core, board) &&
-           (known->newcomer || (known->profile != SURVEY_KNOWN && known->profile != SURVEY_FAILED));
-}
-
 bool survey_out_of_reach(const struct coordinator *c, unsigned board, char *text, size_t size) {
     if (!c->survey.needed || !survey_core_out_of_reach(&c->survey.core, board))
         return false;

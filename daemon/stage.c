@@ -59,7 +59,8 @@ static void log_step(const struct stage *stage, const struct states *before) {
     if (core->state == STAGE_JOINING)
         log_warn("lost the coordinator%s", loaded ? "; keeping what is loaded" : "");
     if (core->state == STAGE_GONE)
-        log_info(core->leaving || before == STAGE_JOINING ? "leaving" : "drained: the coordinator let this board go");
+        log_info(core->leaving || before->stage == STAGE_JOINING ? "leaving"
+                                                                 : "drained: the coordinator let this board go");
 }
 
 /* At most one line a second, whatever strangers send: the first fault at once, the others as a number. */

@@ -120,7 +120,7 @@ void fetch_turn(struct stage *stage);
 unsigned fetch_waits(struct stage *stage, struct net_wait waits[]);
 
 /* stage_peers.c */
-/* After data_open: at the same address, on any port. */
+/* After data_open: at the same address, on the port behind those of the lanes where one was given, else on any. */
 bool peers_open(struct stage *stage, struct error *error);
 /* Where there are keys: these boards may fetch, and no others. */
 void peers_admit(struct stage *stage, const struct message_fleet *fleet);
@@ -130,6 +130,9 @@ void peers_turn(struct stage *stage);
 /* Opens the data sockets of all lanes. */
 bool data_open(struct stage *stage, struct error *error);
 void data_close(struct stage *stage);
+/* An endpoint so many ports behind the given one; the same where that is any port. False with an error where there is
+ * none. */
+bool data_endpoint_behind(const char *endpoint, unsigned places, char at[NET_ENDPOINT_MAX], struct error *error);
 /* Where there are keys: lets in the stage before us, and the other end of a probe. */
 void data_admit(struct stage *stage);
 void data_events(struct stage *stage);

@@ -222,6 +222,7 @@ void pipelines_without(struct coordinator_core *core, unsigned board, const char
     struct core_pipeline *serving = pipeline_in(core, PIPELINE_SERVING);
     bool prepares = preparing && pipeline_stage_of(preparing, board) >= 0;
     bool serves = serving && pipeline_stage_of(serving, board) >= 0;
+    epoch_t over = serving ? serving->epoch : core->epoch; /* what is prepared is the newest */
     if (draining && pipeline_stage_of(draining, board) >= 0) {
         say_why(core, draining, board, what);
         flights_replay(core, draining->epoch, core->cause, effects);
@@ -241,8 +242,7 @@ void pipelines_without(struct coordinator_core *core, unsigned board, const char
         say_why(core, serving, board, what);
     snprintf(core->reason, sizeof core->reason, "%s", core->cause);
     core_caused(core, now);
-    effects_tell(effects, FLEET_REPLANNING, effects_keep(effects, core->cause))->epoch =
-        serves ? serving->epoch : preparing->epoch;
+    effects_tell(effects, FLEET_REPLANNING, effects_keep(effects, core->cause))->epoch = over;
     if (serves && preparing && !prepares)
         break_serving(core, serving, core->cause, now, effects);
     else

@@ -22,13 +22,13 @@ enum fleet_event_kind {
     FLEET_UNFIT,      /* board, epoch, text: why it cannot serve its slice */
     FLEET_REPLANNING, /* epoch: it is over; text: why */
     FLEET_PLANNING,   /* boards: a plan for so many is asked for */
-    FLEET_PLANNED,    /* epoch, stages, boards, period_s, took_ns: measuring and planning; the stages load now; text: why
-                         one that serves is to be replaced */
-    FLEET_KEPT,       /* epoch; text: why the plan in force stays, or another could not be prepared */
-    FLEET_NO_PLAN,    /* boards, took_ns, text: why there is none */
-    FLEET_SERVING,    /* epoch, stages, took_ns: since its cause; unserved_ns; text: the cause */
-    FLEET_REPLAYED,   /* items, microbatches: they are sent again; text: why */
-    FLEET_FAILED,     /* items: answered with an error; text: why */
+    FLEET_PLANNED,  /* epoch, stages, boards, period_s, took_ns: measuring and planning; the stages load now; text: why
+                       one that serves is to be replaced */
+    FLEET_KEPT,     /* epoch; text: why the plan in force stays, or another could not be prepared */
+    FLEET_NO_PLAN,  /* boards, took_ns, text: why there is none */
+    FLEET_SERVING,  /* epoch, stages, took_ns: since its cause; unserved_ns; text: the cause */
+    FLEET_REPLAYED, /* items, microbatches: they are sent again; text: why */
+    FLEET_FAILED,   /* items: answered with an error; text: why */
 };
 
 struct fleet_event {

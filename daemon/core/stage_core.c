@@ -332,9 +332,10 @@ bool stage_core_idle(const struct stage_core *core) {
 struct message_heartbeat stage_core_heartbeat(const struct stage_core *core, mono_t now) {
     unsigned number = lane_to_tell(core);
     bool serving = number != NO_LANE && core->lane[number].state == LANE_SERVING;
+    epoch_t none = {0};
     int64_t under_way = serving && lanes_computing(core) ? mono_since(now, core->computing_since) : 0;
     return (struct message_heartbeat){
-        .epoch = number == NO_LANE ? (epoch_t){0} : core->lane[number].epoch,
+        .epoch = number == NO_LANE ? none : core->lane[number].epoch,
         .microbatches = serving ? core->microbatches : 0,
         .items = serving ? core->items : 0,
         .busy_ns = serving ? (uint64_t)(core->busy_ns + under_way) : 0,

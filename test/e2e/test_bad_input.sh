@@ -193,7 +193,7 @@ unreachable() { # ARGUMENT...: an error after about five seconds
 check 'submit without a coordinator' unreachable submit $image
 check 'status without a coordinator' unreachable status
 check 'a host that nobody knows' fails_with 1 'unknown host "no-such-host.invalid" (.*is this address right' \
-    status --coordinator tcp://no-such-host.invalid:7600
+    status --insecure --coordinator tcp://no-such-host.invalid:7600
 check '--patience bounds the first connect, too' fails_with 1 'no coordinator answers' \
     submit --patience 1 --coordinator tcp://127.0.0.1:1 $image
 

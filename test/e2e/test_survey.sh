@@ -134,7 +134,7 @@ stop_fleet
 
 start_coordinator --policy optimal --stages 1 --model "$scratch/model" --microbatch 4 --state none
 "$HELPER" deaf "$STAGECOACH_COORDINATOR" b2 >/dev/null 2>&1 &
-check 'nobody in reach: no plan' wait_until "$PATIENCE" logged 'no plan: '
+check 'nobody in reach: no plan' wait_until "$PATIENCE" logged 'no plan for 1 board: '
 tried_again() { [ "$(grep -c 'no link between b2 and coordinator' "$scratch/coordinator.log")" -ge 2 ]; }
 check 'nobody in reach: it is tried again' wait_until "$PATIENCE" tried_again
 stop_fleet

@@ -64,7 +64,7 @@ stop_fleet
 
 start_stage b1 --coordinator tcp://127.0.0.1:1
 check 'a stage without a coordinator says so' wait_until 20 is_logged b1 'waiting for the coordinator: tcp://127.0.0.1:1: nothing listens there'
-start_stage b2 --coordinator tcp://no-such-host.invalid:7600
+start_stage b2 --insecure --coordinator tcp://no-such-host.invalid:7600
 check 'a stage with a wrong name says so' wait_until 40 is_logged b2 'waiting for the coordinator: .*unknown host "no-such-host.invalid"'
 sleep 5
 check 'once' logged_once b1 'waiting for the coordinator'

@@ -1,4 +1,4 @@
-/* Random messages within all limits; see messages.h. They are compared in messages_same.c. */
+/* Random messages within all limits; see messages.h. */
 #include "test/proto/messages.h"
 
 #include <setjmp.h>

@@ -1,4 +1,4 @@
-/* Messages compared field by field; see messages.h. */
+/* Are two messages equal, field by field? Fails the running test at the first that differs. */
 #include "test/proto/messages.h"
 
 #include <setjmp.h>
