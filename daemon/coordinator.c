@@ -23,7 +23,7 @@
 #define CONTROL_QUEUE 4096
 #define ARENA_LIMIT   (64u << 20)
 #define REPAY_NS      (600 * MONO_SECOND)
-#define WEDGED_NS     (5 * MONO_SECOND)
+#define HUNG_NS       (5 * MONO_SECOND)
 
 /* ---- peers ---- */
 
@@ -390,7 +390,7 @@ static bool set_up_core(struct coordinator *c, struct error *error) {
     if (!survey_init(c, error))
         return false;
     settings.measured_first = c->survey.needed;
-    settings.wedged_ns = c->survey.needed ? WEDGED_NS : 0; /* else no stage's time is known */
+    settings.hung_ns = c->survey.needed ? HUNG_NS : 0; /* else no stage's time is known */
     coordinator_core_init(&c->core, &settings, mono_now());
     return true;
 }

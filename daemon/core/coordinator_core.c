@@ -8,10 +8,12 @@
 #include "daemon/core/coordinator_parts.h"
 
 #include <assert.h>
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
-#define WEDGED_FACTOR 10
+#define HUNG_FACTOR 10
+#define HANGS_MOST  10
 
 const char *coordinator_state_name(enum coordinator_state state) {
     static const char *const names[] = {"waiting", "preparing", "serving", "pausing", "ended"};
@@ -125,7 +127,8 @@ static void on_joined(struct coordinator_core *core, const struct coordinator_ev
     board->memory_bytes = event->memory_bytes;
     board->heard = now;
     board->measured = !core->settings.measured_first;
-    board->listed = false;
+    board->listed = board->hung = false;
+    board->hangs = 0;
     board->reason[0] = '\0';
     memset(&board->last, 0, sizeof board->last);
     effects_tell_of(effects, FLEET_JOINED, number, event->text ? effects_keep(effects, event->text) : "");
@@ -206,25 +209,37 @@ static void on_failed(struct coordinator_core *core, const struct coordinator_ev
     pipelines_without(core, event->board, what, now, effects);
 }
 
-/* Its heart beats, but it has been computing one microbatch for much longer than the plan says. It may be asked again
- * when it has said hello anew. */
-static void judge_wedged(struct coordinator_core *core, unsigned number, mono_t now,
-                         struct coordinator_effects *effects) {
+/* Its heart beats, but it has been computing one microbatch for much longer than the plan says. */
+static void judge_hung(struct coordinator_core *core, unsigned number, mono_t now,
+                       struct coordinator_effects *effects) {
     struct core_board *board = &core->board[number];
     const struct core_pipeline *serving = core_pipeline_in(core, PIPELINE_SERVING);
     int stage = serving ? pipeline_stage_of(serving, number) : -1;
-    if (core->settings.wedged_ns == 0 || stage < 0)
+    if (core->settings.hung_ns == 0 || stage < 0)
         return;
-    double limit_s = WEDGED_FACTOR * serving->plan.stage[stage].compute_s,
-           seconds = (double)board->last.computing_ns / 1e9;
-    if (board->last.computing_ns < (uint64_t)core->settings.wedged_ns || seconds < limit_s)
+    double planned_s = serving->plan.stage[stage].compute_s, seconds = (double)board->last.computing_ns / 1e9;
+    double limit_s = fmax(HUNG_FACTOR * planned_s, (double)core->settings.hung_ns / 1e9) * (double)(1u << board->hangs);
+    if (seconds < limit_s)
         return;
     snprintf(board->reason, sizeof board->reason, "has been computing one microbatch for %.1f s, planned were %.3g s",
-             seconds, serving->plan.stage[stage].compute_s);
+             seconds, planned_s);
     board->state = BOARD_UNFIT;
+    board->hung = true;
+    board->hangs += board->hangs < HANGS_MOST;
     core->changed = true;
     effects_tell_of(effects, FLEET_UNFIT, number, effects_keep(effects, board->reason))->epoch = serving->epoch;
     pipelines_without(core, number, board->reason, now, effects);
+}
+
+/* It was slow, not dead. */
+static void take_back(struct coordinator_core *core, unsigned number, mono_t now, struct coordinator_effects *effects) {
+    struct core_board *board = &core->board[number];
+    board->state = BOARD_IDLE;
+    board->hung = false;
+    board->reason[0] = '\0';
+    core->changed = true;
+    effects_tell_of(effects, FLEET_JOINED, number, "it has finished its microbatch after all");
+    consider(core, board, now);
 }
 
 static void on_heartbeat(struct coordinator_core *core, unsigned number, const struct message_heartbeat *heartbeat,
@@ -233,8 +248,11 @@ static void on_heartbeat(struct coordinator_core *core, unsigned number, const s
     const struct core_pipeline *pipeline = core_pipeline_of(core, heartbeat->epoch);
     if (pipeline && pipeline->state != PIPELINE_NONE && heartbeat->busy_ns != board->last.busy_ns)
         core->progressed = now;
+    bool finished = heartbeat->computing_ns < board->last.computing_ns;
     board->last = *heartbeat;
-    judge_wedged(core, number, now, effects);
+    if (board->state == BOARD_UNFIT && board->hung && finished)
+        take_back(core, number, now, effects);
+    judge_hung(core, number, now, effects);
 }
 
 /* ---- asking for a plan ---- */

@@ -333,7 +333,7 @@ struct message_heartbeat stage_core_heartbeat(const struct stage_core *core, mon
     unsigned number = lane_to_tell(core);
     bool serving = number != NO_LANE && core->lane[number].state == LANE_SERVING;
     epoch_t none = {0};
-    int64_t under_way = serving && lanes_computing(core) ? mono_since(now, core->computing_since) : 0;
+    int64_t under_way = lanes_computing(core) ? mono_since(now, core->computing_since) : 0;
     return (struct message_heartbeat){
         .epoch = number == NO_LANE ? none : core->lane[number].epoch,
         .microbatches = serving ? core->microbatches : 0,

@@ -211,10 +211,10 @@ static void test_a_board_of_a_draining_epoch_dies(void **state) {
     assert_int_equal(first_of(f, CORE_DISPATCH)->epoch.number, 2);
 }
 
-static void test_a_wedged_stage_is_given_up(void **state) {
+static void test_a_stage_that_hangs_is_given_up(void **state) {
     struct fixture *f = *state;
     serve(f, 2);
-    f->core.settings.wedged_ns = 3 * MONO_SECOND;
+    f->core.settings.hung_ns = 3 * MONO_SECOND;
     f->core.pipeline[1].plan.stage[0].compute_s = 1;
     join(f, "spare");
     struct message_heartbeat beat = {.epoch = f->core.epoch, .computing_ns = 9 * MONO_SECOND};
@@ -226,6 +226,23 @@ static void test_a_wedged_stage_is_given_up(void **state) {
     assert_int_equal(f->core.board[0].state, BOARD_UNFIT);
     assert_int_equal(count_of(f, CORE_PLAN), 1);
     assert_non_null(strstr(told(f, FLEET_UNFIT)->text, "computing one microbatch for 10.0 s"));
+    planned(f);
+    ready(f, 1);
+    ready(f, 2);
+    beat.computing_ns = 11 * MONO_SECOND;
+    step(f, (struct coordinator_event){.type = CORE_HEARTBEAT, .board = 0, .heartbeat = &beat});
+    assert_int_equal(f->core.board[0].state, BOARD_UNFIT);
+    beat.computing_ns = 0; /* it was slow, not dead */
+    step(f, (struct coordinator_event){.type = CORE_HEARTBEAT, .board = 0, .heartbeat = &beat});
+    assert_int_equal(f->core.board[0].state, BOARD_IDLE);
+    step(f, (struct coordinator_event){.type = CORE_BOARD_LOST, .board = 1});
+    planned(f);
+    ready(f, 0);
+    ready(f, 2);
+    f->core.pipeline[epoch_lane(f->core.epoch)].plan.stage[0].compute_s = 1;
+    beat.computing_ns = 15 * MONO_SECOND; /* and is given more time now */
+    step(f, (struct coordinator_event){.type = CORE_HEARTBEAT, .board = 0, .heartbeat = &beat});
+    assert_int_equal(f->core.state, COORDINATOR_SERVING);
 }
 
 /* Others must not wait for a board that is being measured; unless they cannot do without it. */
@@ -260,7 +277,7 @@ int main(void) {
         TEST(test_deaths_while_preparing),
         TEST(test_a_leaving_board_dies),
         TEST(test_a_board_of_a_draining_epoch_dies),
-        TEST(test_a_wedged_stage_is_given_up),
+        TEST(test_a_stage_that_hangs_is_given_up),
         TEST(test_an_unmeasured_board_is_planned_with_in_need),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
