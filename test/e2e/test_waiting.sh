@@ -42,6 +42,7 @@ check 'a spare board is told that it is one' wait_until 20 is_logged b3 'waiting
 
 # ---- told to end ----
 
+kill_now "${stage_pid[b3]}" # else it would take the place of the one that stands still
 for signal in TERM INT; do
     kill -STOP "${stage_pid[b2]}"
     "$STAGECOACH" submit --json --repeat 3 $image >"$scratch/answers" 2>"$scratch/said" &
