@@ -46,7 +46,7 @@ measure_rate() { # FROM
     measured_until=$EPOCHREALTIME
     read_prediction
 }
-read_prediction() { predicted=$(lab_status_json | json_value predicted_throughput | sed 's/null/-/'); }
+read_prediction() { predicted=$(lab_status_json | json_value predicted_throughput | awk '{ if ($1 + 0 > 0) printf "%.2f\n", $1; else print "-" }'); }
 
 # ---- rows ----
 
@@ -79,8 +79,7 @@ table_row() { # DEED START BEFORE JUDGED
             torn = judged == "gap" && gap > allowed
             printf "%-34s %8s %8s%s %8s %8s %7.2f%s %8.2f %6d %6d %8.2f %8s %8s %9s %8s\n", deed, since(detected, start),
                 since(planned, detected), (slow ? "*" : " "), (serving ? since(serving, planned) : "-"),
-                (kept > serving ? "kept" : since(serving, start)), gap, (torn ? "*" : " "), allowed, failed, wrong, before, (serving ? figure(during) : "-"), figure(rate),
-                figure(predicted), (predicted > 0 && rate > 0 ? sprintf("%.1f %%", 100 * rate / predicted) : "-")
+                (kept > serving ? "kept" : since(serving, start)), gap, (torn ? "*" : " "), allowed, failed, wrong, before, (serving ? figure(during) : "-"), figure(rate), predicted, (predicted > 0 && rate > 0 ? sprintf("%.1f %%", 100 * rate / predicted) : "-")
         }'
 }
 
