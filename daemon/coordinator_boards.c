@@ -93,6 +93,7 @@ void boards_hello(struct coordinator *c, const struct net_message *received, con
                                                 .window = 1,
                                                 .architecture = model_architecture(c->config)}};
     coordinator_send(c, &received->peer, &welcome, NULL);
+    clients_widen(c);
     survey_joined(c, board);
     coordinator_step(c, &(struct coordinator_event){.type = CORE_BOARD_HEARD, .board = board});
 }
