@@ -79,7 +79,7 @@ table_row() { # DEED START BEFORE JUDGED
             torn = judged == "gap" && gap > allowed
             printf "%-34s %8s %8s%s %8s %8s %7.2f%s %8.2f %6d %6d %8.2f %8s %8s %9s %8s\n", deed, since(detected, start),
                 since(planned, detected), (slow ? "*" : " "), (serving ? since(serving, planned) : "-"),
-                (kept > serving ? "kept" : since(serving, start)), gap, (torn ? "*" : " "), allowed, failed, wrong, before, (serving ? figure(during) : "-"), figure(rate), predicted, (predicted > 0 && rate > 0 ? sprintf("%.1f %%", 100 * rate / predicted) : "-")
+                (kept > serving ? "kept" : since(serving, start)), gap, (torn ? "*" : " "), allowed, failed, wrong, before, (serving ? sprintf("%.2f", during) : "-"), figure(rate), predicted, (predicted > 0 && rate > 0 ? sprintf("%.1f %%", 100 * rate / predicted) : "-")
         }'
 }
 
@@ -153,7 +153,6 @@ deaths() {
             deed gap "heal ${serving[middle]}" 0 1 heal_board "${serving[middle]}"
             ;;
         coordinator) deed nothing "kill and restart the coordinator" 0 "$count" restart_coordinator ;;
-        *) fail "--deeds: no deed '$what'" ;;
         esac
     done
 }
