@@ -41,6 +41,7 @@ come_back() { # BOARD
     fi
 }
 
+# Fails when the one that chance names cannot be done now.
 random_deed() {
     local number=$((RANDOM % count)) choice=$((RANDOM % 4)) board ways=(kill end drain cut) what
     board=${fleet_boards[number]}
@@ -51,22 +52,26 @@ random_deed() {
         [ $number -ge $(((count + 3) / 4)) ] || what=cut
         leave "$what" "$board"
     else
-        return 0
+        return 1
     fi
     deeds_done=$((deeds_done + 1))
     echo "$EPOCHREALTIME $what $board" >>"$scratch/deeds"
 }
 
-# "SECONDS HOST PROCESS BYTES" of anonymous memory, for every daemon.
+# "SECONDS HOST PROCESS BYTES PLANNED" for every daemon: its anonymous memory, and what its slice needs as planned.
 sample_memory() {
-    local host pid
+    local host pid said planned
+    said=$(lab_status_json 2>/dev/null | sed 's/{"name": /\n&/g') || return 0
     for host in coordinator "${fleet_boards[@]}"; do
-        ! pid=$(daemon_of "$host") || awk -v at="$EPOCHREALTIME" -v host="$host" -v pid="$pid" '
-            $1 == "RssAnon:" { print at, host, pid, 1024 * $2 }' "/proc/$pid/status" 2>/dev/null || true
+        pid=$(daemon_of "$host") || continue
+        planned=$(grep "^{\"name\": \"$host\"" <<<"$said" | json_value planned_memory_bytes)
+        awk -v at="$EPOCHREALTIME" -v host="$host" -v pid="$pid" -v planned="${planned:-0}" '
+            $1 == "RssAnon:" { print at, host, pid, 1024 * $2, planned }' "/proc/$pid/status" 2>/dev/null || true
     done >>"$scratch/memory"
 }
 
-# Of processes that lived for half of the time: least squares over what they held, without the first fifth, when they warm up.
+# Of processes that lived for half of the time: what they held; and least squares over what that was beyond the plan, for slices grow
+# and shrink, without the first fifth, when they warm up.
 report_memory() { # SECONDS
     printf '\n%-14s %9s %9s %9s %9s %10s\n' process 'lived min' 'first MB' 'last MB' 'most MB' 'MB per h'
     awk -v whole="$1" '
@@ -74,9 +79,10 @@ report_memory() { # SECONDS
         FNR == NR { if (!(process() in born)) born[process()] = $1; died[process()] = $1; next }
         $1 - born[process()] < (died[process()] - born[process()]) / 5 { next }
         {
-            p = process(); x = ($1 - born[p]) / 3600; y = $4 / 1e6
-            if (!n[p]++) first[p] = y
-            last[p] = y; if (y > most[p]) most[p] = y
+            p = process(); held = $4 / 1e6
+            if (!n[p]++) first[p] = held
+            last[p] = held; if (held > most[p]) most[p] = held
+            x = ($1 - born[p]) / 3600; y = ($4 - $5) / 1e6
             sx[p] += x; sy[p] += y; sxx[p] += x * x; sxy[p] += x * y
         }
         END {
@@ -99,7 +105,7 @@ soak() {
     echo "seed $seed, $minutes minutes"
     while [ $SECONDS -lt "$ends" ]; do
         sample_memory
-        [ $SECONDS -lt $next ] || { random_deed && next=$((SECONDS + 3 + RANDOM % 10)); }
+        if [ $SECONDS -ge $next ] && random_deed; then next=$((SECONDS + 3 + RANDOM % 10)); fi
         sleep 1
     done
     for board in "${fleet_boards[@]}"; do [ "$(board_condition "$board")" = here ] || come_back "$board"; done
