@@ -96,6 +96,7 @@ void boards_hello(struct coordinator *c, const struct net_message *received, con
                                                 .architecture = model_architecture(c->config)}};
     coordinator_send(c, &received->peer, &welcome, NULL);
     holders_joined(c, board, hello);
+    clients_widen(c);
     survey_joined(c, board);
     coordinator_step(c, &(struct coordinator_event){.type = CORE_BOARD_HEARD, .board = board});
 }

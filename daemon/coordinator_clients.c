@@ -92,11 +92,25 @@ static unsigned window(const struct coordinator *c) {
     return items < CORE_ITEMS_MAX / 4 ? items : CORE_ITEMS_MAX / 4;
 }
 
+static struct message welcome(struct coordinator *c) {
+    c->window = window(c);
+    return (struct message){
+        .type = MESSAGE_WELCOME,
+        .welcome = {.cluster = c->cluster, .window = c->window, .architecture = model_architecture(c->config)}};
+}
+
+void clients_widen(struct coordinator *c) {
+    if (c->window == window(c))
+        return;
+    const struct message message = welcome(c);
+    for (unsigned i = 0; i < c->peers; i++)
+        if (c->peer[i].role == ROLE_CLIENT)
+            coordinator_send(c, &c->peer[i].name, &message, NULL);
+}
+
 void clients_hello(struct coordinator *c, const struct net_message *received, const struct message_hello *hello) {
     char text[160];
-    struct message message = {
-        .type = MESSAGE_WELCOME,
-        .welcome = {.cluster = c->cluster, .window = window(c), .architecture = model_architecture(c->config)}};
+    struct message message = welcome(c);
     if (hello->protocol != PROTOCOL_VERSION) {
         snprintf(text, sizeof text,
                  "this client speaks protocol %u, the coordinator (version %s) %d: install the same version",

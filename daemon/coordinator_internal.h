@@ -158,6 +158,7 @@ struct coordinator {
 
     struct item *items; /* [CORE_ITEMS_MAX] */
     struct item *free_items;
+    unsigned window;                    /* of unanswered items, that every client was told */
     unsigned preparing;                 /* items with the preparers */
     size_t file_bytes;                  /* of their files */
     double prepared_s[PREPARED_IMAGES]; /* that a preparer took for each of the last images, a ring */
@@ -277,6 +278,8 @@ const double *survey_unit_seconds(const struct coordinator *c, unsigned board);
 bool clients_init(struct coordinator *c, struct error *error);
 void clients_close(struct coordinator *c);
 void clients_hello(struct coordinator *c, const struct net_message *received, const struct message_hello *hello);
+/* The fleet may have grown: who submits already is told its new window, or it could not fill the longer pipeline. */
+void clients_widen(struct coordinator *c);
 void clients_submit(struct coordinator *c, struct net_message *received, const struct message_submit *submit);
 void clients_prepared(struct coordinator *c);
 void clients_dispatch(struct coordinator *c, const struct coordinator_effect *effect);

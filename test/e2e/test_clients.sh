@@ -40,6 +40,17 @@ check 'the same while it serves, with some of them under way' again_while_servin
 check 'others are answered as ever' answers
 stop_fleet
 
+# ---- a fleet that grows under a client ----
+
+# Without --stages the window is (2 * boards + 4) microbatches for the boards that were ever here and one more, and 16.
+start_coordinator --model "$scratch/model" --microbatch 16
+"$STAGECOACH" submit --quiet --repeat 400 $image >"$scratch/stream" 2>&1 &
+client=$!
+check 'a client of no boards has room for 112 images' wait_until 20 is waiting 112
+"$HELPER" deaf "$STAGECOACH_COORDINATOR" b1 >/dev/null 2>&1 &
+check 'when a board joins, for 32 more' wait_until 20 is waiting 144
+stop_fleet
+
 # ---- a crowd ----
 
 ( # with few descriptors to begin with

@@ -3,18 +3,8 @@
 # What needs root, namespaces and control groups is skipped where they are not to be had.
 # shellcheck source=test/e2e/library.sh
 . test/e2e/library.sh
-export TMPDIR=$scratch LAB_PATIENCE=$PATIENCE STAGECOACH
-unset LAB_WEIGHTS LAB_PERIOD_US
-ours=''
-
-lab() { scripts/lab "$@" 2>&1; }
-end_lab() {
-    local status=$?
-    [ -z "$ours" ] || lab down >/dev/null
-    (exit $status)
-    clean_up
-}
-trap end_lab EXIT
+# shellcheck source=test/e2e/lab.sh
+. test/e2e/lab.sh
 
 # ---- fleet files; no root ----
 
@@ -93,16 +83,7 @@ check 'limits of control groups of version 1' test "$(written 1 cpu.cfs_quota_us
 
 # ---- the rest needs a machine that can ----
 
-why=$(lab check) || { echo "skip lab: ${why#lab: }" && exit 0; }
-# A lab that a killed run of this test left is taken down; its fleet file has the test's process in its name.
-left=$(sed -n 's|.*/stagecoach-e2e[^/]*/fleet-\([0-9]*\)\.yaml$|\1|p' /run/stagecoach-lab/fleet 2>/dev/null)
-[ -z "$left" ] || alive "$left" || lab down >/dev/null
-if [ -e /run/stagecoach-lab ]; then
-    echo "skip lab: somebody uses it (scripts/lab status), or left it (scripts/lab down): $(cat /run/stagecoach-lab/fleet)"
-    exit 0
-fi
-ours=yes
-fleet=$scratch/fleet-$$.yaml
+claim_lab
 
 cat >"$fleet" <<'END'
 boards:
