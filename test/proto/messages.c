@@ -158,6 +158,7 @@ static struct board_status board(void) {
         .memory_used = number(),
         .payload_bytes = number(),
         .silent_ms = number(),
+        .pace = (double)random_below(1000) / 7,
     };
     made.first = (uint32_t)random_below(made.end + 1);
     return made;
@@ -179,6 +180,7 @@ static struct event_status event(void) {
         .predicted_period_s = (double)random_below(1000) / 7,
         .took_s = (double)random_below(1000) / 7,
         .unserved_s = (double)random_below(1000) / 7,
+        .pace = (double)random_below(1000) / 7,
     };
 }
 
@@ -498,6 +500,7 @@ static void same_board(const struct board_status *left, const struct board_statu
     SAME(memory_used);
     SAME(payload_bytes);
     SAME(silent_ms);
+    SAME(pace);
 }
 
 static void same_event(const struct event_status *left, const struct event_status *right) {
@@ -515,6 +518,7 @@ static void same_event(const struct event_status *left, const struct event_statu
     SAME(predicted_period_s);
     SAME(took_s);
     SAME(unserved_s);
+    SAME(pace);
 }
 
 static void same_status(const struct message_status *left, const struct message_status *right) {
