@@ -52,24 +52,25 @@ double pace_period_seconds(const struct coordinator *c, const struct core_pipeli
     return period;
 }
 
-/* Of a full microbatch of that epoch, by the board's profile; 0: it is not to be judged now. */
-static double judged_seconds(const struct coordinator *c, unsigned board, epoch_t epoch) {
-    const struct core_pipeline *serving = core_pipeline_in(&c->core, PIPELINE_SERVING);
+/* The pipeline that serves, NULL while there is none or another one beside it. */
+static const struct core_pipeline *serving_alone(const struct coordinator *c) {
     bool alone = core_lane_free(&c->core) < MESSAGE_LANES && c->core.state == COORDINATOR_SERVING;
-    if (!serving || !alone || serving->epoch.number != epoch.number || c->core.board[board].stage < 0)
-        return 0;
-    return profile_seconds(c, epoch, &serving->plan.stage[c->core.board[board].stage]);
+    return alone ? core_pipeline_in(&c->core, PIPELINE_SERVING) : NULL;
 }
 
 void pace_heartbeat(struct coordinator *c, unsigned board, const struct message_heartbeat *heartbeat) {
-    const struct pace_beat beat = {
+    struct pace_beat beat = {
         .epoch = heartbeat->epoch,
         .microbatches = heartbeat->microbatches,
         .items = heartbeat->items,
         .busy_ns = heartbeat->busy_ns > heartbeat->computing_ns ? heartbeat->busy_ns - heartbeat->computing_ns : 0,
         .full = c->options->microbatch,
-        .profile_s = judged_seconds(c, board, heartbeat->epoch),
     };
+    const struct core_pipeline *serving = serving_alone(c);
+    int stage = c->core.board[board].stage;
+    if (serving && stage >= 0 && serving->epoch.number == beat.epoch.number)
+        beat.profile_s = profile_seconds(c, beat.epoch, &serving->plan.stage[stage]);
+    beat.spare = serving && c->core.board[board].state == BOARD_IDLE;
     if (pace_core_heard(&c->pace.core, board, &beat, mono_now()))
         coordinator_step(
             c, &(struct coordinator_event){.type = CORE_BOARD_DRIFTED, .board = board, .pace = pace_factor(c, board)});

@@ -43,7 +43,7 @@ static void serving_words(const struct fleet_event *event, char *text, size_t si
 
 static void drifted_words(const struct fleet_event *event, const char *board, char *text, size_t size) {
     if (event->pace == 1)
-        snprintf(text, size, "board %s is as fast as its profile again", board);
+        snprintf(text, size, "board %s is planned with its profile again", board);
     else
         snprintf(text, size, "board %s takes %.3g times as long as its profile says", board, event->pace);
 }

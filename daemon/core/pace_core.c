@@ -125,6 +125,14 @@ static bool judge(const struct pace_core *core, struct pace_board *board, mono_t
     return side(taken, LEAVES) == board->leaning && change(core, board, taken * board->factor, now);
 }
 
+/* Nothing is measured of a board without a part: a slow one may have recovered. */
+static bool give_a_chance(const struct pace_core *core, struct pace_board *board, mono_t now) {
+    if (board->factor <= 1 || !is_cool(board, now))
+        return false;
+    board->leaning = -1;
+    return change(core, board, 1, now);
+}
+
 bool pace_core_heard(struct pace_core *core, unsigned number, const struct pace_beat *beat, mono_t now) {
     struct pace_board *board = &core->board[number];
     struct pace_bucket passed;
@@ -135,7 +143,7 @@ bool pace_core_heard(struct pace_core *core, unsigned number, const struct pace_
     if (!board->watched || !same) {
         board->since = now;
         watch_anew(board);
-        return false;
+        return beat->spare && give_a_chance(core, board, now);
     }
     if (mono_since(now, board->since) < core->settings.after_ns / SETTLES || !since_last(&last, beat, &passed))
         return false;

@@ -21,6 +21,10 @@
  * for twice the longest of these begins anew. So a board that swings causes few changes, whatever it does:
  * with 30 s five in the first hour, then two an hour.
  *
+ * A board so slow that it has no part any more computes nothing, and would never be seen to be back. After its
+ * cool-down it is planned with its profile again; that counts as a turn, so one that stays slow is tried less and less
+ * often.
+ *
  * A microbatch that is not full takes at least its items' share of a full one, and at most as long. What such ones say
  * is therefore a range, of which the nearest to what is planned with counts.
  *
@@ -48,6 +52,7 @@ struct pace_beat {
     uint64_t busy_ns;             /* that these took; what is being computed now is left out */
     unsigned full;                /* items in a full microbatch, at least 1 */
     double profile_s;             /* what the profile says of a full one; 0: the board is not to be judged now */
+    bool spare;                   /* it has no part in what serves, though it could have one */
 };
 
 struct pace_bucket {

@@ -87,7 +87,7 @@ static void test_a_board_at_another_pace_is_told(void **state) {
     assert_int_equal(told(f, FLEET_KEPT)->epoch.number, 1);
     step(f, (struct coordinator_event){.type = CORE_BOARD_DRIFTED, .board = 1, .pace = 1});
     assert_string_equal(fleet_event_words(told(f, FLEET_DRIFTED), "b1", words, sizeof words),
-                        "board b1 is as fast as its profile again");
+                        "board b1 is planned with its profile again");
     step(f, (struct coordinator_event){.type = CORE_BOARD_LOST, .board = 1});
     step(f, (struct coordinator_event){.type = CORE_BOARD_DRIFTED, .board = 1, .pace = 2});
     assert_null(told(f, FLEET_DRIFTED)); /* it is not here */

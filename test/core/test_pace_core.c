@@ -48,7 +48,7 @@ static unsigned run(struct fixture *f, double slowness, double seconds) {
     f->slowness = slowness;
     for (double passed = 0; passed < seconds; passed += 0.5) {
         f->computed_ns += (double)BEAT_NS * f->work;
-        for (; f->computed_ns >= cost_ns(f); f->computed_ns -= cost_ns(f)) {
+        for (; f->work > 0 && f->computed_ns >= cost_ns(f); f->computed_ns -= cost_ns(f)) {
             f->beat.microbatches++;
             f->beat.items += f->items;
             f->beat.busy_ns += (uint64_t)cost_ns(f);
@@ -262,6 +262,25 @@ static void test_forgetting(void **state) {
     assert_int_equal(run(f, 2, MINUTE), 1);
 }
 
+/* Three times as slow, it gets no part, so that nobody can see whether it still is. */
+static void test_a_slow_spare_gets_another_chance(void **state) {
+    struct fixture *f = *state;
+    double profile_s = f->beat.profile_s;
+    unsigned changes = 0;
+    for (double passed = 0; passed < 24 * HOUR; passed += 10) {
+        f->beat.spare = board(f)->factor > 1;
+        f->beat.profile_s = f->beat.spare ? 0 : profile_s;
+        f->work = f->beat.spare ? 0 : 1;
+        changes += run(f, 3, 10);
+    }
+    assert_in_range(changes, 20, 51);
+    f->beat.spare = true;
+    f->beat.profile_s = f->work = 0;
+    run(f, 3, HOUR);
+    assert_true(board(f)->factor == 1);
+    assert_int_equal(run(f, 3, 24 * HOUR), 0); /* once is enough */
+}
+
 static void test_nothing_is_judged_where_that_is_not_wanted(void **state) {
     struct fixture *f = *state;
     start(f, 0);
@@ -327,6 +346,7 @@ int main(void) {
         TEST(test_not_while_two_epochs_share_the_board),
         TEST(test_an_epoch_that_begins_settles),
         TEST(test_forgetting),
+        TEST(test_a_slow_spare_gets_another_chance),
         TEST(test_nothing_is_judged_where_that_is_not_wanted),
         TEST(test_lies),
     };

@@ -296,25 +296,29 @@ static void send_unit(struct world *world, unsigned connection, uint32_t unit) {
     router_send(world, connection, part);
 }
 
-/* Of a microbatch of that epoch, by the board's profile; 0: it is not to be judged now. */
-static double judged_seconds(const struct world *world, unsigned board, epoch_t epoch) {
-    const struct sim_coordinator *c = &world->coordinator;
-    const struct core_pipeline *serving = core_pipeline_in(&c->core, PIPELINE_SERVING);
+/* The pipeline that serves, NULL while there is none or another one beside it. */
+static const struct core_pipeline *serving_alone(const struct sim_coordinator *c) {
     bool alone = core_lane_free(&c->core) < MESSAGE_LANES && c->core.state == COORDINATOR_SERVING;
-    if (!serving || !alone || serving->epoch.number != epoch.number || c->core.board[board].stage < 0)
-        return 0;
-    const struct plan_stage *stage = &serving->plan.stage[c->core.board[board].stage];
-    return (double)world->board[c->place[board].endpoint.node].unit_ns / 1e9 * (stage->end - stage->first);
+    return alone ? core_pipeline_in(&c->core, PIPELINE_SERVING) : NULL;
+}
+
+static double profile_seconds(const struct world *world, unsigned board, const struct plan_stage *stage) {
+    unsigned node = world->coordinator.place[board].endpoint.node;
+    return (double)world->board[node].unit_ns / 1e9 * (stage->end - stage->first);
 }
 
 static void judge_pace(struct world *world, unsigned board, const struct message_heartbeat *heartbeat) {
     struct sim_coordinator *c = &world->coordinator;
-    const struct pace_beat beat = {.epoch = heartbeat->epoch,
-                                   .microbatches = heartbeat->microbatches,
-                                   .items = heartbeat->items,
-                                   .busy_ns = heartbeat->busy_ns - heartbeat->computing_ns,
-                                   .full = c->core.settings.microbatch,
-                                   .profile_s = judged_seconds(world, board, heartbeat->epoch)};
+    struct pace_beat beat = {.epoch = heartbeat->epoch,
+                             .microbatches = heartbeat->microbatches,
+                             .items = heartbeat->items,
+                             .busy_ns = heartbeat->busy_ns - heartbeat->computing_ns,
+                             .full = c->core.settings.microbatch};
+    const struct core_pipeline *serving = serving_alone(c);
+    int stage = c->core.board[board].stage;
+    if (serving && stage >= 0 && serving->epoch.number == beat.epoch.number)
+        beat.profile_s = profile_seconds(world, board, &serving->plan.stage[stage]);
+    beat.spare = serving && c->core.board[board].state == BOARD_IDLE;
     if (!pace_core_heard(&c->pace, board, &beat, world->now))
         return;
     world->counts.drifts++;
