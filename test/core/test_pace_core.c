@@ -86,8 +86,8 @@ static void test_a_board_that_keeps_its_pace(void **state) {
 
 static void test_a_slow_board(void **state) {
     struct fixture *f = *state;
-    assert_int_equal(run(f, 1.5, 30), 0);
-    assert_int_equal(run(f, 1.5, 15), 1);
+    assert_int_equal(run(f, 1.5, 40), 0); /* 5 s for the epoch to settle, 6 to lean, 30 to be believed */
+    assert_int_equal(run(f, 1.5, 5), 1);
     assert_near(board(f)->factor, 1.5);
     assert_int_equal(run(f, 1.5, HOUR), 0); /* it is planned with now */
     assert_int_equal(run(f, 1.65, HOUR), 0);
@@ -119,10 +119,20 @@ static void test_hysteresis(void **state) {
         assert_int_equal(run(f, 1.3, 20), 0);
         assert_int_equal(run(f, 1.05, 20), 0);
     }
+    run(f, 1.2, 12);
+    assert_int_equal(run(f, 1.1, HOUR), 0); /* leans, but not that much */
+    run(f, 1, MINUTE);
     run(f, 1.3, 20);
     assert_int_equal(run(f, 1.12, 8), 0);
     assert_int_equal(run(f, 1.3, 15), 1);
     assert_true(board(f)->factor > 1.2 && board(f)->factor < 1.3);
+}
+
+static void test_one_good_bucket_is_not_a_recovery(void **state) {
+    struct fixture *f = *state;
+    run(f, 1.5, 23);
+    run(f, 1, 8);
+    assert_int_equal(run(f, 1.5, 16), 1);
 }
 
 static void test_a_spike_is_nothing(void **state) {
@@ -274,8 +284,14 @@ static void test_a_slow_spare_gets_another_chance(void **state) {
         changes += run(f, 3, 10);
     }
     assert_in_range(changes, 20, 51);
-    f->beat.spare = true;
+    f->beat.spare = false;
+    f->beat.profile_s = profile_s;
+    f->work = 1;
+    run(f, 3, 2 * HOUR);
+    assert_near(board(f)->factor, 3);
     f->beat.profile_s = f->work = 0;
+    assert_int_equal(run(f, 3, HOUR), 0); /* not judged, but it has its part */
+    f->beat.spare = true;
     run(f, 3, HOUR);
     assert_true(board(f)->factor == 1);
     assert_int_equal(run(f, 3, 24 * HOUR), 0); /* once is enough */
@@ -335,6 +351,7 @@ int main(void) {
         TEST(test_a_fast_board),
         TEST(test_a_board_is_back_within_seven_percent),
         TEST(test_hysteresis),
+        TEST(test_one_good_bucket_is_not_a_recovery),
         TEST(test_a_spike_is_nothing),
         TEST(test_quick_swings_are_a_pace),
         TEST(test_a_change_cools_down),
