@@ -11,7 +11,7 @@
 
 struct values {
     const char *model, *config, *listen, *endpoint_file, *policy, *survey, *state, *write_fleet, *log_format;
-    unsigned stages, microbatch, microbatch_wait_ms, in_flight, patience_s, plan_s, gain, decoders;
+    unsigned stages, microbatch, microbatch_wait_ms, in_flight, patience_s, plan_s, gain, drift_after_s, decoders;
     struct option_list cuts;
     bool insecure, secure, verbose;
 };
@@ -76,6 +76,7 @@ static int run(const void *parsed, char **operands, unsigned count) {
         .patience_ms = values->patience_s * 1000,
         .plan_seconds = values->plan_s,
         .gain = values->gain / 100.0,
+        .drift_after_s = values->drift_after_s,
         .survey = (enum coordinator_survey)survey_of(values->survey),
         .state_directory = state_directory(values->state, state, sizeof state),
         .write_fleet = values->write_fleet,
@@ -111,6 +112,8 @@ static const struct option options[] = {
     {"plan-time", OPTION_NUMBER, FIELD(plan_s), "S", "5", 1, 3600, "how long policy optimal may search"},
     {"gain", OPTION_NUMBER, FIELD(gain), "PERCENT", "10", 0, 1000,
      "how much faster another plan must be to replace one that serves"},
+    {"drift-after", OPTION_NUMBER, FIELD(drift_after_s), "S", "30", 0, 86400,
+     "computing time that a board must be 15 % off its profile before another plan is looked for; 0: never"},
     {"write-fleet", OPTION_TEXT, FIELD(write_fleet), "FILE", NULL, 0, 0,
      "write what was measured as a fleet file for 'plan', whenever a plan is made"},
     CUTS_OPTION,

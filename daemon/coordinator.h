@@ -29,8 +29,9 @@ struct coordinator_options {
     unsigned microbatch_wait_ms;
     unsigned in_flight; /* microbatches, 0 = by the number of stages */
     unsigned patience_ms;
-    double gain;           /* a plan replaces one that could go on if it is faster by this share */
-    unsigned plan_seconds; /* that policy "optimal" may search */
+    double gain;            /* a plan replaces one that could go on if it is faster by this share */
+    unsigned drift_after_s; /* computing time after which a board at another pace is believed, 0: never */
+    unsigned plan_seconds;  /* that policy "optimal" may search */
     enum coordinator_survey survey;
     const char *state_directory; /* where keys and profiles are kept, NULL: nowhere */
     const char *write_fleet;     /* where to write the fleet as measured, each time a plan is made; NULL: nowhere */

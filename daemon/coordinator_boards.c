@@ -83,6 +83,7 @@ void boards_hello(struct coordinator *c, const struct net_message *received, con
     }
     peer->board = board;
     memset(&c->board[board], 0, sizeof c->board[board]);
+    pace_forget(c, board);
     c->board[board].joined = ++c->joins;
     c->board[board].key = received->key;
     for (unsigned lane = 0; lane < MESSAGE_LANES; lane++)
@@ -150,6 +151,7 @@ void boards_message(struct coordinator *c, struct peer *peer, const struct messa
         event.type = CORE_HEARTBEAT;
         event.heartbeat = &message->heartbeat;
         status_heartbeat(c, board, &message->heartbeat);
+        pace_heartbeat(c, board, &message->heartbeat);
         break;
     case MESSAGE_PROFILE:
         survey_told_profile(c, board, &message->profile);

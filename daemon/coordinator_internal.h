@@ -1,12 +1,14 @@
 /* What the parts of the coordinator daemon share: coordinator.c (start, loop, effects), coordinator_boards.c (messages
  * of boards, slices, weights), coordinator_holders.c (who else has weights), coordinator_gate.c (who may say what),
  * coordinator_survey.c (measuring), coordinator_plan.c (plans), coordinator_clients.c (submissions, microbatches,
- * answers), coordinator_events.c (what is told, drains), coordinator_status.c. All of it runs in the I/O thread. */
+ * answers), coordinator_events.c (what is told, drains), coordinator_pace.c (boards that are
+ * slower or faster than planned with), coordinator_status.c. All of it runs in the I/O thread. */
 #ifndef DAEMON_COORDINATOR_INTERNAL_H
 #define DAEMON_COORDINATOR_INTERNAL_H
 
 #include "daemon/coordinator.h"
 #include "daemon/core/coordinator_core.h"
+#include "daemon/core/pace_core.h"
 #include "daemon/core/survey_core.h"
 #include "daemon/event_log.h"
 #include "daemon/identity.h"
@@ -67,6 +69,7 @@ struct plan_work {
     struct planner *planner; /* NULL: none at work */
     unsigned boards[CORE_BOARDS_MAX], board_count;
     uint64_t joined[CORE_BOARDS_MAX]; /* of each of them when the plan was asked for */
+    double pace[CORE_BOARDS_MAX];     /* that the planner counts with for each of them; 0: its profile is another now */
 };
 
 struct survey {
@@ -91,6 +94,12 @@ struct holdings {
     char endpoint[NET_ENDPOINT_MAX]; /* where it lends them; empty: nowhere */
     uint64_t *list;                  /* beginnings of their hashes, sorted; owned */
     size_t count, capacity;
+};
+
+struct pace {
+    struct pace_core core;
+    double planned[MESSAGE_LANES][CORE_BOARDS_MAX]; /* that the plan in each lane counts with; 0: not known, or its
+                                                       times are not those of the profile any more */
 };
 
 /* Who may come in, and as what. */
@@ -130,6 +139,7 @@ struct coordinator {
     struct event_log events;
     struct plan_work plan_work;
     struct survey survey;
+    struct pace pace;
     uint64_t joins;
 
     unsigned peers;
@@ -296,6 +306,20 @@ void clients_gone(struct coordinator *c, const struct net_peer *client);
 void events_tell(struct coordinator *c, const struct fleet_event *event);
 /* A client asks that a board be let go without loss. */
 void events_drain(struct coordinator *c, const struct net_message *received, const struct message_drain *drain);
+
+/* coordinator_pace.c */
+/* After survey_init. */
+void pace_init(struct coordinator *c);
+/* The board has started anew, or has another profile. */
+void pace_forget(struct coordinator *c, unsigned board);
+/* What its microbatches take, by what its profile says; 1 until more is known. */
+double pace_factor(const struct coordinator *c, unsigned board);
+/* The plan that was asked for last has become this epoch's. */
+void pace_planned(struct coordinator *c, epoch_t epoch);
+/* What a full microbatch is expected to take there now, and the pipeline between two. */
+double pace_compute_seconds(const struct coordinator *c, epoch_t epoch, const struct plan_stage *stage);
+double pace_period_seconds(const struct coordinator *c, const struct core_pipeline *pipeline);
+void pace_heartbeat(struct coordinator *c, unsigned board, const struct message_heartbeat *heartbeat);
 
 /* coordinator_status.c */
 void status_send(struct coordinator *c, const struct net_peer *peer);

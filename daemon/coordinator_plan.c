@@ -4,8 +4,9 @@
  * live state becomes a fleet file (fleet_file.h) and a planner works on it; its answer goes back to the core. A board
  * that goes or starts anew meanwhile makes the answer stale: the core then asks again. In an open fleet (no --stages)
  * boards that nobody reaches are left out; they come in later, as newcomers (coordinator_survey.c). What was measured
- * is planned with; a board that could not be measured counts as fast as the slowest that was, and where nothing is
- * measured boards count as equal and links as free.
+ * is planned with, profiles multiplied by what boards were found to take since (coordinator_pace.c); a board that could
+ * not be measured counts as fast as the slowest that was, and where nothing is measured boards count as equal and links
+ * as free.
  */
 #include "base/allocate.h"
 #include "base/log.h"
@@ -88,6 +89,14 @@ static double slowest_speed(struct coordinator *c) {
     return slowest;
 }
 
+/* What was measured since counts, not what the profile or anybody else says. */
+static void apply_pace(struct fleet_board *board, unsigned units, double factor) {
+    board->speed /= factor;
+    for (unsigned i = 0; i < board->time_count; i++)
+        for (unsigned unit = 0; unit < units; unit++)
+            board->times[i].seconds[unit] *= factor;
+}
+
 static void fill_board(struct coordinator *c, unsigned number, double speed, struct fleet_board *board) {
     const struct core_board *core = &c->core.board[number];
     const struct profile *profile = survey_profile(c, number);
@@ -99,6 +108,7 @@ static void fill_board(struct coordinator *c, unsigned number, double speed, str
         board->threads = c->board[number].threads;
         board->speed = speed > 0 ? speed : SPEED_UNKNOWN;
     }
+    apply_pace(board, model_units(c->config), pace_factor(c, number));
     if (board->threads > THREADS_MOST) /* whoever says so, the board or its profile */
         board->threads = THREADS_MOST;
     bool limited = core->memory_bytes > 0 && core->memory_bytes < MEMORY_UNLIMITED;
@@ -125,8 +135,10 @@ static struct fleet_file *live_fleet(struct coordinator *c) {
     profile_fingerprint(c->config, fleet->fingerprint);
     fleet->units = model_units(c->config);
     fleet->boards = c->plan_work.board_count;
-    for (unsigned i = 0; i < fleet->boards; i++)
+    for (unsigned i = 0; i < fleet->boards; i++) {
         fill_board(c, c->plan_work.boards[i], speed, &fleet->board[i]);
+        c->plan_work.pace[i] = pace_factor(c, c->plan_work.boards[i]);
+    }
     if (c->survey.needed)
         fill_links(c, fleet);
     fleet_round(fleet); /* so that the file of this fleet makes the very same plan */
@@ -146,6 +158,15 @@ static bool stale(const struct coordinator *c) {
             c->board[work->boards[i]].joined != work->joined[i])
             return true;
     }
+    return false;
+}
+
+/* Is a board slower or faster by now than the planner was told? */
+static bool outpaced(const struct coordinator *c) {
+    const struct plan_work *work = &c->plan_work;
+    for (unsigned i = 0; i < work->board_count; i++)
+        if (work->pace[i] != pace_factor(c, work->boards[i]))
+            return true;
     return false;
 }
 
@@ -247,8 +268,10 @@ static void tell_core(struct coordinator *c, const struct planner_result *result
         event.pause_s = result->change.load_s;
     }
     coordinator_step(c, &event);
-    if (c->core.epoch.number != before)
-        log_plan(c, result);
+    if (c->core.epoch.number == before)
+        return;
+    pace_planned(c, c->core.epoch);
+    log_plan(c, result);
 }
 
 static void finish(struct coordinator *c) {
@@ -259,7 +282,7 @@ static void finish(struct coordinator *c) {
     c->plan_work.planner = NULL; /* before the core is told: it may ask for the next one */
     if (result.write_error)
         log_warn("--write-fleet: %s", result.write_error->text);
-    if (stale(c))
+    if (stale(c) || outpaced(c))
         coordinator_step(c, &(struct coordinator_event){.type = CORE_PLANNED, .stale = true});
     else
         tell_core(c, &result);

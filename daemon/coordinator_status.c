@@ -127,6 +127,7 @@ static void board_row(struct coordinator *c, unsigned number, char words[REACH_W
         .fetched = c->board[number].progress.fetched,
         .allocations = last->allocations,
         .rejected = last->rejected,
+        .pace = c->survey.needed ? pace_factor(c, number) : 0,
     };
     const struct message_heartbeat *beat = newest_beat(c, number);
     row->busy_ns = c->board[number].busy_before_ns + (beat ? beat->busy_ns : 0);
@@ -157,7 +158,7 @@ static void board_row(struct coordinator *c, unsigned number, char words[REACH_W
     row->measured_compute_s =
         last->items > 0 ? (double)last->busy_ns / 1e9 / (double)last->items * c->options->microbatch : 0;
     if (c->survey.needed) {
-        row->predicted_compute_s = stage->compute_s;
+        row->predicted_compute_s = pace_compute_seconds(c, pipeline->epoch, stage);
         row->predicted_receive_s = stage->receive_s;
         row->predicted_send_s = stage->send_s;
     }
@@ -227,7 +228,7 @@ void status_send(struct coordinator *c, const struct net_peer *peer) {
                    .in_flight = c->core.flights,
                    .clients = clients,
                    .items_per_second = rate_now(c),
-                   .predicted_period_s = c->survey.needed && pipeline ? pipeline->plan.period_s : 0,
+                   .predicted_period_s = c->survey.needed && pipeline ? pace_period_seconds(c, pipeline) : 0,
                    .measured_period_s = measured_period(c),
                    .preparation_period_s = preparation_period(c),
                    .uptime_ms = (uint64_t)(mono_since(mono_now(), c->started) / MONO_MS),

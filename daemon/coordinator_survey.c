@@ -132,6 +132,7 @@ static void keep(struct coordinator *c, unsigned board, const struct profile *pr
         profile_merge(merged, kept);
     release(kept);
     c->survey.profile[board] = merged;
+    pace_forget(c, board);
     if (c->survey.writer)
         profile_writer_put(c->survey.writer, c->core.board[board].name, merged);
 }

@@ -31,6 +31,7 @@ const struct event_status *event_log_add(struct event_log *log, const struct fle
         .predicted_period_s = event->period_s,
         .took_s = (double)event->took_ns / SECOND,
         .unserved_s = (double)event->unserved_ns / SECOND,
+        .pace = event->pace,
     };
     return &record->status;
 }
@@ -55,9 +56,9 @@ static void print_number(FILE *to, const char *name, uint64_t number) {
         fprintf(to, "\"%s\": %" PRIu64 ", ", name, number);
 }
 
-static void print_seconds(FILE *to, const char *name, double seconds) {
-    if (seconds > 0)
-        fprintf(to, "\"%s\": %.9g, ", name, seconds);
+static void print_real(FILE *to, const char *name, double number) {
+    if (number > 0)
+        fprintf(to, "\"%s\": %.9g, ", name, number);
 }
 
 void event_print_members(FILE *to, const struct event_status *event) {
@@ -69,9 +70,10 @@ void event_print_members(FILE *to, const struct event_status *event) {
     print_number(to, "stages", event->stages);
     print_number(to, "items", event->items);
     print_number(to, "microbatches", event->microbatches);
-    print_seconds(to, "predicted_period_s", event->predicted_period_s);
-    print_seconds(to, "took_s", event->took_s);
-    print_seconds(to, "unserved_s", event->unserved_s);
+    print_real(to, "predicted_period_s", event->predicted_period_s);
+    print_real(to, "took_s", event->took_s);
+    print_real(to, "unserved_s", event->unserved_s);
+    print_real(to, "pace", event->pace);
     print_text(to, "reason", event->reason);
 }
 

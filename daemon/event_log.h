@@ -32,7 +32,7 @@ size_t event_log_list(const struct event_log *log, struct event_status events[EV
 
 /* Members of a JSON object, without braces, each followed by ", ": "event" and "number" always, the others where they
  * matter to this kind of event: "board", "epoch", "boards", "stages", "items", "microbatches", "predicted_period_s",
- * "took_s", "unserved_s" and "reason". Time and words are the caller's. */
+ * "took_s", "unserved_s", "pace" and "reason". Time and words are the caller's. */
 void event_print_members(FILE *to, const struct event_status *event);
 
 /* When it was: "2026-01-31T12:00:00.123Z". */

@@ -51,23 +51,24 @@ static void json_number(FILE *to, const char *name, uint64_t number) {
 }
 
 /* null where it is not known. */
-static void json_seconds(FILE *to, const char *name, double seconds) {
+static void json_known(FILE *to, const char *name, double number) {
     fprintf(to, "\"%s\": ", name);
-    json_double(to, seconds > 0 ? seconds : NAN);
+    json_double(to, number > 0 ? number : NAN);
     fprintf(to, ", ");
 }
 
 /* Seconds for a full microbatch. A predicted transfer may take no time at all. */
 static void json_times(FILE *to, const struct board_status *board) {
     bool predicted = board->predicted_compute_s > 0;
-    json_seconds(to, "predicted_compute_s", board->predicted_compute_s);
+    json_known(to, "predicted_compute_s", board->predicted_compute_s);
     fprintf(to, "\"predicted_recv_s\": ");
     json_double(to, predicted ? board->predicted_receive_s : NAN);
     fprintf(to, ", \"predicted_send_s\": ");
     json_double(to, predicted ? board->predicted_send_s : NAN);
     fprintf(to, ", ");
-    json_seconds(to, "predicted_period_s", status_board_period(board));
-    json_seconds(to, "measured_compute_s", board->measured_compute_s);
+    json_known(to, "predicted_period_s", status_board_period(board));
+    json_known(to, "measured_compute_s", board->measured_compute_s);
+    json_known(to, "pace", board->pace);
 }
 
 static void json_board(FILE *to, const struct board_status *board) {
@@ -135,13 +136,13 @@ void status_print_json(FILE *to, const struct message_status *status) {
     json_number(to, "clients", status->clients);
     json_number(to, "uptime_ms", status->uptime_ms);
     json_number(to, "allocations", status->allocations);
-    json_seconds(to, "predicted_period_s", status_predicted_period(status));
-    json_seconds(to, "planned_period_s", status->predicted_period_s);
-    json_seconds(to, "preparation_period_s", status->preparation_period_s);
+    json_known(to, "predicted_period_s", status_predicted_period(status));
+    json_known(to, "planned_period_s", status->predicted_period_s);
+    json_known(to, "preparation_period_s", status->preparation_period_s);
     json_text(to, "bottleneck", bottleneck(status));
-    json_seconds(to, "measured_period_s", status->measured_period_s);
-    json_seconds(to, "predicted_throughput", status_throughput(status, status_predicted_period(status)));
-    json_seconds(to, "measured_throughput", status_throughput(status, status->measured_period_s));
+    json_known(to, "measured_period_s", status->measured_period_s);
+    json_known(to, "predicted_throughput", status_throughput(status, status_predicted_period(status)));
+    json_known(to, "measured_throughput", status_throughput(status, status->measured_period_s));
     fprintf(to, "\"items_per_second\": ");
     json_double(to, status->items_per_second);
     fprintf(to, ", ");

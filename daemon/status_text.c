@@ -47,6 +47,8 @@ static void print_board(FILE *to, const struct board_status *board) {
     print_megabytes(to, board->planned_memory_bytes);
     print_megabytes(to, board->memory_used);
     fprintf(to, "  %s", board->units);
+    if (board->pace > 0 && board->pace != 1)
+        fprintf(to, "  takes %.3g times as long as profiled", board->pace);
     if (board->load_total > 0 && strcmp(board->state, "loading") == 0)
         fprintf(to, "  %.0f %% of %.1f MB loaded", 100.0 * (double)board->loaded / (double)board->load_total,
                 (double)board->load_total / 1e6);

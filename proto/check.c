@@ -129,6 +129,8 @@ static bool board_check(const struct board_status *board, size_t index, struct e
     if (!seconds_valid(board->predicted_compute_s) || !seconds_valid(board->predicted_receive_s) ||
         !seconds_valid(board->predicted_send_s) || !seconds_valid(board->measured_compute_s))
         return error_set(error, ERROR_INPUT, "status: boards[%zu]: a time is not a number of seconds", index);
+    if (!isfinite(board->pace) || board->pace < 0)
+        return error_set(error, ERROR_INPUT, "status: boards[%zu].pace: got %g, want a factor", index, board->pace);
     if (!isfinite(board->busy) || board->busy < 0)
         return error_set(error, ERROR_INPUT, "status: boards[%zu].busy: got %g, want a share", index, board->busy);
     if (board->first > board->end || board->end > UNITS_MAX)
@@ -139,6 +141,8 @@ static bool board_check(const struct board_status *board, size_t index, struct e
 }
 
 static bool event_check(const struct event_status *event, size_t index, struct error *error) {
+    if (!isfinite(event->pace) || event->pace < 0)
+        return error_set(error, ERROR_INPUT, "status: events[%zu].pace: got %g, want a factor", index, event->pace);
     if (seconds_valid(event->predicted_period_s) && seconds_valid(event->took_s) && seconds_valid(event->unserved_s))
         return true;
     return error_set(error, ERROR_INPUT, "status: events[%zu]: a time is not a number of seconds", index);

@@ -228,6 +228,7 @@ static struct board_status board_status_get(const Stagecoach__BoardStatus *from)
         .memory_used = from->memory_used,
         .payload_bytes = from->payload_bytes,
         .silent_ms = from->silent_ms,
+        .pace = from->pace,
         .first = from->first,
         .end = from->end,
         .threads = from->threads,
@@ -258,6 +259,7 @@ static struct event_status event_get(const Stagecoach__Event *from) {
         .predicted_period_s = from->predicted_period_s,
         .took_s = from->took_s,
         .unserved_s = from->unserved_s,
+        .pace = from->pace,
         .reason = from->reason,
         .text = from->text,
     };

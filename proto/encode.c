@@ -313,6 +313,7 @@ static void board_status_put(struct arena *arena, const struct board_status *fro
     to->memory_used = from->memory_used;
     to->payload_bytes = from->payload_bytes;
     to->silent_ms = from->silent_ms;
+    to->pace = from->pace;
     to->measured_compute_s = from->measured_compute_s;
 }
 
@@ -340,6 +341,7 @@ static void event_put(struct arena *arena, const struct event_status *from, Stag
     to->predicted_period_s = from->predicted_period_s;
     to->took_s = from->took_s;
     to->unserved_s = from->unserved_s;
+    to->pace = from->pace;
     to->reason = text_put(arena, from->reason);
     to->text = text_put(arena, from->text);
 }

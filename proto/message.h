@@ -247,6 +247,8 @@ struct board_status {
     struct rejected rejected;
     /* seconds for a full microbatch; finite, from 0, which means not known */
     double predicted_compute_s, predicted_receive_s, predicted_send_s, measured_compute_s;
+    double
+        pace; /* measured times by those of its profile, as it is planned with; finite, from 0, which means not known */
     uint64_t busy_ns, serving_ns;  /* computing, and serving at all, since it joined: over all epochs */
     uint64_t planned_memory_bytes; /* of its slice with workspace and slots; 0: no plan, or not known */
     uint64_t memory_used;          /* resident; 0: not known */
@@ -261,7 +263,7 @@ struct event_status {
     const char *kind, *board, *reason, *text;
     epoch_t epoch;
     uint32_t boards, stages, items, microbatches;
-    double predicted_period_s, took_s, unserved_s; /* finite, from 0 */
+    double predicted_period_s, took_s, unserved_s, pace; /* finite, from 0 */
 };
 
 struct message_status {

@@ -149,12 +149,16 @@ static void on_measured(struct coordinator_core *core, struct core_board *board,
 }
 
 /* A plan made with other times is no longer the best, or never was. */
-static void on_drifted(struct coordinator_core *core, const struct core_board *board, mono_t now) {
+static void on_drifted(struct coordinator_core *core, const struct coordinator_event *event, mono_t now,
+                       struct coordinator_effects *effects) {
     char cause[CORE_REASON_MAX];
-    if (core->state != COORDINATOR_SERVING || !available(board))
+    const struct core_board *board = &core->board[event->board];
+    if (board->state == BOARD_ABSENT)
         return;
-    snprintf(cause, sizeof cause, "board %s does not keep the time it was planned with", board->name);
-    wish_for(core, WISH_BETTER, cause, now);
+    struct fleet_event *told = effects_tell_of(effects, FLEET_DRIFTED, event->board, "");
+    told->pace = event->pace;
+    if (core->state == COORDINATOR_SERVING && available(board))
+        wish_for(core, WISH_BETTER, fleet_event_words(told, board->name, cause, sizeof cause), now);
 }
 
 static void on_leaving(struct coordinator_core *core, unsigned number, bool drained, mono_t now,
@@ -528,7 +532,7 @@ void coordinator_core_step(struct coordinator_core *core, const struct coordinat
         on_measured(core, &core->board[event->board], now);
         break;
     case CORE_BOARD_DRIFTED:
-        on_drifted(core, &core->board[event->board], now);
+        on_drifted(core, event, now, effects);
         break;
     case CORE_BOARD_DRAINED:
         on_leaving(core, event->board, true, now, effects);

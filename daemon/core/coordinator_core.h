@@ -110,7 +110,7 @@ enum coordinator_event_type {
     CORE_BOARD_DRAINED,  /* board: somebody else asks that it leave, in the same way */
     CORE_BOARD_READY,    /* board, epoch */
     CORE_BOARD_FAILED,   /* board, epoch, text */
-    CORE_BOARD_DRIFTED,  /* board: its times are not those it was planned with */
+    CORE_BOARD_DRIFTED,  /* board, pace: its times are not those it was planned with; it is planned with these now */
     CORE_BOARD_HEARD,    /* board: any message from it */
     CORE_BOARD_MEASURED, /* board: what is to be known of it before it gets a part is known */
     CORE_HEARTBEAT,      /* board, heartbeat */
@@ -130,6 +130,7 @@ struct coordinator_event {
     const char *name;
     uint64_t memory_bytes;
     bool stale;
+    double pace;     /* measured times by those of the board's profile */
     double period_s; /* of the plan in force, as its boards are now; 0: not known */
     bool beside;     /* every board has memory for its slice in this plan beside the one in force */
     double pause_s;  /* how long loading will take; counts where it cannot be beside */

@@ -5,8 +5,9 @@
 #include <stdio.h>
 
 const char *fleet_event_kind_name(enum fleet_event_kind kind) {
-    static const char *const names[] = {"joined",  "lost", "leaving", "left",    "unfit",    "replanning", "planning",
-                                        "planned", "kept", "no_plan", "serving", "replayed", "failed"};
+    static const char *const names[] = {"joined",  "lost",       "leaving",  "left",    "unfit",
+                                        "drifted", "replanning", "planning", "planned", "kept",
+                                        "no_plan", "serving",    "replayed", "failed"};
     return names[kind];
 }
 
@@ -40,6 +41,13 @@ static void serving_words(const struct fleet_event *event, char *text, size_t si
              seconds(event->took_ns), cause);
 }
 
+static void drifted_words(const struct fleet_event *event, const char *board, char *text, size_t size) {
+    if (event->pace == 1)
+        snprintf(text, size, "board %s is planned with its profile again", board);
+    else
+        snprintf(text, size, "board %s takes %.3g times as long as its profile says", board, event->pace);
+}
+
 const char *fleet_event_words(const struct fleet_event *event, const char *board, char *text, size_t size) {
     switch (event->kind) {
     case FLEET_JOINED:
@@ -56,6 +64,9 @@ const char *fleet_event_words(const struct fleet_event *event, const char *board
         break;
     case FLEET_UNFIT:
         snprintf(text, size, "board %s cannot serve: %s", board, event->text);
+        break;
+    case FLEET_DRIFTED:
+        drifted_words(event, board, text, size);
         break;
     case FLEET_REPLANNING:
         snprintf(text, size, "epoch %llu is over: %s", (unsigned long long)event->epoch.number, event->text);

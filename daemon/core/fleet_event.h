@@ -20,6 +20,7 @@ enum fleet_event_kind {
     FLEET_LEAVING,    /* board, text: on whose wish */
     FLEET_LEFT,       /* board: without loss */
     FLEET_UNFIT,      /* board, epoch, text: why it cannot serve its slice */
+    FLEET_DRIFTED,    /* board, pace: it is slower or faster than it was planned with */
     FLEET_REPLANNING, /* epoch: it is over; text: why */
     FLEET_PLANNING,   /* boards: a plan for so many is asked for */
     FLEET_PLANNED,  /* epoch, stages, boards, period_s, took_ns: measuring and planning; the stages load now; text: why
@@ -37,6 +38,7 @@ struct fleet_event {
     epoch_t epoch;
     unsigned boards, stages, items, microbatches;
     double period_s;     /* predicted between full microbatches, 0: not known */
+    double pace;         /* what the board's microbatches take, by what its profile says; 0: not known */
     int64_t took_ns;     /* 0: not known */
     int64_t unserved_ns; /* since the epoch before took its last microbatch, 0: there was none */
     const char *text;    /* borrowed, never NULL, may be empty */

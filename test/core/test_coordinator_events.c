@@ -72,6 +72,27 @@ static void test_a_lost_spare_ends_no_epoch(void **state) {
     assert_int_equal(f->effects.count, 1);
 }
 
+static void test_a_board_at_another_pace_is_told(void **state) {
+    struct fixture *f = *state;
+    char words[128];
+    serve(f, 2);
+    step(f, (struct coordinator_event){.type = CORE_BOARD_DRIFTED, .board = 1, .pace = 1.5});
+    const struct fleet_event *event = told(f, FLEET_DRIFTED);
+    assert_int_equal(event->board, 1);
+    assert_true(event->pace == 1.5);
+    assert_string_equal(fleet_event_words(event, "b1", words, sizeof words),
+                        "board b1 takes 1.5 times as long as its profile says");
+    assert_int_equal(count_of(f, CORE_PLAN), 1);
+    planned(f); /* the same as before */
+    assert_int_equal(told(f, FLEET_KEPT)->epoch.number, 1);
+    step(f, (struct coordinator_event){.type = CORE_BOARD_DRIFTED, .board = 1, .pace = 1});
+    assert_string_equal(fleet_event_words(told(f, FLEET_DRIFTED), "b1", words, sizeof words),
+                        "board b1 is planned with its profile again");
+    step(f, (struct coordinator_event){.type = CORE_BOARD_LOST, .board = 1});
+    step(f, (struct coordinator_event){.type = CORE_BOARD_DRIFTED, .board = 1, .pace = 2});
+    assert_null(told(f, FLEET_DRIFTED)); /* it is not here */
+}
+
 static void test_why_there_is_no_plan_is_told(void **state) {
     struct fixture *f = *state;
     start(f, 1, 4);
@@ -182,6 +203,7 @@ int main(void) {
         TEST(test_a_first_epoch_is_told),
         TEST(test_what_a_lost_stage_costs_is_told),
         TEST(test_a_lost_spare_ends_no_epoch),
+        TEST(test_a_board_at_another_pace_is_told),
         TEST(test_why_there_is_no_plan_is_told),
         TEST(test_an_unfit_board_is_told),
         TEST(test_failures_are_told_once),

@@ -107,6 +107,7 @@ static void test_members(void **state) {
     assert_true(number_of(object, "unserved_s") == 2);
     assert_null(json_find(object, "board")); /* what does not matter is not there */
     assert_null(json_find(object, "items"));
+    assert_null(json_find(object, "pace"));
     json_destroy(&object);
     release(text);
 }
@@ -172,8 +173,9 @@ static const struct board_status boards[] = {
      .predicted_compute_s = 0.1,
      .predicted_receive_s = 0.02,
      .predicted_send_s = 0.03,
-     .measured_compute_s = 0.11},
-    {.name = "b2", .state = "spare", .units = "", .kernels = "", .endpoint = ""},
+     .measured_compute_s = 0.11,
+     .pace = 1},
+    {.name = "b2", .state = "spare", .units = "-", .kernels = "", .endpoint = "", .pace = 1.52},
     {.name = "gone", .state = "absent", .units = "", .kernels = "", .endpoint = "", .silent_ms = 299999},
     {.name = "forgotten", .state = "absent", .units = "", .kernels = "", .endpoint = "", .silent_ms = 300000},
 };
@@ -218,6 +220,9 @@ static void test_status_as_json(void **state) {
     assert_true(number_of(json_at(list, 0), "planned_memory_bytes") == 120300000);
     assert_true(number_of(json_at(list, 0), "payload_bytes") == 787968);
     assert_true(number_of(json_at(list, 0), "predicted_period_s") == 0.1);
+    assert_true(number_of(json_at(list, 0), "pace") == 1);
+    assert_true(number_of(json_at(list, 1), "pace") == 1.52);
+    assert_null(json_find(json_at(list, 2), "pace")); /* nothing was compared */
     assert_int_equal(json_count(events), 2);
     assert_string_equal(text_of(json_at(events, 0), "text"), "board b3 was lost");
     assert_string_equal(text_of(json_at(events, 1), "event"), "serving");
@@ -238,6 +243,7 @@ static void test_status_as_text(void **state) {
     assert_non_null(strstr(
         text, "\nb1               serving   0-12        97 %       400     120.3     140.2  embed to block 3\n"));
     assert_non_null(strstr(text, "\nb2               spare     -"));
+    assert_non_null(strstr(text, "-  takes 1.52 times as long as profiled\n"));
     assert_non_null(strstr(text, "\ngone             absent "));
     assert_null(strstr(text, "forgotten"));
     assert_non_null(strstr(text, "1 more board, absent for over 5 minutes"));

@@ -164,6 +164,7 @@ static struct board_status board(void) {
         .memory_used = number(),
         .payload_bytes = number(),
         .silent_ms = number(),
+        .pace = (double)random_below(1000) / 7,
     };
     made.first = (uint32_t)random_below(made.end + 1);
     return made;
@@ -185,6 +186,7 @@ static struct event_status event(void) {
         .predicted_period_s = (double)random_below(1000) / 7,
         .took_s = (double)random_below(1000) / 7,
         .unserved_s = (double)random_below(1000) / 7,
+        .pace = (double)random_below(1000) / 7,
     };
 }
 

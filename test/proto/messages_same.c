@@ -132,6 +132,7 @@ static void same_board(const struct board_status *left, const struct board_statu
     SAME(memory_used);
     SAME(payload_bytes);
     SAME(silent_ms);
+    SAME(pace);
 }
 
 static void same_event(const struct event_status *left, const struct event_status *right) {
@@ -149,6 +150,7 @@ static void same_event(const struct event_status *left, const struct event_statu
     SAME(predicted_period_s);
     SAME(took_s);
     SAME(unserved_s);
+    SAME(pace);
 }
 
 static void same_status(const struct message_status *left, const struct message_status *right) {

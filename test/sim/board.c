@@ -258,9 +258,10 @@ static void begin_job(struct world *world, unsigned number, const struct stage_e
     check_job(world, number, effect->lane, input);
     board->job[board->jobs].lane = effect->lane;
     board->job[board->jobs].input = input;
-    board->job[board->jobs++].output = output;
+    board->job[board->jobs].output = output;
     int64_t duration = board->unit_ns * board->slowness * (way->engine.end - way->engine.first);
     duration = duration < JOB_MAX ? duration : JOB_MAX;
+    board->job[board->jobs++].busy_ns = duration;
     mono_t start = board->worker_free.ns > world->now.ns ? board->worker_free : world->now;
     board->worker_free = mono_after(start, duration + sim_between(world, 0, MONO_MS));
     sim_at(world, board->worker_free, SIM_COMPUTED, number, board->life);
@@ -296,7 +297,7 @@ static void tell_computed(struct world *world, unsigned number) {
                                     .input = board->job[0].input,
                                     .output = board->job[0].output,
                                     .damaged = board->way[board->job[0].lane].input[board->job[0].input].damaged,
-                                    .busy_ns = board->unit_ns};
+                                    .busy_ns = board->job[0].busy_ns};
         board->done--;
         board->jobs--;
         memmove(&board->job[0], &board->job[1], board->jobs * sizeof board->job[0]);

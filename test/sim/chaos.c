@@ -120,18 +120,20 @@ static void link_lags(struct world *world) {
     world->laggy_until[from][to] = mono_after(world->now, a_while(world));
 }
 
+/* While nothing is to go wrong, not so slow that results come further apart than the coordinator waits for them. */
 static void board_slows(struct world *world) {
     static const unsigned factors[] = {1, 3, 30, 300};
     struct sim_board *board = &world->board[any_board(world)];
-    board->slowness = factors[sim_roll(world, 4)];
+    board->slowness = factors[sim_roll(world, world->rough ? 4 : 2)];
 }
 
-/* What is measured of it differs from what it was planned with. */
+/* It is said to be slower or faster than it was planned with, though nothing was measured. */
 static void board_drifts(struct world *world) {
     struct sim_coordinator *c = &world->coordinator;
+    unsigned board = c->core.boards > 0 ? sim_roll(world, c->core.boards) : 0;
     if (c->alive && c->core.boards > 0)
-        coordinator_feed(
-            world, &(struct coordinator_event){.type = CORE_BOARD_DRIFTED, .board = sim_roll(world, c->core.boards)});
+        coordinator_feed(world, &(struct coordinator_event){
+                                    .type = CORE_BOARD_DRIFTED, .board = board, .pace = c->pace.board[board].factor});
 }
 
 static void stranger_sends(struct world *world) {
@@ -173,6 +175,8 @@ void chaos_trouble(struct world *world) {
         board_leaves(world);
     else if (world->seed % 4 == 3)
         board_is_drained(world);
+    else if (world->seed % 4 == 2)
+        board_slows(world);
     else
         board_drifts(world);
     sim_in(world, sim_between(world, 0, 2 * world->trouble_ns), SIM_TROUBLE, 0, 0);

@@ -1,8 +1,8 @@
 /* The coordinator: its core and an interpreter of its effects, in the order of daemon/coordinator.c's loop. Peers are
  * known by their connection; the end of one is told by a monitor, apart from the messages that came through it, which
  * may be read later. A plan is asked for when the tensors are hashed
- * and the boards profiled, and comes later. A crash forgets everything; the
- * next life is another cluster. */
+ * and the boards profiled, and comes later. Heartbeats are judged as daemon/coordinator_pace.c does. A crash forgets
+ * everything; the next life is another cluster. */
 #include "test/sim/sim.h"
 
 #include <string.h>
@@ -280,6 +280,7 @@ static void on_hello(struct world *world, unsigned connection, const struct pack
     c->place[board].endpoint = hello->endpoint;
     c->place[board].joined = ++c->joins;
     c->place[board].measured = false;
+    pace_core_forget(&c->pace, board);
     c->place[board].profiled_at =
         mono_after(world->now, sim_roll(world, 2) ? 0 : sim_between(world, 0, 3 * MONO_SECOND));
     router_send(world, connection, message(world, MESSAGE_WELCOME));
@@ -293,6 +294,36 @@ static void send_unit(struct world *world, unsigned connection, uint32_t unit) {
     struct packet *part = message(world, MESSAGE_TENSOR_PART);
     part->unit = unit;
     router_send(world, connection, part);
+}
+
+/* The pipeline that serves, NULL while there is none or another one beside it. */
+static const struct core_pipeline *serving_alone(const struct sim_coordinator *c) {
+    bool alone = core_lane_free(&c->core) < MESSAGE_LANES && c->core.state == COORDINATOR_SERVING;
+    return alone ? core_pipeline_in(&c->core, PIPELINE_SERVING) : NULL;
+}
+
+static double profile_seconds(const struct world *world, unsigned board, const struct plan_stage *stage) {
+    unsigned node = world->coordinator.place[board].endpoint.node;
+    return (double)world->board[node].unit_ns / 1e9 * (stage->end - stage->first);
+}
+
+static void judge_pace(struct world *world, unsigned board, const struct message_heartbeat *heartbeat) {
+    struct sim_coordinator *c = &world->coordinator;
+    struct pace_beat beat = {.epoch = heartbeat->epoch,
+                             .microbatches = heartbeat->microbatches,
+                             .items = heartbeat->items,
+                             .busy_ns = heartbeat->busy_ns - heartbeat->computing_ns,
+                             .full = c->core.settings.microbatch};
+    const struct core_pipeline *serving = serving_alone(c);
+    int stage = c->core.board[board].stage;
+    if (serving && stage >= 0 && serving->epoch.number == beat.epoch.number)
+        beat.profile_s = profile_seconds(world, board, &serving->plan.stage[stage]);
+    beat.spare = serving && c->core.board[board].state == BOARD_IDLE;
+    if (!pace_core_heard(&c->pace, board, &beat, world->now))
+        return;
+    world->counts.drifts++;
+    coordinator_feed(world, &(struct coordinator_event){
+                                .type = CORE_BOARD_DRIFTED, .board = board, .pace = c->pace.board[board].factor});
 }
 
 static void on_board_message(struct world *world, unsigned board, unsigned connection, const struct packet *said) {
@@ -312,6 +343,7 @@ static void on_board_message(struct world *world, unsigned board, unsigned conne
     case MESSAGE_HEARTBEAT:
         event.type = CORE_HEARTBEAT;
         event.heartbeat = &said->heartbeat;
+        judge_pace(world, board, &said->heartbeat);
         break;
     case MESSAGE_LEAVE:
         event.type = CORE_BOARD_LEAVING;
@@ -439,6 +471,7 @@ static struct coordinator_settings settings_of(struct world *world) {
 }
 
 void coordinator_start(struct world *world) {
+    static const int64_t after[] = {0, 10 * MONO_MS, 300 * MONO_MS}; /* a history is short */
     struct sim_coordinator *c = &world->coordinator;
     unsigned life = c->life + 1;
     memset(c, 0, sizeof *c);
@@ -452,6 +485,7 @@ void coordinator_start(struct world *world) {
     c->free_slots = CORE_ITEMS_MAX;
     const struct coordinator_settings settings = settings_of(world);
     coordinator_core_init(&c->core, &settings, world->now);
+    pace_core_init(&c->pace, &(struct pace_settings){.after_ns = after[sim_mix(world->seed + 11) % 3]});
     sim_trace(world, SIM_COORDINATOR, "starts: %u stages, microbatches of %u, %u in flight, patience %lld s",
               settings.stages, settings.microbatch, settings.in_flight,
               (long long)(settings.patience_ns / MONO_SECOND));

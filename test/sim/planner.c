@@ -1,7 +1,7 @@
 /* Plans, as daemon/coordinator_plan.c makes them: once the tensors are hashed and the boards profiled, by the real
  * partitioner in a thread that takes its time, leaving out the smallest board while there is no plan and any number of
- * boards will do. Boards count as equally fast, or as fast as the dice say this time. If the fleet changes meanwhile,
- * the core is told that the plan is stale, and asks for another. */
+ * boards will do. Boards count as equally fast, or as fast as the dice say this time, times what they were found to
+ * take since. If the fleet changes meanwhile, the core is told that the plan is stale, and asks for another. */
 #include "test/sim/sim.h"
 
 #include <math.h>
@@ -16,8 +16,8 @@ static void fill(struct world *world, struct costs *costs) {
     struct sim_coordinator *c = &world->coordinator;
     memset(costs, 0, sizeof *costs);
     bool unequal = sim_roll(world, 2);
-    for (unsigned i = 0; i < SIM_BOARDS; i++) {
-        double seconds = unequal ? 1 + sim_roll(world, 4) : 1;
+    for (unsigned i = 0; i < c->plan_work.board_count; i++) {
+        double seconds = (unequal ? 1 + sim_roll(world, 4) : 1) * c->plan_work.pace[i];
         for (unsigned unit = 0; unit < world->units; unit++)
             costs->unit_seconds[i * world->units + unit] = seconds;
     }
@@ -94,6 +94,7 @@ static void leave_out_smallest(struct sim_coordinator *c) {
     for (unsigned i = smallest; i < c->plan_work.board_count; i++) {
         c->plan_work.boards[i] = c->plan_work.boards[i + 1];
         c->plan_work.memory[i] = c->plan_work.memory[i + 1];
+        c->plan_work.pace[i] = c->plan_work.pace[i + 1];
     }
 }
 
@@ -120,6 +121,14 @@ static bool stale(const struct sim_coordinator *c) {
     return false;
 }
 
+/* Is a board slower or faster by now than the planner was told? */
+static bool outpaced(const struct sim_coordinator *c) {
+    for (unsigned i = 0; i < c->plan_work.board_count; i++)
+        if (c->plan_work.pace[i] != c->pace.board[c->plan_work.boards[i]].factor)
+            return true;
+    return false;
+}
+
 static void tell_stale(struct world *world) {
     coordinator_feed(world, &(struct coordinator_event){.type = CORE_PLANNED, .stale = true});
 }
@@ -143,6 +152,7 @@ static void begin(struct world *world) {
     for (unsigned i = 0; i < c->plan_work.board_count; i++) {
         c->place[c->plan_work.boards[i]].measured = true;
         c->plan_work.memory[i] = c->core.board[c->plan_work.boards[i]].memory_bytes;
+        c->plan_work.pace[i] = c->pace.board[c->plan_work.boards[i]].factor;
     }
     sim_wake_at(world, SIM_COORDINATOR, c->plan_work.solved_at);
 }
@@ -167,7 +177,7 @@ void plan_turn(struct world *world) {
     struct sim_coordinator *c = &world->coordinator;
     if (c->plan_work.solving && c->plan_work.solved_at.ns <= world->now.ns) {
         c->plan_work.solving = false; /* before the core is told: it may ask for the next one */
-        if (stale(c))
+        if (stale(c) || outpaced(c))
             tell_stale(world);
         else
             tell(world);

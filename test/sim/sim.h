@@ -19,6 +19,7 @@
 
 #include "daemon/core/coordinator_core.h"
 #include "daemon/core/fetch_core.h"
+#include "daemon/core/pace_core.h"
 #include "daemon/core/stage_core.h"
 
 #include <stdbool.h>
@@ -203,6 +204,7 @@ struct sim_board {
     unsigned jobs, done; /* jobs of the worker: [0, done) are computed and not yet told of */
     struct {
         unsigned lane, input, output;
+        int64_t busy_ns;
     } job[STAGE_LANES * STAGE_INPUTS];
     mono_t worker_free;
     unsigned let_go;
@@ -238,7 +240,9 @@ struct sim_coordinator {
         mono_t solved_at;
         unsigned boards[CORE_BOARDS_MAX], board_count;
         uint64_t joined[CORE_BOARDS_MAX], memory[CORE_BOARDS_MAX];
+        double pace[CORE_BOARDS_MAX];
     } plan_work;
+    struct pace_core pace;
     unsigned peers;
     struct sim_peer peer[SIM_CONNECTIONS];
     uint64_t joins;
@@ -273,7 +277,7 @@ struct sim_item {
 
 struct sim_counts {
     uint64_t histories, steps, answered, failed, replayed, deaths, cuts, epochs, restarts, leaves, drains, freezes,
-        damages, stale, besides;
+        damages, stale, besides, drifts;
 };
 
 struct world {
