@@ -53,18 +53,18 @@ struct load {
 
 static void report_progress(struct load *load) {
     mono_t now = mono_now();
+    uint64_t total = load->tensors.read_bytes, done = load->done < total ? load->done : total; /* some come twice */
     if (mono_since(now, load->reported) >= REPORT_PERIOD &&
         queue_length(load->loader->reports) < REPORTS_FOR_PROGRESS) {
         load->reported = now;
-        loader_report_send(load->loader, &(struct loader_report){.type = LOADER_PROGRESS,
-                                                                 .done = load->done,
-                                                                 .total = load->tensors.read_bytes,
-                                                                 .fetched = load->fetched});
+        loader_report_send(
+            load->loader,
+            &(struct loader_report){.type = LOADER_PROGRESS, .done = done, .total = total, .fetched = load->fetched});
     }
     if (mono_since(now, load->logged) >= LOG_PERIOD) {
         load->logged = now;
-        log_info("loading: %.1f of %.1f MB are here, %.1f MB of them fetched", (double)load->done / 1e6,
-                 (double)load->tensors.read_bytes / 1e6, (double)load->fetched / 1e6);
+        log_info("loading: %.1f of %.1f MB are here, %.1f MB of them fetched", (double)done / 1e6, (double)total / 1e6,
+                 (double)load->fetched / 1e6);
     }
 }
 
