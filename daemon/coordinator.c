@@ -391,7 +391,7 @@ static bool set_up_core(struct coordinator *c, struct error *error) {
         return false;
     pace_init(c);
     settings.measured_first = c->survey.needed;
-    settings.hung_ns = c->survey.needed ? HUNG_NS : 0; /* else no stage's time is known */
+    settings.hung_ns = HUNG_NS; /* else no stage's time is known */
     coordinator_core_init(&c->core, &settings, mono_now());
     return true;
 }

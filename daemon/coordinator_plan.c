@@ -41,8 +41,12 @@ static void leave_out(struct coordinator *c) {
             kept.boards[kept.board_count] = work->boards[i];
             kept.joined[kept.board_count++] = work->joined[i];
         }
-    if (c->core.settings.stages == 0 && kept.board_count > 0)
-        *work = kept;
+    if (c->core.settings.stages > 0 || kept.board_count == 0)
+        return;
+    for (unsigned i = 0; i < work->board_count; i++)
+        if (survey_out_of_reach(c, work->boards[i], why, sizeof why))
+            coordinator_core_unlist(&c->core, work->boards[i]);
+    *work = kept;
 }
 
 /* In an open fleet all that are here are expected to be planned with. */

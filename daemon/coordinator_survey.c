@@ -309,6 +309,8 @@ bool survey_arrived(struct coordinator *c, const struct net_message *received) {
 bool survey_ready(struct coordinator *c, const unsigned *boards, unsigned count) {
     bool done = true;
     for (unsigned i = 0; c->survey.needed && i < count; i++) {
+        if (!c->survey.core.board[boards[i]].here)
+            continue; /* it is gone, or about to go: nothing more will be known of it */
         if (!c->survey.core.board[boards[i]].wanted)
             survey_step(c, &(struct survey_event){.type = SURVEY_WANTED, .board = boards[i]});
         done = done && survey_core_board_done(&c->survey.core, boards[i]);

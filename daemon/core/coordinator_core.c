@@ -12,8 +12,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#define HUNG_FACTOR 10
-#define HANGS_MOST  10
+#define HANGS_MOST 10
 
 const char *coordinator_state_name(enum coordinator_state state) {
     static const char *const names[] = {"waiting", "preparing", "serving", "pausing", "ended"};
@@ -40,7 +39,7 @@ void core_caused(struct coordinator_core *core, mono_t now) {
     core->caused = true;
 }
 
-static bool serves_and_leaves(const struct coordinator_core *core) {
+bool core_serves_and_leaves(const struct coordinator_core *core) {
     for (unsigned i = 0; i < core->boards; i++)
         if (core->board[i].state == BOARD_LEAVING && core->board[i].stage >= 0)
             return true;
@@ -48,8 +47,15 @@ static bool serves_and_leaves(const struct coordinator_core *core) {
 }
 
 void core_wish_again(struct coordinator_core *core) {
-    core->wish = serves_and_leaves(core) ? WISH_OTHER : WISH_BETTER;
+    core->wish = core_serves_and_leaves(core) ? WISH_OTHER : WISH_BETTER;
     core->changed = true;
+}
+
+/* Nothing is left that another epoch is to answer. */
+static void forget_cause(struct coordinator_core *core) {
+    core->wish = WISH_NONE;
+    core->caused = false;
+    core->cause[0] = '\0';
 }
 
 static bool available(const struct core_board *board) {
@@ -61,6 +67,10 @@ static unsigned available_boards(const struct coordinator_core *core) {
     for (unsigned i = 0; i < core->boards; i++)
         count += available(&core->board[i]);
     return count;
+}
+
+void coordinator_core_unlist(struct coordinator_core *core, unsigned board) {
+    core->board[board].listed = false;
 }
 
 bool coordinator_core_spares(const struct coordinator_core *core, unsigned board) {
@@ -181,16 +191,19 @@ static void on_leaving(struct coordinator_core *core, unsigned number, bool drai
         wish_for(core, WISH_OTHER, cause, now);
 }
 
-/* While another serves, that one stays, and the plan is not tried again; unless a board wants to leave, for which there
- * is another way. */
+/* While another serves, that one stays. A plan without the board may be of use to others; where a board wants to leave
+ * there is another way than beside. */
 static void failed_beside(struct coordinator_core *core, struct core_pipeline *pipeline, unsigned number,
                           const char *text, mono_t now, struct coordinator_effects *effects) {
     pipeline_retire(core, pipeline, effects);
-    if (core->board[number].state != BOARD_READY)
-        core->board[number].state = BOARD_UNFIT;
     effects_tell(effects, FLEET_KEPT, effects_keep(effects, text))->epoch = pipeline->epoch;
-    if (serves_and_leaves(core))
+    if (core->board[number].state != BOARD_READY) {
+        core->board[number].state = BOARD_UNFIT;
+        core_wish_again(core);
+    } else if (core_serves_and_leaves(core))
         pipelines_pause(core, now, effects);
+    else
+        forget_cause(core);
 }
 
 static void on_failed(struct coordinator_core *core, const struct coordinator_event *event, mono_t now,
@@ -213,25 +226,39 @@ static void on_failed(struct coordinator_core *core, const struct coordinator_ev
     pipelines_without(core, event->board, what, now, effects);
 }
 
-/* Its heart beats, but it has been computing one microbatch for much longer than the plan says. */
+/* What the plans give the board for a microbatch, at most: one of an epoch that is over may still be at work. 0: it has
+ * no part in a pipeline. */
+static double planned_seconds(const struct coordinator_core *core, unsigned board) {
+    double longest = 0;
+    for (unsigned lane = 0; pipelines_include(core, board) && lane < MESSAGE_LANES; lane++) {
+        const struct plan *plan = &core->pipeline[lane].plan;
+        for (unsigned i = 0; i < plan->stages; i++)
+            if (plan->stage[i].board == board)
+                longest = fmax(longest, plan->stage[i].compute_s);
+    }
+    return longest;
+}
+
+/* Its heart beats, but it has been computing one microbatch for much longer than planned, and neither serves nor gets
+ * ready for another epoch. One that is to leave stays so. */
 static void judge_hung(struct coordinator_core *core, unsigned number, mono_t now,
                        struct coordinator_effects *effects) {
     struct core_board *board = &core->board[number];
-    const struct core_pipeline *serving = core_pipeline_in(core, PIPELINE_SERVING);
-    int stage = serving ? pipeline_stage_of(serving, number) : -1;
-    if (core->settings.hung_ns == 0 || stage < 0)
+    if (core->settings.hung_ns == 0 || !pipelines_include(core, number))
         return;
-    double planned_s = serving->plan.stage[stage].compute_s, seconds = (double)board->last.computing_ns / 1e9;
+    double planned_s = planned_seconds(core, number), seconds = (double)board->last.computing_ns / 1e9;
     double limit_s = fmax(HUNG_FACTOR * planned_s, (double)core->settings.hung_ns / 1e9) * (double)(1u << board->hangs);
     if (seconds < limit_s)
         return;
     snprintf(board->reason, sizeof board->reason, "has been computing one microbatch for %.1f s, planned were %.3g s",
              seconds, planned_s);
-    board->state = BOARD_UNFIT;
-    board->hung = true;
+    if (board->state != BOARD_LEAVING) {
+        board->state = BOARD_UNFIT;
+        board->hung = true;
+    }
     board->hangs += board->hangs < HANGS_MOST;
     core->changed = true;
-    effects_tell_of(effects, FLEET_UNFIT, number, effects_keep(effects, board->reason))->epoch = serving->epoch;
+    effects_tell_of(effects, FLEET_UNFIT, number, effects_keep(effects, board->reason))->epoch = core->epoch;
     pipelines_without(core, number, board->reason, now, effects);
 }
 
@@ -373,7 +400,8 @@ static void no_plan(struct coordinator_core *core, const char *text, mono_t now,
     if (core->state == COORDINATOR_SERVING) {
         if (core->wish == WISH_OTHER)
             pipelines_pause(core, now, effects);
-        core->wish = WISH_NONE;
+        else
+            forget_cause(core);
         return;
     }
     snprintf(core->reason, sizeof core->reason, "no plan: %s", text);
@@ -421,9 +449,7 @@ static void replace_plan(struct coordinator_core *core, const struct coordinator
     char why[CORE_REASON_MAX];
     if (core->wish != WISH_OTHER && !worth_it(core, event, &serving->plan, why)) {
         effects_tell(effects, FLEET_KEPT, effects_keep(effects, why))->epoch = serving->epoch;
-        core->wish = WISH_NONE;
-        core->caused = false;
-        core->cause[0] = '\0';
+        forget_cause(core);
         return;
     }
     core->wish = WISH_NONE;

@@ -259,6 +259,9 @@ const struct core_pipeline *core_pipeline_in_force(const struct coordinator_core
 /* A lane without a pipeline, MESSAGE_LANES when both have one. */
 unsigned core_lane_free(const struct coordinator_core *core);
 
+/* The plan that was asked for is made without this board: it is not taken for measured. */
+void coordinator_core_unlist(struct coordinator_core *core, unsigned board);
+
 /* Could the pipeline serve on without this board, as far as their number tells? Also true where it makes no difference:
  * the board does not count, or there are too few anyway. */
 bool coordinator_core_spares(const struct coordinator_core *core, unsigned board);

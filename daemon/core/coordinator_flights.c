@@ -3,6 +3,7 @@
  * way first, whatever their epoch, then those to be sent again. */
 #include "daemon/core/coordinator_parts.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -223,10 +224,16 @@ void flights_result(struct coordinator_core *core, const struct coordinator_even
 
 /* ---- time ---- */
 
+/* How long it may be until a slow pipeline that drains tells of itself. */
+static int64_t drain_patience(const struct coordinator_core *core, const struct core_pipeline *draining) {
+    int64_t latency = (int64_t)fmin(HUNG_FACTOR * draining->plan.latency_s * 1e9, 3600e9);
+    return latency > core->settings.stall_ns ? latency : core->settings.stall_ns;
+}
+
 void flights_stalled(struct coordinator_core *core, mono_t now, struct coordinator_effects *effects) {
     static const char why[] = "a microbatch was lost: no stage is working on it";
     const struct core_pipeline *draining = core_pipeline_in(core, PIPELINE_DRAINING);
-    if (draining && mono_since(now, draining->progressed) >= core->settings.stall_ns)
+    if (draining && mono_since(now, draining->progressed) >= drain_patience(core, draining))
         flights_replay(core, draining->epoch, why, effects); /* nothing comes through it after them that would tell */
     if (core->sent == 0 || mono_since(now, core->progressed) < core->settings.stall_ns)
         return;

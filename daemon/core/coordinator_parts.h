@@ -6,10 +6,13 @@
 #include "daemon/core/coordinator_core.h"
 #include "daemon/core/coordinator_effects.h"
 
-#define NOTHING UINT32_MAX
+#define NOTHING     UINT32_MAX
+#define HUNG_FACTOR 10 /* times what is planned: not slow, but hung */
 
 /* Something has happened that another epoch is to answer; its clock starts with the first such thing. */
 void core_caused(struct coordinator_core *core, mono_t now);
+/* Does a board that is to leave have a part in what serves? */
+bool core_serves_and_leaves(const struct coordinator_core *core);
 /* What was prepared beside the plan in force has come to nothing, while its reasons may still hold. */
 void core_wish_again(struct coordinator_core *core);
 

@@ -157,6 +157,8 @@ static void serve(struct coordinator_core *core, struct core_pipeline *pipeline,
     for (unsigned i = 0; i < pipeline->plan.stages; i++)
         memset(&core->board[pipeline->plan.stage[i].board].last, 0, sizeof core->board[0].last);
     settle_boards(core);
+    if (core->wish == WISH_OTHER && !core_serves_and_leaves(core))
+        core->wish = WISH_BETTER; /* who was to go has no part in it any more */
     effects_add(effects, CORE_SERVE)->epoch = pipeline->epoch;
 }
 

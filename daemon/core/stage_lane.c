@@ -50,7 +50,9 @@ void lane_drop(struct stage_core *core, unsigned number, struct stage_effects *e
 
 void lane_serve(struct stage_core *core, unsigned number, mono_t now) {
     core->lane[number].state = LANE_SERVING;
-    core->serving_since = core->computing_since = now;
+    core->serving_since = now;
+    if (!lanes_computing(core))
+        core->computing_since = now;
     core->microbatches = core->items = 0;
     core->busy_ns = 0;
 }

@@ -145,6 +145,10 @@ static void test_a_failure_while_preparing_leaves_the_old_epoch(void **state) {
     assert_int_equal(first_of(f, CORE_RETIRE)->epoch.number, 2);
     assert_int_equal(f->core.board[1].state, BOARD_UNFIT);
     assert_int_equal(f->core.board[0].state, BOARD_READY);
+    assert_int_equal(count_of(f, CORE_PLAN), 1); /* a plan without it might be of use to others */
+    planned(f);
+    assert_string_equal(told(f, FLEET_KEPT)->text, "it is the best there is");
+    assert_false(f->core.caused);
     result_in(f, 1, 1, 4);
     assert_int_equal(count_of(f, CORE_ANSWER), 4);
     join(f, "b"); /* with a larger disk: an epoch of the lane that is free */
@@ -245,6 +249,37 @@ static void test_a_stage_that_hangs_is_given_up(void **state) {
     assert_int_equal(f->core.state, COORDINATOR_SERVING);
 }
 
+/* Nothing serves that would tell; and what is not hung is not judged by a smaller slice than it works on. */
+static void test_a_stage_that_hangs_holds_up_no_other_epoch(void **state) {
+    struct fixture *f = *state;
+    serve(f, 2);
+    f->core.settings.hung_ns = 3 * MONO_SECOND;
+    f->core.pipeline[1].plan.stage[0].compute_s = 2;
+    join(f, "spare");
+    step(f, (struct coordinator_event){.type = CORE_BOARD_LOST, .board = 1});
+    planned(f); /* board 0 and the spare one */
+    struct message_heartbeat beat = {.computing_ns = 19 * MONO_SECOND};
+    step(f, (struct coordinator_event){.type = CORE_HEARTBEAT, .board = 0, .heartbeat = &beat});
+    assert_int_equal(f->core.state, COORDINATOR_PREPARING);
+    beat.computing_ns = 20 * MONO_SECOND;
+    step(f, (struct coordinator_event){.type = CORE_HEARTBEAT, .board = 0, .heartbeat = &beat});
+    assert_int_equal(f->core.state, COORDINATOR_WAITING);
+    assert_int_equal(f->core.board[0].state, BOARD_UNFIT);
+}
+
+/* It keeps its wish, is let go, and is not planned with again. */
+static void test_a_leaving_stage_hangs(void **state) {
+    struct fixture *f = *state;
+    serve(f, 2);
+    f->core.settings.hung_ns = 3 * MONO_SECOND;
+    join(f, "spare");
+    step(f, (struct coordinator_event){.type = CORE_BOARD_DRAINED, .board = 0});
+    struct message_heartbeat beat = {.epoch = f->core.epoch, .computing_ns = 9 * MONO_SECOND};
+    step(f, (struct coordinator_event){.type = CORE_HEARTBEAT, .board = 0, .heartbeat = &beat});
+    assert_int_equal(first_of(f, CORE_RELEASE)->board, 0);
+    assert_int_equal(f->core.board[0].state, BOARD_ABSENT);
+}
+
 /* Others must not wait for a board that is being measured; unless they cannot do without it. */
 static void test_an_unmeasured_board_is_planned_with_in_need(void **state) {
     struct fixture *f = *state;
@@ -278,6 +313,8 @@ int main(void) {
         TEST(test_a_leaving_board_dies),
         TEST(test_a_board_of_a_draining_epoch_dies),
         TEST(test_a_stage_that_hangs_is_given_up),
+        TEST(test_a_stage_that_hangs_holds_up_no_other_epoch),
+        TEST(test_a_leaving_stage_hangs),
         TEST(test_an_unmeasured_board_is_planned_with_in_need),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
