@@ -2,15 +2,20 @@
  * not, or not at all; and what becomes of that when boards fail, die or leave on the way. */
 #include "test/core/coordinator_fixture.h"
 
-/* As if the board had asked, but its silence counts on: it has said nothing. What takes its place is prepared while it
- * serves. */
-static void test_drained_board_leaves_without_loss(void **state) {
-    struct fixture *f = *state;
+/* Two stages that serve, with four items on their way, and a spare board. */
+static void serve_with_spare(struct fixture *f) {
     serve(f, 2);
     join(f, "spare");
     writable(f);
     for (unsigned i = 0; i < 4; i++)
         admit(f, i);
+}
+
+/* As if the board had asked, but its silence counts on: it has said nothing. What takes its place is prepared while it
+ * serves. */
+static void test_drained_board_leaves_without_loss(void **state) {
+    struct fixture *f = *state;
+    serve_with_spare(f);
     mono_t heard = f->core.board[0].heard;
     f->now = mono_after(f->now, MONO_SECOND);
     step(f, (struct coordinator_event){.type = CORE_BOARD_DRAINED, .board = 0});
@@ -41,11 +46,7 @@ static void test_drained_board_leaves_without_loss(void **state) {
 /* Where boards have no memory for two slices, the next plan waits for the last one to be done. */
 static void test_no_room_beside(void **state) {
     struct fixture *f = *state;
-    serve(f, 2);
-    join(f, "spare");
-    writable(f);
-    for (unsigned i = 0; i < 4; i++)
-        admit(f, i);
+    serve_with_spare(f);
     f->no_room = true;
     step(f, (struct coordinator_event){.type = CORE_BOARD_LEAVING, .board = 0});
     planned(f);
@@ -179,11 +180,7 @@ static void test_deaths_while_preparing(void **state) {
 /* It was to go anyway: what was prepared without it serves when it is ready. */
 static void test_a_leaving_board_dies(void **state) {
     struct fixture *f = *state;
-    serve(f, 2);
-    join(f, "spare");
-    writable(f);
-    for (unsigned i = 0; i < 4; i++)
-        admit(f, i);
+    serve_with_spare(f);
     step(f, (struct coordinator_event){.type = CORE_BOARD_LEAVING, .board = 0});
     planned(f);
     step(f, (struct coordinator_event){.type = CORE_BOARD_LOST, .board = 0});
@@ -198,11 +195,7 @@ static void test_a_leaving_board_dies(void **state) {
 
 static void test_a_board_of_a_draining_epoch_dies(void **state) {
     struct fixture *f = *state;
-    serve(f, 2);
-    join(f, "spare");
-    writable(f);
-    for (unsigned i = 0; i < 4; i++)
-        admit(f, i);
+    serve_with_spare(f);
     step(f, (struct coordinator_event){.type = CORE_BOARD_LEAVING, .board = 0});
     planned(f);
     ready(f, 1);
