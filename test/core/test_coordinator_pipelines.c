@@ -87,13 +87,16 @@ static void test_a_join_costs_no_pause(void **state) {
     serve_and_join(f);
     planned(f);
     assert_int_equal(f->core.state, COORDINATOR_SERVING);
-    for (unsigned i = 4; i < 12; i++)
+    for (unsigned i = 4; i < 8; i++)
         admit(f, i);
     writable(f);
     assert_int_equal(first_of(f, CORE_DISPATCH)->epoch.number, 1);
+    writable(f); /* the old first stage takes another, and there is none */
     ready(f, 0);
     ready(f, 1);
     assert_int_equal(count_of(f, CORE_SERVE), 1);
+    for (unsigned i = 8; i < 12; i++)
+        admit(f, i);
     assert_int_equal(count_of(f, CORE_DISPATCH), 0); /* the new first stage has not said that it takes any */
     writable(f);
     assert_int_equal(first_of(f, CORE_DISPATCH)->epoch.number, 2);
