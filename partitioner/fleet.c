@@ -1,7 +1,7 @@
 /* Boards into types, sums, memory and links into tables; see fleet.h.
  *
- * Two boards are of one type when swapping them changes nothing: same times, same memory, and the same links to and
- * from everyone else and between each other. (Same rows alone would not do: with three equal boards of which only two
+ * Two boards are of one type when swapping them changes nothing: same times, same memory with the same in it, and the
+ * same links to and from everyone else and between each other. (Same rows alone would not do: with three equal boards of which only two
  * are joined by a cable, it matters which.) Swaps generate all permutations, so it is enough to compare each board with
  * the first of a type. Identical boards then cost the search nothing: it counts how many of a type are used instead of
  * which.
@@ -20,6 +20,9 @@ static bool same_link(const struct problem *problem, size_t left, size_t right) 
 static bool interchangeable(const struct problem *problem, unsigned left, unsigned right) {
     size_t units = problem->units, ends = problem->boards + 1;
     if (problem->memory_bytes[left] != problem->memory_bytes[right])
+        return false;
+    struct held_bytes held_left = held_bytes_of(problem, left), held_right = held_bytes_of(problem, right);
+    if (held_left.first != held_right.first || held_left.end != held_right.end)
         return false;
     for (size_t unit = 0; unit < units; unit++)
         if (problem->unit_seconds[left * units + unit] != problem->unit_seconds[right * units + unit])
@@ -63,16 +66,23 @@ static uint64_t scaled(uint64_t bytes, double scale) {
 
 static void fill_fits(struct fleet *fleet, double memory_scale) {
     uint64_t memory[PARTITIONER_BOARDS_MAX] = {0};
-    for (unsigned type = 0; type < fleet->types; type++)
+    struct held_bytes held[PARTITIONER_BOARDS_MAX] = {0};
+    for (unsigned type = 0; type < fleet->types; type++) {
         memory[type] = scaled(fleet->problem->memory_bytes[fleet->member[type][0]], memory_scale);
+        held[type] = held_bytes_of(fleet->problem, fleet->member[type][0]);
+    }
     for (unsigned first = 0; first < fleet->units; first++) {
         struct slice_bytes slice = slice_bytes_at(fleet->problem, first);
+        for (unsigned type = 0; type < fleet->types; type++)
+            held[type].shared = 0;
         while (slice.end < fleet->units) {
             slice_bytes_grow(&slice);
             uint64_t bytes = slice_bytes_total(&slice);
-            for (unsigned type = 0; type < fleet->types; type++)
-                if (bytes <= memory[type])
+            for (unsigned type = 0; type < fleet->types; type++) {
+                held_bytes_share(&held[type], fleet->problem, slice.end - 1);
+                if (held_bytes_beside(&held[type], bytes) <= memory[type])
                     bit_set(fleet->fits + ((size_t)type * fleet->cuts + first) * fleet->words, slice.end);
+            }
         }
     }
 }

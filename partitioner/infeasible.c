@@ -91,6 +91,8 @@ static enum search_result solve_scaled(const struct problem *problem, const stru
 }
 
 bool explain_infeasible(const struct problem *problem, const struct policy_options *options, struct error *error) {
+    if (problem->beside) /* who asks for that goes on with what is in force, or without it */
+        return error_set(error, ERROR_INFEASIBLE, "no plan fits the boards beside the one in force");
     if (explain_unit(problem, error) || explain_sum(problem, error))
         return false;
     if (solve_scaled(problem, options, SCALE_MOST) != SEARCH_FOUND)

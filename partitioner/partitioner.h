@@ -43,7 +43,13 @@ struct problem {
     bool half_duplex; /* a board's receive and send add up instead of overlapping */
 
     const char *const *board_names; /* [boards], for messages; may be NULL */
+
+    /* NULL, or a plan that stays in force until the new one can take over: a board needs memory for its slice in both,
+     * units of both being there once. Its boards are numbered as here, PLAN_NO_BOARD: one that is not of this problem;
+     * only boards and slices are read. */
+    const struct plan *beside;
 };
+#define PLAN_NO_BOARD UINT32_MAX
 
 struct plan_stage {
     unsigned board;
@@ -96,10 +102,12 @@ struct plan_change {
     uint64_t moved_bytes; /* weights that boards get which did not have them */
     double load_s;        /* about how long the slowest board takes to get and pack what is new to it */
 };
-#define PLAN_NO_BOARD UINT32_MAX /* in `from`: a board that is not one of the problem's */
+/* `from` as problem.beside; what that is itself does not matter. */
 struct plan_change plan_change(const struct problem *problem, const struct plan *from, const struct plan *to);
 
 /* Bytes that a slice needs on any board: weights + workspace + slots. */
 uint64_t plan_slice_memory(const struct problem *problem, unsigned first, unsigned end);
+/* What it needs on this board: that, and beside it what the board has in problem.beside. */
+uint64_t plan_board_memory(const struct problem *problem, unsigned board, unsigned first, unsigned end);
 
 #endif

@@ -19,6 +19,13 @@ uint64_t plan_slice_memory(const struct problem *problem, unsigned first, unsign
     return slice_bytes_total(&slice);
 }
 
+uint64_t plan_board_memory(const struct problem *problem, unsigned board, unsigned first, unsigned end) {
+    struct held_bytes held = held_bytes_of(problem, board);
+    for (unsigned unit = first; unit < end; unit++)
+        held_bytes_share(&held, problem, unit);
+    return held_bytes_beside(&held, plan_slice_memory(problem, first, end));
+}
+
 static double larger(double left, double right) {
     return left > right ? left : right;
 }
@@ -83,10 +90,13 @@ static bool check_limits(const struct problem *problem, const struct plan *price
     for (unsigned index = 0; index < priced->stages; index++) {
         const struct plan_stage *stage = &priced->stage[index];
         uint64_t available = problem->memory_bytes[stage->board];
-        if (stage->memory_bytes > available)
-            return error_set(
-                error, ERROR_INFEASIBLE, "stage %u: units [%u, %u) need %" PRIu64 " bytes, board %s has %" PRIu64,
-                index, stage->first, stage->end, stage->memory_bytes, board_name(problem, stage->board), available);
+        uint64_t needed = plan_board_memory(problem, stage->board, stage->first, stage->end);
+        if (needed > available)
+            return error_set(error, ERROR_INFEASIBLE,
+                             "stage %u: units [%u, %u) need %" PRIu64 " bytes%s, board %s has %" PRIu64, index,
+                             stage->first, stage->end, needed,
+                             needed > stage->memory_bytes ? " beside what is in force" : "",
+                             board_name(problem, stage->board), available);
         if (!isfinite(stage->receive_s) || !isfinite(stage->send_s))
             return error_set(error, ERROR_INFEASIBLE, "stage %u: board %s has no link %s", index,
                              board_name(problem, stage->board),

@@ -31,14 +31,13 @@ static uint64_t shared_weights(const struct problem *problem, const struct plan_
 
 struct plan_change plan_change(const struct problem *problem, const struct plan *from, const struct plan *to) {
     struct plan_change change = {.beside = true};
+    struct problem both = *problem;
+    both.beside = from;
     unsigned coordinator = problem->boards * (problem->boards + 1);
     for (unsigned i = 0; i < to->stages; i++) {
         const struct plan_stage *stage = &to->stage[i], *old = stage_of(from, stage->board);
         uint64_t shared = old ? shared_weights(problem, old, stage) : 0;
-        uint64_t needed = plan_slice_memory(problem, stage->first, stage->end) - shared;
-        if (old)
-            needed += plan_slice_memory(problem, old->first, old->end);
-        if (needed > problem->memory_bytes[stage->board])
+        if (plan_board_memory(&both, stage->board, stage->first, stage->end) > problem->memory_bytes[stage->board])
             change.beside = false;
         uint64_t moved = weights_between(problem, stage->first, stage->end) - shared;
         double rate = problem->bandwidth[coordinator + stage->board];

@@ -58,3 +58,26 @@ uint64_t slice_bytes_total(const struct slice_bytes *slice) {
     uint64_t output = multiply(problem->output_slots, problem->payload_bytes[slice->end]);
     return add(add(slice->weights, slice->workspace), add(input, output));
 }
+
+struct held_bytes held_bytes_of(const struct problem *problem, unsigned board) {
+    struct held_bytes held = {0};
+    const struct plan *plan = problem->beside;
+    for (unsigned i = 0; plan && i < plan->stages; i++) {
+        if (plan->stage[i].board != board)
+            continue;
+        struct slice_bytes slice = slice_bytes_at(problem, plan->stage[i].first);
+        while (slice.end < plan->stage[i].end)
+            slice_bytes_grow(&slice);
+        held = (struct held_bytes){.first = slice.first, .end = slice.end, .total = slice_bytes_total(&slice)};
+    }
+    return held;
+}
+
+void held_bytes_share(struct held_bytes *held, const struct problem *problem, unsigned unit) {
+    if (unit >= held->first && unit < held->end)
+        held->shared = add(held->shared, problem->weight_bytes[unit]);
+}
+
+uint64_t held_bytes_beside(const struct held_bytes *held, uint64_t slice_total) {
+    return add(slice_total, held->total - held->shared); /* what is shared is part of the total */
+}

@@ -41,4 +41,14 @@ struct slice_bytes slice_bytes_at(const struct problem *problem, unsigned first)
 void slice_bytes_grow(struct slice_bytes *slice); /* takes unit `end` in */
 uint64_t slice_bytes_total(const struct slice_bytes *slice);
 
+/* What a board holds already, as problem.beside has it, and how much of that a slice shares as it grows by a unit. */
+struct held_bytes {
+    unsigned first, end; /* the slice held, equal: none */
+    uint64_t total, shared;
+};
+struct held_bytes held_bytes_of(const struct problem *problem, unsigned board);
+void held_bytes_share(struct held_bytes *held, const struct problem *problem, unsigned unit);
+/* The whole need of a board whose slice takes slice_total and shares held->shared. */
+uint64_t held_bytes_beside(const struct held_bytes *held, uint64_t slice_total);
+
 #endif

@@ -24,15 +24,32 @@ static inline double brute_transfer(const struct problem *problem, unsigned from
     return problem->latency[from * (problem->boards + 1) + to] + (double)problem->payload_bytes[cut] / bandwidth;
 }
 
-static inline bool brute_fits(const struct problem *problem, unsigned board, unsigned first, unsigned end) {
-    double bytes = 0, workspace = 0;
-    for (unsigned unit = first; unit < end; unit++) {
-        bytes += (double)problem->weight_bytes[unit];
+/* Workspace and slots of a slice. */
+static inline double brute_buffers(const struct problem *problem, unsigned first, unsigned end) {
+    double workspace = 0;
+    for (unsigned unit = first; unit < end; unit++)
         workspace = fmax(workspace, (double)problem->workspace_bytes[unit]);
-    }
     unsigned inputs = problem->input_slots - (first == 0 ? problem->source_slots_spared : 0);
-    bytes += workspace + inputs * (double)problem->payload_bytes[first];
-    bytes += problem->output_slots * (double)problem->payload_bytes[end];
+    return workspace + inputs * (double)problem->payload_bytes[first] +
+           problem->output_slots * (double)problem->payload_bytes[end];
+}
+
+/* Buffers of the slice, and of what the board holds in the plan beside; weights of whatever is in either. */
+static inline bool brute_fits(const struct problem *problem, unsigned board, unsigned first, unsigned end) {
+    double bytes = brute_buffers(problem, first, end);
+    bool needed[PARTITIONER_UNITS_MAX] = {false};
+    for (unsigned unit = first; unit < end; unit++)
+        needed[unit] = true;
+    for (unsigned i = 0; problem->beside && i < problem->beside->stages; i++) {
+        const struct plan_stage *stage = &problem->beside->stage[i];
+        if (stage->board != board)
+            continue;
+        bytes += brute_buffers(problem, stage->first, stage->end);
+        for (unsigned unit = stage->first; unit < stage->end; unit++)
+            needed[unit] = true;
+    }
+    for (unsigned unit = 0; unit < problem->units; unit++)
+        bytes += needed[unit] ? (double)problem->weight_bytes[unit] : 0;
     return bytes <= (double)problem->memory_bytes[board];
 }
 

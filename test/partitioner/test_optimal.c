@@ -89,6 +89,19 @@ static void make_twins(struct made_fleet *made, struct dice *dice) {
     }
 }
 
+/* A plan in force: any boards, any slices, some of a board that is gone. */
+static void make_beside(const struct problem *problem, struct dice *dice, struct plan *plan) {
+    *plan = (struct plan){0};
+    for (unsigned next = 0, board = 0; next < problem->units && board < problem->boards; board++) {
+        if (dice_below(dice, 4) == 0)
+            continue;
+        unsigned end = next + 1 + dice_below(dice, problem->units - next);
+        unsigned who = dice_below(dice, 5) == 0 ? PLAN_NO_BOARD : board;
+        plan->stage[plan->stages++] = (struct plan_stage){.board = who, .first = next, .end = end};
+        next = end;
+    }
+}
+
 static void check_against_brute_force(uint64_t seed) {
     struct dice dice = {seed};
     struct made_fleet made;
@@ -96,7 +109,10 @@ static void check_against_brute_force(uint64_t seed) {
     if (dice_below(&dice, 3) == 0)
         make_twins(&made, &dice);
     struct brute best;
-    struct plan plan;
+    struct plan plan, in_force;
+    make_beside(&made.problem, &dice, &in_force);
+    if (dice_below(&dice, 3) == 0)
+        made.problem.beside = &in_force;
     struct error error = {0};
     bool exists = brute_force(&made.problem, &best);
     bool solved = plan_solve(&made.problem, "optimal", NULL, &plan, &error);
