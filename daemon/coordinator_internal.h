@@ -66,9 +66,10 @@ struct flight_buffer {
 /* A plan that is wanted, from the core's asking to its being told. */
 struct plan_work {
     bool wanted;             /* and not begun */
+    bool noted;              /* who the boards are is in joined */
     struct planner *planner; /* NULL: none at work */
     unsigned boards[CORE_BOARDS_MAX], board_count;
-    uint64_t joined[CORE_BOARDS_MAX]; /* of each of them when the plan was asked for */
+    uint64_t joined[CORE_BOARDS_MAX]; /* of each of them once the plan was asked for */
     double pace[CORE_BOARDS_MAX];     /* that the planner counts with for each of them; 0: its profile is another now */
 };
 

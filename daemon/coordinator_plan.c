@@ -64,10 +64,9 @@ void plan_asked(struct coordinator *c) {
     struct plan_work *work = &c->plan_work;
     work->wanted = true;
     work->board_count = c->effects.board_count;
-    for (unsigned i = 0; i < work->board_count; i++) {
+    work->noted = false;
+    for (unsigned i = 0; i < work->board_count; i++)
         work->boards[i] = c->effects.boards[i];
-        work->joined[i] = c->board[work->boards[i]].joined;
-    }
     survey_plan_asked(c);
     leave_out(c);
     log_left_out(c);
@@ -150,6 +149,14 @@ static struct fleet_file *live_fleet(struct coordinator *c) {
 }
 
 /* ---- the planner ---- */
+
+/* Not when the plan is asked for: that may be while a board's hello is being dealt with. */
+static void note_boards(struct coordinator *c) {
+    struct plan_work *work = &c->plan_work;
+    for (unsigned i = 0; !work->noted && i < work->board_count; i++)
+        work->joined[i] = c->board[work->boards[i]].joined;
+    work->noted = true;
+}
 
 /* Has the fleet changed since the plan was asked for, so that it would be one for boards that are not there? */
 static bool stale(const struct coordinator *c) {
@@ -255,18 +262,24 @@ static void log_plan(struct coordinator *c, const struct planner_result *result)
                  strcmp(c->policy, "optimal") == 0 && !plan->optimal ? "; perhaps not the best plan" : "");
 }
 
+/* As the core numbers boards. */
+static const struct plan *by_board(const struct coordinator *c, const struct plan *planned, struct plan *plan) {
+    *plan = *planned;
+    for (unsigned i = 0; i < plan->stages; i++)
+        plan->stage[i].board = c->plan_work.boards[plan->stage[i].board];
+    return plan;
+}
+
 static void tell_core(struct coordinator *c, const struct planner_result *result) {
-    struct plan plan;
+    struct plan plan, step;
     struct coordinator_event event = {.type = CORE_PLANNED, .text = result->error->text};
     uint64_t before = c->core.epoch.number;
     if (result->left_out > 0)
         log_warn("planned without %u of %u boards: %s", result->left_out, c->plan_work.board_count,
                  result->error->text);
     if (result->ok) {
-        plan = *result->plan;
-        for (unsigned i = 0; i < plan.stages; i++)
-            plan.stage[i].board = c->plan_work.boards[plan.stage[i].board];
-        event.plan = &plan;
+        event.plan = by_board(c, result->plan, &plan);
+        event.step = result->step ? by_board(c, result->step, &step) : NULL;
         event.period_s = result->in_force_s;
         event.beside = result->change.beside;
         event.pause_s = result->change.load_s;
@@ -299,6 +312,7 @@ void plan_turn(struct coordinator *c) {
         finish(c);
     if (!work->wanted || work->planner)
         return;
+    note_boards(c);
     if (stale(c)) {
         work->wanted = false;
         coordinator_step(c, &(struct coordinator_event){.type = CORE_PLANNED, .stale = true});

@@ -24,8 +24,8 @@ struct planner {
     bool finished;
     pthread_t thread;
     /* the result */
-    bool ok, unwritten;
-    struct plan plan, in_force;
+    bool ok, unwritten, has_step;
+    struct plan plan, step, in_force;
     double in_force_s;
     struct plan_change change;
     struct error error, write_error;
@@ -71,10 +71,17 @@ static struct plan in_force_of(const struct planner *planner, bool *complete) {
     return plan;
 }
 
-static void compare(struct planner *planner, const struct problem *problem) {
+/* With the plan in force. If there is no memory for the new one beside it, there may be for another one, which is
+ * better too, or does at least without who leaves. */
+static void compare(struct planner *planner, const struct problem *problem, const struct policy_options *options) {
     bool complete;
     struct plan before = in_force_of(planner, &complete);
+    struct problem beside = *problem;
+    beside.beside = &before;
     planner->change = plan_change(problem, &before, &planner->plan);
+    planner->has_step = !planner->change.beside &&
+                        plan_solve(&beside, planner->settings.policy, options, &planner->step, NULL) &&
+                        plan_check(&beside, &planner->step, NULL);
     if (complete)
         plan_cost(problem, &before);
     planner->in_force_s = complete ? before.period_s : 0;
@@ -95,7 +102,7 @@ static bool solve(struct planner *planner, struct error *error) {
     ok = ok && plan_solve(&made.problem, settings->policy, &options, &planner->plan, error) &&
          plan_check(&made.problem, &planner->plan, error);
     if (ok)
-        compare(planner, &made.problem);
+        compare(planner, &made.problem, &options);
     made.problem.boards = all; /* all names are to be given back */
     fleet_problem_close(&made);
     return ok;
@@ -112,6 +119,12 @@ static void leave_out_smallest(struct planner *planner) {
             (planner->boards - smallest) * sizeof planner->index[0]);
 }
 
+/* From the boards that are not left out to all. */
+static void number_by_fleet(const struct planner *planner, struct plan *plan) {
+    for (unsigned i = 0; i < plan->stages; i++)
+        plan->stage[i].board = planner->index[plan->stage[i].board];
+}
+
 static void *thread_main(void *context) {
     struct planner *planner = context;
     const struct planner_settings *settings = &planner->settings;
@@ -122,8 +135,10 @@ static void *thread_main(void *context) {
         leave_out_smallest(planner);
         planner->ok = solve(planner, NULL);
     }
-    for (unsigned i = 0; planner->ok && i < planner->plan.stages; i++)
-        planner->plan.stage[i].board = planner->index[planner->plan.stage[i].board];
+    if (planner->ok)
+        number_by_fleet(planner, &planner->plan);
+    if (planner->ok && planner->has_step)
+        number_by_fleet(planner, &planner->step);
     bool accepted = queue_put(planner->done, planner);
     assert(accepted);
     (void)accepted;
@@ -176,6 +191,7 @@ bool planner_finished(struct planner *planner, struct planner_result *result) {
                                       .plan = &planner->plan,
                                       .in_force_s = planner->in_force_s,
                                       .change = planner->change,
+                                      .step = planner->has_step ? &planner->step : NULL,
                                       .error = &planner->error,
                                       .left_out = planner->ok ? planner->fleet->boards - planner->boards : 0,
                                       .write_error = planner->unwritten ? &planner->write_error : NULL};

@@ -31,6 +31,7 @@ struct planner_result {
     const struct plan *plan;   /* boards by their index in the fleet */
     double in_force_s;         /* period of the plan in force on this fleet; 0: none, or a board is not in it */
     struct plan_change change; /* from the plan in force to this one */
+    const struct plan *step;   /* not change.beside: the policy's best plan that is; NULL: none */
     const struct error *error; /* why there is none, or (left_out > 0) why not over all */
     unsigned left_out;
     const struct error *write_error; /* of the fleet file, NULL: written, or not wanted */

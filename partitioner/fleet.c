@@ -1,10 +1,10 @@
 /* Boards into types, sums, memory and links into tables; see fleet.h.
  *
  * Two boards are of one type when swapping them changes nothing: same times, same memory with the same in it, and the
- * same links to and from everyone else and between each other. (Same rows alone would not do: with three equal boards of which only two
- * are joined by a cable, it matters which.) Swaps generate all permutations, so it is enough to compare each board with
- * the first of a type. Identical boards then cost the search nothing: it counts how many of a type are used instead of
- * which.
+ * same links to and from everyone else and between each other. (Same rows alone would not do: with three equal boards
+ * of which only two are joined by a cable, it matters which.) Swaps generate all permutations, so it is enough to
+ * compare each board with the first of a type. Identical boards then cost the search nothing: it counts how many of a
+ * type are used instead of which.
  */
 #include "partitioner/fleet.h"
 

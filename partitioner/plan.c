@@ -92,11 +92,10 @@ static bool check_limits(const struct problem *problem, const struct plan *price
         uint64_t available = problem->memory_bytes[stage->board];
         uint64_t needed = plan_board_memory(problem, stage->board, stage->first, stage->end);
         if (needed > available)
-            return error_set(error, ERROR_INFEASIBLE,
-                             "stage %u: units [%u, %u) need %" PRIu64 " bytes%s, board %s has %" PRIu64, index,
-                             stage->first, stage->end, needed,
-                             needed > stage->memory_bytes ? " beside what is in force" : "",
-                             board_name(problem, stage->board), available);
+            return error_set(
+                error, ERROR_INFEASIBLE, "stage %u: units [%u, %u) need %" PRIu64 " bytes%s, board %s has %" PRIu64,
+                index, stage->first, stage->end, needed, needed > stage->memory_bytes ? " beside what is in force" : "",
+                board_name(problem, stage->board), available);
         if (!isfinite(stage->receive_s) || !isfinite(stage->send_s))
             return error_set(error, ERROR_INFEASIBLE, "stage %u: board %s has no link %s", index,
                              board_name(problem, stage->board),

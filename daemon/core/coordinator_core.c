@@ -116,6 +116,10 @@ static void wish_for(struct coordinator_core *core, enum core_wish wish, const c
         snprintf(core->cause, sizeof core->cause, "%s", cause);
 }
 
+void core_wish_next_step(struct coordinator_core *core, mono_t now) {
+    wish_for(core, WISH_BETTER, "the last plan was a step", now);
+}
+
 /* A board that is new to the plan in force might make a better one possible. */
 static void consider(struct coordinator_core *core, const struct core_board *board, mono_t now) {
     char cause[CORE_REASON_MAX];
@@ -382,14 +386,15 @@ static struct fleet_event *tell_planned(const struct coordinator_core *core, enu
 }
 
 /* A plan becomes the next epoch. */
-static void take_plan(struct coordinator_core *core, const struct plan *plan, mono_t now,
+static void take_plan(struct coordinator_core *core, const struct plan *plan, bool step, mono_t now,
                       struct coordinator_effects *effects) {
+    char why[CORE_REASON_MAX] = "";
     for (unsigned i = 0; i < core->boards; i++)
         core->board[i].measured = core->board[i].measured || core->board[i].listed;
-    pipeline_prepare(core, plan, now, effects);
-    bool replaces = core->state == COORDINATOR_SERVING;
-    struct fleet_event *event =
-        tell_planned(core, FLEET_PLANNED, replaces ? effects_keep(effects, core->cause) : "", now, effects);
+    pipeline_prepare(core, plan, step, now, effects);
+    if (core->state == COORDINATOR_SERVING)
+        snprintf(why, sizeof why, "%.240s%s", core->cause, step ? "; a step, as far as memory allows" : "");
+    struct fleet_event *event = tell_planned(core, FLEET_PLANNED, effects_keep(effects, why), now, effects);
     event->epoch = core->epoch;
     event->stages = plan->stages;
     event->period_s = plan->period_s;
@@ -420,43 +425,52 @@ static bool same_plan(const struct plan *left, const struct plan *right) {
     return true;
 }
 
-/* Is it worth it? Faster by the gain that is asked for; and where it costs a pause, so much faster that what is not
+/* Is it worth it? Faster, by the gain that is asked for; and where it costs a pause, so much faster that what is not
  * done in the pause is made good in time. Otherwise *why says why not. */
 static bool worth_it(const struct coordinator_core *core, const struct coordinator_event *event,
-                     const struct plan *in_force, char why[CORE_REASON_MAX]) {
-    double before = event->period_s > 0 ? event->period_s : in_force->period_s, after = event->plan->period_s;
-    if (same_plan(in_force, event->plan)) {
+                     const struct plan *plan, const struct plan *in_force, char why[CORE_REASON_MAX]) {
+    double before = event->period_s > 0 ? event->period_s : in_force->period_s, after = plan->period_s;
+    if (same_plan(in_force, plan)) {
         snprintf(why, CORE_REASON_MAX, "it is the best there is");
         return false;
     }
-    if (!(before >= after * (1 + core->settings.gain))) {
+    if (!(before > after && before >= after * (1 + core->settings.gain))) {
         snprintf(why, CORE_REASON_MAX, "another would be %.1f %% faster, wanted are %.1f %%",
                  after > 0 && before > after ? 100 * (before / after - 1) : 0.0, 100 * core->settings.gain);
         return false;
     }
     double repay_s = (double)core->settings.repay_ns / 1e9;
-    if (event->beside || repay_s * (1 / after - 1 / before) > event->pause_s / before)
+    if (event->beside || plan == event->step || repay_s * (1 / after - 1 / before) > event->pause_s / before)
         return true;
     snprintf(why, CORE_REASON_MAX, "another would be %.1f %% faster, but cost a pause of %.1f s",
              100 * (before / after - 1), event->pause_s);
     return false;
 }
 
-/* While one serves: beside it if that can be, else in a pause. */
+/* While one serves: beside it if that can be, else by a step, else in a pause. */
 static void replace_plan(struct coordinator_core *core, const struct coordinator_event *event, mono_t now,
                          struct coordinator_effects *effects) {
     const struct core_pipeline *serving = core_pipeline_in(core, PIPELINE_SERVING);
+    bool must = core->wish == WISH_OTHER;
     char why[CORE_REASON_MAX];
-    if (core->wish != WISH_OTHER && !worth_it(core, event, &serving->plan, why)) {
+    bool step = !event->beside && event->step && (must || worth_it(core, event, event->step, &serving->plan, why));
+    if (!must && !step && !worth_it(core, event, event->plan, &serving->plan, why)) {
         effects_tell(effects, FLEET_KEPT, effects_keep(effects, why))->epoch = serving->epoch;
         forget_cause(core);
         return;
     }
     core->wish = WISH_NONE;
-    if (event->beside)
-        take_plan(core, event->plan, now, effects);
+    if (event->beside || step)
+        take_plan(core, step ? event->step : event->plan, step, now, effects);
     else
         pipelines_pause(core, now, effects);
+}
+
+static bool all_available(const struct coordinator_core *core, const struct plan *plan) {
+    for (unsigned i = 0; i < plan->stages; i++)
+        if (!available(&core->board[plan->stage[i].board]))
+            return false;
+    return true;
 }
 
 static void on_planned(struct coordinator_core *core, const struct coordinator_event *event, mono_t now,
@@ -473,15 +487,14 @@ static void on_planned(struct coordinator_core *core, const struct coordinator_e
         no_plan(core, event->text, now, effects);
         return;
     }
-    for (unsigned i = 0; i < event->plan->stages; i++)
-        if (!available(&core->board[event->plan->stage[i].board])) {
-            core->changed = true; /* one went away meanwhile; advance() asks again */
-            return;
-        }
+    if (!all_available(core, event->plan) || (event->step && !all_available(core, event->step))) {
+        core->changed = true; /* one went away meanwhile; advance() asks again */
+        return;
+    }
     if (other)
         replace_plan(core, event, now, effects);
     else
-        take_plan(core, event->plan, now, effects);
+        take_plan(core, event->plan, false, now, effects);
 }
 
 /* ---- time ---- */

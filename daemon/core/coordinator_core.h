@@ -18,6 +18,9 @@
  * A plan in force is replaced when a board has come (CORE_BOARD_MEASURED, or at once where nothing is measured) or is
  * slower or faster than it was planned with (CORE_BOARD_DRIFTED) and another plan promises settings.gain more; and,
  * whatever that costs, when one of its boards asks to leave. If a stage cannot prepare its slice the old plan stays.
+ * Where there is no memory for the best plan beside the one in force, a step is taken if there is one: the best plan
+ * for which there is. When it serves, boards hold other units and the next step is looked for; each is faster than
+ * the one before (but for the first, where a board leaves), so there is a last one. Without a step it takes a pause.
  *
  * Invariants: at most one pipeline serves, and only in SERVING are microbatches dispatched; an item is in exactly one
  * place (free, queued, or in one flight) and leaves it by exactly one answer, failure or drop effect; a flight is under
@@ -114,9 +117,9 @@ enum coordinator_event_type {
     CORE_BOARD_HEARD,    /* board: any message from it */
     CORE_BOARD_MEASURED, /* board: what is to be known of it before it gets a part is known */
     CORE_HEARTBEAT,      /* board, heartbeat */
-    CORE_PLANNED,       /* plan, boards as the plan effect listed them, period_s, beside, pause_s; or text: why there is
-                           none; or stale: the boards are not what they were, so another one is to be asked for */
-    CORE_ITEM_ADMITTED, /* item */
+    CORE_PLANNED,        /* plan, boards as the plan effect listed them, period_s, beside, pause_s, step; or text: why
+                            there is none; or stale: the boards are not what they were, so another one is to be asked for */
+    CORE_ITEM_ADMITTED,  /* item */
     CORE_ITEM_WITHDRAWN, /* item, admitted before: nobody waits for its answer any more */
     CORE_RESULT,         /* epoch, sequence, items */
     CORE_WRITABLE,       /* the first stage takes another microbatch */
@@ -140,6 +143,7 @@ struct coordinator_event {
     const char *text;
     const struct message_heartbeat *heartbeat;
     const struct plan *plan;
+    const struct plan *step; /* not beside: the best plan that is; NULL: there is none, or no plan is in force */
 };
 
 /* What is to be done, in this order. */
@@ -196,6 +200,7 @@ struct core_pipeline {
     enum pipeline_state state;
     epoch_t epoch;
     bool beside;                 /* it was prepared while another served */
+    bool step;                   /* there was a better plan, for which there was no memory beside the one in force */
     unsigned sent;               /* flights under way in it */
     mono_t progressed;           /* while DRAINING: the last result, or the beginning */
     struct plan plan;            /* plan.stage[].board are numbers of core->board[] */

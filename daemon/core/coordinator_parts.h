@@ -15,6 +15,8 @@ void core_caused(struct coordinator_core *core, mono_t now);
 bool core_serves_and_leaves(const struct coordinator_core *core);
 /* What was prepared beside the plan in force has come to nothing, while its reasons may still hold. */
 void core_wish_again(struct coordinator_core *core);
+/* A step serves; boards hold other units now, and there may be memory for a better plan. */
+void core_wish_next_step(struct coordinator_core *core, mono_t now);
 
 /* ---- coordinator_pipelines.c ---- */
 
@@ -24,8 +26,8 @@ struct core_pipeline *pipeline_in(struct coordinator_core *core, enum pipeline_s
 int pipeline_stage_of(const struct core_pipeline *pipeline, unsigned board);
 /* Has the board a part in any pipeline? */
 bool pipelines_include(const struct coordinator_core *core, unsigned board);
-/* Makes the plan the next epoch and has its stages load. A lane is free. */
-void pipeline_prepare(struct coordinator_core *core, const struct plan *plan, mono_t now,
+/* Makes the plan the next epoch and has its stages load. A lane is free. step: a better plan is wished for after it. */
+void pipeline_prepare(struct coordinator_core *core, const struct plan *plan, bool step, mono_t now,
                       struct coordinator_effects *effects);
 /* Ends it; what is under way in it must have been dealt with. */
 void pipeline_retire(struct coordinator_core *core, struct core_pipeline *pipeline,

@@ -90,7 +90,7 @@ static epoch_t next_epoch(const struct coordinator_core *core) {
     return epoch;
 }
 
-void pipeline_prepare(struct coordinator_core *core, const struct plan *plan, mono_t now,
+void pipeline_prepare(struct coordinator_core *core, const struct plan *plan, bool step, mono_t now,
                       struct coordinator_effects *effects) {
     assert(core_lane_free(core) < MESSAGE_LANES);
     core->epoch = next_epoch(core);
@@ -98,6 +98,7 @@ void pipeline_prepare(struct coordinator_core *core, const struct plan *plan, mo
     *pipeline = (struct core_pipeline){.state = PIPELINE_PREPARING,
                                        .epoch = core->epoch,
                                        .beside = core->state == COORDINATOR_SERVING,
+                                       .step = step,
                                        .progressed = now,
                                        .plan = *plan};
     if (!pipeline->beside) {
@@ -159,6 +160,8 @@ static void serve(struct coordinator_core *core, struct core_pipeline *pipeline,
     settle_boards(core);
     if (core->wish == WISH_OTHER && !core_serves_and_leaves(core))
         core->wish = WISH_BETTER; /* who was to go has no part in it any more */
+    if (pipeline->step)
+        core_wish_next_step(core, now);
     effects_add(effects, CORE_SERVE)->epoch = pipeline->epoch;
 }
 

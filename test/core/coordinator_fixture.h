@@ -70,13 +70,15 @@ static inline unsigned join(struct fixture *f, const char *name) {
 }
 
 /* An even plan over the boards that the last CORE_PLAN listed. */
-static inline void planned(struct fixture *f) {
+static inline struct plan even_plan(const struct fixture *f) {
     struct plan plan = {.policy = "even", .stages = f->effects.board_count, .period_s = 0.5 / f->effects.board_count};
-    unsigned boards[CORE_BOARDS_MAX];
-    memcpy(boards, f->effects.boards, sizeof boards);
     for (unsigned i = 0; i < plan.stages; i++)
         plan.stage[i] = (struct plan_stage){
-            .board = boards[i], .first = i * UNITS / plan.stages, .end = (i + 1) * UNITS / plan.stages};
+            .board = f->effects.boards[i], .first = i * UNITS / plan.stages, .end = (i + 1) * UNITS / plan.stages};
+    return plan;
+}
+static inline void planned(struct fixture *f) {
+    const struct plan plan = even_plan(f);
     step(f, (struct coordinator_event){.type = CORE_PLANNED, .plan = &plan, .beside = !f->no_room, .pause_s = 10});
 }
 

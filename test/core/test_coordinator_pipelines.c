@@ -139,6 +139,66 @@ static void test_a_pause_must_pay(void **state) {
     assert_int_equal(f->core.state, COORDINATOR_PAUSING);
 }
 
+/* The best plan, for which there is no memory beside the one in force, and one of that period for which there is. */
+static void planned_with_step(struct fixture *f, double period_s) {
+    const struct plan best = even_plan(f);
+    struct plan way = best;
+    way.stage[1].first = way.stage[0].end = UNITS / 2 + (period_s > best.period_s ? 1 : 0);
+    way.period_s = period_s;
+    step(f, (struct coordinator_event){.type = CORE_PLANNED, .plan = &best, .step = &way, .pause_s = 10});
+}
+
+/* Memory that is free only when something else serves does not make a pause: what there is memory for comes first. */
+static void test_steps_instead_of_a_pause(void **state) {
+    struct fixture *f = *state;
+    serve_and_join(f);
+    struct listed both = listed(f);
+    planned_with_step(f, 0.3);
+    assert_int_equal(f->core.state, COORDINATOR_SERVING);
+    assert_int_equal(count_of(f, CORE_ASSIGN), 2);
+    assert_string_equal(told(f, FLEET_PLANNED)->text, "board b joined; a step, as far as memory allows");
+    ready(f, 0);
+    ready(f, 1);
+    assert_int_equal(count_of(f, CORE_SERVE), 1);
+    assert_int_equal(count_of(f, CORE_PLAN), 0); /* its lane is not free yet */
+    result_in(f, 1, 1, 4);
+    assert_int_equal(first_of(f, CORE_RETIRE)->epoch.number, 1);
+    assert_int_equal(count_of(f, CORE_PLAN), 1);
+    planned_for(f, &both);
+    assert_string_equal(told(f, FLEET_PLANNED)->text, "the last plan was a step");
+    ready(f, 0);
+    ready(f, 1);
+    assert_int_equal(first_of(f, CORE_SERVE)->epoch.number, 3);
+    tick_after(f, MONO_SECOND);
+    assert_int_equal(count_of(f, CORE_PLAN), 0); /* that was the last */
+}
+
+/* Else steps might go round and round. */
+static void test_a_step_must_be_faster(void **state) {
+    struct fixture *f = *state;
+    serve_and_join(f);
+    f->core.settings.gain = 0;
+    f->core.settings.repay_ns = MONO_SECOND;
+    planned_with_step(f, 0.5);
+    assert_non_null(strstr(told(f, FLEET_KEPT)->text, "cost a pause of 10.0 s"));
+    assert_int_equal(f->core.wish, WISH_NONE);
+}
+
+/* Unless a board is to go: then anything is better than a pause. */
+static void test_a_board_leaves_by_a_step(void **state) {
+    struct fixture *f = *state;
+    serve_with_spare(f);
+    step(f, (struct coordinator_event){.type = CORE_BOARD_LEAVING, .board = 0});
+    planned_with_step(f, 3);
+    assert_int_equal(f->core.state, COORDINATOR_SERVING);
+    assert_true(core_pipeline_in(&f->core, PIPELINE_PREPARING)->step);
+    ready(f, 1);
+    ready(f, 2);
+    result_in(f, 1, 1, 4);
+    assert_int_equal(first_of(f, CORE_RELEASE)->board, 0);
+    assert_int_equal(count_of(f, CORE_PLAN), 1);
+}
+
 static void test_a_failure_while_preparing_leaves_the_old_epoch(void **state) {
     struct fixture *f = *state;
     serve_and_join(f);
@@ -304,6 +364,9 @@ int main(void) {
         TEST(test_a_join_costs_no_pause),
         TEST(test_a_plan_that_gains_too_little_is_not_taken),
         TEST(test_a_pause_must_pay),
+        TEST(test_steps_instead_of_a_pause),
+        TEST(test_a_step_must_be_faster),
+        TEST(test_a_board_leaves_by_a_step),
         TEST(test_a_failure_while_preparing_leaves_the_old_epoch),
         TEST(test_deaths_while_preparing),
         TEST(test_a_leaving_board_dies),

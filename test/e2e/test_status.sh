@@ -33,6 +33,8 @@ watch=$!
 check 'a watch prints a block per second' wait_until "$PATIENCE" blocks 2
 check 'a watch that is no terminal gets no escapes' not grep -q $'\033' "$scratch/watched"
 check 'boards are told to have joined' says 'board b1 joined: 1 threads, ' "$scratch/watched"
+asked_once() { [ "$(status | grep -o '"event": "planning"' | wc -l)" = 1 ]; }
+check 'a plan is asked for once' asked_once
 check 'an epoch is told to serve' says 'epoch 1 serves with 2 stages, ' "$scratch/watched"
 before=$(grep -c 'epoch 1 ' "$scratch/watched")
 kill_now "$coordinator"

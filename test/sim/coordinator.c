@@ -98,6 +98,7 @@ static void serve(struct world *world, epoch_t epoch) {
     tell_stages(world, epoch, MESSAGE_SERVE, epoch);
     if (draining)
         world->counts.besides++;
+    world->counts.strides += c->core.pipeline[lane].step;
     if (world->sabotage == SIM_RETIRE_EARLY && draining)
         tell_stages(world, draining->epoch, MESSAGE_RETIRE, draining->epoch);
 }

@@ -33,9 +33,14 @@ static void fill(struct world *world, struct costs *costs) {
     }
 }
 
-/* From the plan in force to the new one, both by the boards of the problem. */
-static void compare(struct sim_coordinator *c, const struct problem *problem, const struct plan *plan,
-                    struct coordinator_event *event) {
+static const char *policy_of(const struct world *world) {
+    return world->optimal ? "optimal" : "even";
+}
+
+/* From the plan in force to the new one, both by the boards of the problem; and a step on the way if that is none. */
+static void compare(struct world *world, const struct problem *problem, const struct policy_options *options,
+                    const struct plan *plan, struct plan *step, struct coordinator_event *event) {
+    struct sim_coordinator *c = &world->coordinator;
     const struct core_pipeline *serving = core_pipeline_in(&c->core, PIPELINE_SERVING);
     if (!serving)
         return;
@@ -51,12 +56,16 @@ static void compare(struct sim_coordinator *c, const struct problem *problem, co
     struct plan_change change = plan_change(problem, &before, plan);
     event->beside = change.beside;
     event->pause_s = change.load_s;
+    struct problem beside = *problem;
+    beside.beside = &before;
+    if (!change.beside && plan_solve(&beside, policy_of(world), options, step, NULL) && plan_check(&beside, step, NULL))
+        event->step = step;
     if (complete)
         plan_cost(problem, &before);
     event->period_s = complete ? before.period_s : 0;
 }
 
-static bool solve(struct world *world, struct plan *plan, struct coordinator_event *event) {
+static bool solve(struct world *world, struct plan *plan, struct plan *step, struct coordinator_event *event) {
     struct costs costs;
     unsigned boards = world->coordinator.plan_work.board_count;
     fill(world, &costs);
@@ -73,10 +82,10 @@ static bool solve(struct world *world, struct plan *plan, struct coordinator_eve
                                     .bandwidth = costs.bandwidth,
                                     .latency = costs.latency};
     const struct policy_options options = {.stages = boards < world->units ? boards : world->units};
-    bool ok = plan_solve(&problem, world->optimal ? "optimal" : "even", &options, plan, NULL);
+    bool ok = plan_solve(&problem, policy_of(world), &options, plan, NULL);
     ok = ok && (world->sabotage == SIM_OVERFULL || plan_check(&problem, plan, NULL));
     if (ok)
-        compare(&world->coordinator, &problem, plan, event);
+        compare(world, &problem, &options, plan, step, event);
     return ok;
 }
 
@@ -102,10 +111,16 @@ void plan_asked(struct world *world) {
     struct sim_coordinator *c = &world->coordinator;
     c->plan_work.wanted = true;
     c->plan_work.board_count = c->effects.board_count;
-    for (unsigned i = 0; i < c->effects.board_count; i++) {
+    c->plan_work.noted = false;
+    for (unsigned i = 0; i < c->effects.board_count; i++)
         c->plan_work.boards[i] = c->effects.boards[i];
-        c->plan_work.joined[i] = c->place[c->effects.boards[i]].joined;
-    }
+}
+
+/* Once whatever it was asked in is dealt with. */
+static void note_boards(struct sim_coordinator *c) {
+    for (unsigned i = 0; !c->plan_work.noted && i < c->plan_work.board_count; i++)
+        c->plan_work.joined[i] = c->place[c->plan_work.boards[i]].joined;
+    c->plan_work.noted = true;
 }
 
 /* Has the fleet changed since the plan was asked for? */
@@ -157,17 +172,22 @@ static void begin(struct world *world) {
     sim_wake_at(world, SIM_COORDINATOR, c->plan_work.solved_at);
 }
 
+static void number_by_board(const struct sim_coordinator *c, struct plan *plan, bool made) {
+    for (unsigned i = 0; made && i < plan->stages; i++)
+        plan->stage[i].board = c->plan_work.boards[plan->stage[i].board];
+}
+
 static void tell(struct world *world) {
     struct sim_coordinator *c = &world->coordinator;
-    struct plan plan;
+    struct plan plan, step;
     struct coordinator_event event = {.type = CORE_PLANNED, .text = "too little memory"};
-    bool ok = solve(world, &plan, &event), any = c->core.settings.stages == 0 && !world->optimal;
+    bool ok = solve(world, &plan, &step, &event), any = c->core.settings.stages == 0 && !world->optimal;
     while (!ok && any && c->plan_work.board_count > 1) {
         leave_out_smallest(c);
-        ok = solve(world, &plan, &event);
+        ok = solve(world, &plan, &step, &event);
     }
-    for (unsigned i = 0; ok && i < plan.stages; i++)
-        plan.stage[i].board = c->plan_work.boards[plan.stage[i].board];
+    number_by_board(c, &plan, ok);
+    number_by_board(c, &step, ok && event.step);
     if (ok)
         event.plan = &plan;
     coordinator_feed(world, &event);
@@ -184,6 +204,7 @@ void plan_turn(struct world *world) {
     }
     if (!c->plan_work.wanted || c->plan_work.solving)
         return;
+    note_boards(c);
     if (stale(c)) {
         c->plan_work.wanted = false;
         tell_stale(world);

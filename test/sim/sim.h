@@ -239,6 +239,7 @@ struct sim_coordinator {
         bool wanted, solving;
         mono_t solved_at;
         unsigned boards[CORE_BOARDS_MAX], board_count;
+        bool noted; /* joined */
         uint64_t joined[CORE_BOARDS_MAX], memory[CORE_BOARDS_MAX];
         double pace[CORE_BOARDS_MAX];
     } plan_work;
@@ -277,7 +278,7 @@ struct sim_item {
 
 struct sim_counts {
     uint64_t histories, steps, answered, failed, replayed, deaths, cuts, epochs, restarts, leaves, drains, freezes,
-        damages, stale, besides, drifts;
+        damages, stale, besides, strides, drifts; /* strides: epochs that were a step */
 };
 
 struct world {
