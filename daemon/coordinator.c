@@ -24,6 +24,7 @@
 #define ARENA_LIMIT   (64u << 20)
 #define REPAY_NS      (600 * MONO_SECOND)
 #define HUNG_NS       (5 * MONO_SECOND)
+#define LOAD_HUNG_NS  (60 * MONO_SECOND)
 
 /* ---- peers ---- */
 
@@ -385,6 +386,7 @@ static bool set_up_core(struct coordinator *c, struct error *error) {
         .settle_ns = MONO_SECOND,
         .gain = options->gain,
         .repay_ns = REPAY_NS,
+        .load_hung_ns = LOAD_HUNG_NS,
     };
     snprintf(c->policy, sizeof c->policy, "%s", options->cut_count ? "manual" : options->policy);
     if (!survey_init(c, error))

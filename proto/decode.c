@@ -187,6 +187,7 @@ static struct message_heartbeat heartbeat_get(const Stagecoach__Heartbeat *from)
         .busy_ns = from->busy_ns,
         .serving_ns = from->serving_ns,
         .computing_ns = from->computing_ns,
+        .loading_ns = from->loading_ns,
         .memory_used = from->memory_used,
         .allocations = from->allocations,
         .rejected = rejected_get(from->rejected),

@@ -209,6 +209,7 @@ struct message_heartbeat {
     uint64_t microbatches, items;
     uint64_t busy_ns, serving_ns; /* computing, and serving at all, in this epoch */
     uint64_t computing_ns;        /* what is being computed has been for so long; 0: nothing is */
+    uint64_t loading_ns;          /* the load under way has not got on for so long; 0: there is none */
     uint64_t allocations;
     uint64_t memory_used; /* bytes of the process that are resident; 0: not known */
     struct rejected rejected;

@@ -243,19 +243,37 @@ static double planned_seconds(const struct coordinator_core *core, unsigned boar
     return longest;
 }
 
-/* Its heart beats, but it has been computing one microbatch for much longer than planned, and neither serves nor gets
- * ready for another epoch. One that is to leave stays so. */
+/* One microbatch takes much longer than planned. */
+static bool hangs_computing(const struct coordinator_core *core, unsigned number, char why[CORE_REASON_MAX]) {
+    const struct core_board *board = &core->board[number];
+    double planned_s = planned_seconds(core, number), seconds = (double)board->last.computing_ns / 1e9;
+    double limit_s = fmax(HUNG_FACTOR * planned_s, (double)core->settings.hung_ns / 1e9) * (double)(1u << board->hangs);
+    if (core->settings.hung_ns == 0 || seconds < limit_s)
+        return false;
+    snprintf(why, CORE_REASON_MAX, "has been computing one microbatch for %.1f s, planned were %.3g s", seconds,
+             planned_s);
+    return true;
+}
+
+/* The disk, or whoever is to send the weights, does not answer. */
+static bool hangs_loading(const struct coordinator_core *core, unsigned number, char why[CORE_REASON_MAX]) {
+    const struct core_board *board = &core->board[number];
+    int64_t limit = core->settings.load_hung_ns << board->hangs;
+    if (core->settings.load_hung_ns == 0 || board->last.loading_ns < (uint64_t)limit)
+        return false;
+    snprintf(why, CORE_REASON_MAX, "has been loading for %.1f s without getting on",
+             (double)board->last.loading_ns / 1e9);
+    return true;
+}
+
+/* Its heart beats, but it neither serves nor gets ready for another epoch. One that is to leave stays so. */
 static void judge_hung(struct coordinator_core *core, unsigned number, mono_t now,
                        struct coordinator_effects *effects) {
     struct core_board *board = &core->board[number];
-    if (core->settings.hung_ns == 0 || !pipelines_include(core, number))
+    char why[CORE_REASON_MAX];
+    if (!pipelines_include(core, number) || !(hangs_computing(core, number, why) || hangs_loading(core, number, why)))
         return;
-    double planned_s = planned_seconds(core, number), seconds = (double)board->last.computing_ns / 1e9;
-    double limit_s = fmax(HUNG_FACTOR * planned_s, (double)core->settings.hung_ns / 1e9) * (double)(1u << board->hangs);
-    if (seconds < limit_s)
-        return;
-    snprintf(board->reason, sizeof board->reason, "has been computing one microbatch for %.1f s, planned were %.3g s",
-             seconds, planned_s);
+    snprintf(board->reason, sizeof board->reason, "%s", why);
     if (board->state != BOARD_LEAVING) {
         board->state = BOARD_UNFIT;
         board->hung = true;
@@ -273,8 +291,14 @@ static void take_back(struct coordinator_core *core, unsigned number, mono_t now
     board->hung = false;
     board->reason[0] = '\0';
     core->changed = true;
-    effects_tell_of(effects, FLEET_JOINED, number, "it has finished its microbatch after all");
+    effects_tell_of(effects, FLEET_JOINED, number, "it gets on after all");
     consider(core, board, now);
+}
+
+/* What it hung in is over, be it a microbatch or a load, and it hangs in nothing else. */
+static bool gone_on(const struct message_heartbeat *last, const struct message_heartbeat *now) {
+    bool computed = now->computing_ns < last->computing_ns, loaded = now->loading_ns < last->loading_ns;
+    return (computed && now->loading_ns <= last->loading_ns) || (loaded && now->computing_ns <= last->computing_ns);
 }
 
 static void on_heartbeat(struct coordinator_core *core, unsigned number, const struct message_heartbeat *heartbeat,
@@ -283,9 +307,9 @@ static void on_heartbeat(struct coordinator_core *core, unsigned number, const s
     const struct core_pipeline *pipeline = core_pipeline_of(core, heartbeat->epoch);
     if (pipeline && pipeline->state != PIPELINE_NONE && heartbeat->busy_ns != board->last.busy_ns)
         core->progressed = now;
-    bool finished = heartbeat->computing_ns < board->last.computing_ns;
+    bool gets_on = gone_on(&board->last, heartbeat);
     board->last = *heartbeat;
-    if (board->state == BOARD_UNFIT && board->hung && finished)
+    if (board->state == BOARD_UNFIT && board->hung && gets_on)
         take_back(core, number, now, effects);
     judge_hung(core, number, now, effects);
 }

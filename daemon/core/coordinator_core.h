@@ -88,6 +88,7 @@ struct coordinator_settings {
     int64_t repay_ns;           /* and has made good, after so long, for the pause that it costs */
     int64_t hung_ns; /* a stage that computes one microbatch for longer than this and HUNG_FACTOR times what the plan
                         says has hung; 0: not judged */
+    int64_t load_hung_ns; /* and one whose load has not got on for so long; 0: not judged */
 };
 
 struct core_board {
@@ -95,11 +96,11 @@ struct core_board {
     enum board_state state;
     uint64_t memory_bytes;
     mono_t heard;
-    bool measured; /* nothing is to be found out about it any more before it is planned with */
-    bool listed;   /* for the plan that was asked for last */
-    bool hung;     /* UNFIT because it computes one microbatch for too long; IDLE again when it has done so after all */
-    unsigned hangs;                /* how often; each time it is given twice as long */
-    int stage;                     /* in the pipeline that serves, else in the one that is prepared; -1: in neither */
+    bool measured;  /* nothing is to be found out about it any more before it is planned with */
+    bool listed;    /* for the plan that was asked for last */
+    bool hung;      /* UNFIT because it computes one microbatch or loads for too long; IDLE again when it gets on */
+    unsigned hangs; /* how often; each time it is given twice as long */
+    int stage;      /* in the pipeline that serves, else in the one that is prepared; -1: in neither */
     struct message_heartbeat last; /* of the epoch in force */
     char reason[CORE_REASON_MAX];  /* why unfit */
 };

@@ -192,7 +192,7 @@ static void on_shutdown(struct stage_core *core, mono_t now, struct stage_effect
 
 /* Which engines the load may take from. One that serves is only shared; of those that do not, the load gets one and the
  * other goes, so that weights are never there twice. */
-static void begin_load(struct stage_core *core, unsigned number, struct stage_effects *effects) {
+static void begin_load(struct stage_core *core, unsigned number, mono_t now, struct stage_effects *effects) {
     struct stage_lane *lane = &core->lane[number];
     unsigned old = lane->filled ? number : NO_LANE, beside = NO_LANE;
     for (unsigned other = 0; other < STAGE_LANES; other++) {
@@ -213,6 +213,7 @@ static void begin_load(struct stage_core *core, unsigned number, struct stage_ef
     lane->state = LANE_LOADING;
     core->loader_busy = true;
     core->loader_lane = number;
+    core->loader_got_on = now;
     struct stage_effect *effect = stage_effect_add(effects, STAGE_LOAD, number);
     effect->old = old;
     effect->beside = beside;
@@ -235,9 +236,10 @@ static void discard_unused(struct stage_core *core, struct stage_effects *effect
     }
 }
 
-static void on_progressed(const struct stage_core *core, const struct stage_event *event,
+static void on_progressed(struct stage_core *core, const struct stage_event *event, mono_t now,
                           struct stage_effects *effects) {
     unsigned number = lane_in(core, LANE_LOADING);
+    core->loader_got_on = now;
     if (number == NO_LANE)
         return;
     struct stage_effect *effect = effect_add(effects, STAGE_SAY_PROGRESS);
@@ -340,6 +342,7 @@ struct message_heartbeat stage_core_heartbeat(const struct stage_core *core, mon
         .items = serving ? core->items : 0,
         .busy_ns = serving ? (uint64_t)(core->busy_ns + under_way) : 0,
         .computing_ns = (uint64_t)under_way,
+        .loading_ns = core->loader_busy ? (uint64_t)mono_since(now, core->loader_got_on) : 0,
         .serving_ns = serving ? (uint64_t)mono_since(now, core->serving_since) : 0,
         .rejected = core->rejected,
     };
@@ -359,7 +362,7 @@ static bool may_load(const struct stage_core *core) {
 static void advance(struct stage_core *core, mono_t now, struct stage_effects *effects) {
     unsigned clearing = lane_in(core, LANE_CLEARING);
     if (clearing != NO_LANE && may_load(core))
-        begin_load(core, clearing, effects);
+        begin_load(core, clearing, now, effects);
     discard_unused(core, effects);
     lanes_advance(core, now, effects);
 }
@@ -401,11 +404,11 @@ static void apply_control_event(struct stage_core *core, const struct stage_even
     }
 }
 
-static void apply_loader_event(struct stage_core *core, const struct stage_event *event,
+static void apply_loader_event(struct stage_core *core, const struct stage_event *event, mono_t now,
                                struct stage_effects *effects) {
     switch (event->type) {
     case STAGE_PROGRESSED:
-        on_progressed(core, event, effects);
+        on_progressed(core, event, now, effects);
         break;
     case STAGE_NEXT_FAILED:
         on_next_failed(core, event, effects);
@@ -449,7 +452,7 @@ void stage_core_step(struct stage_core *core, const struct stage_event *event, m
     case STAGE_LOADED:
     case STAGE_LOAD_FAILED:
     case STAGE_LOAD_ENDED:
-        apply_loader_event(core, event, effects);
+        apply_loader_event(core, event, now, effects);
         break;
     case STAGE_UNREADABLE:
     case STAGE_STRAY:

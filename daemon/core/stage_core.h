@@ -206,6 +206,7 @@ struct stage_core {
     struct stage_lane lane[STAGE_LANES];
     bool loader_busy, loader_cancelled;
     unsigned loader_lane;   /* that it works for, while busy */
+    mono_t loader_got_on;   /* while busy: when it last reported, or began */
     uint64_t arrivals;      /* gives slots their order */
     mono_t computing_since; /* while an input is COMPUTING */
 

@@ -323,6 +323,45 @@ static void test_a_stage_that_hangs_holds_up_no_other_epoch(void **state) {
     assert_int_equal(f->core.board[0].state, BOARD_UNFIT);
 }
 
+/* Its disk, say: the others do not wait for ever, and it may come back. */
+static void test_a_load_that_hangs_is_given_up(void **state) {
+    struct fixture *f = *state;
+    serve(f, 2);
+    f->core.settings.load_hung_ns = 60 * MONO_SECOND;
+    join(f, "spare");
+    step(f, (struct coordinator_event){.type = CORE_BOARD_LOST, .board = 1});
+    planned(f); /* board 0 and the spare one */
+    ready(f, 0);
+    struct message_heartbeat beat = {.loading_ns = 59 * MONO_SECOND};
+    step(f, (struct coordinator_event){.type = CORE_HEARTBEAT, .board = 2, .heartbeat = &beat});
+    assert_int_equal(f->core.state, COORDINATOR_PREPARING);
+    beat.loading_ns = 60 * MONO_SECOND;
+    step(f, (struct coordinator_event){.type = CORE_HEARTBEAT, .board = 2, .heartbeat = &beat});
+    assert_int_equal(f->core.state, COORDINATOR_WAITING);
+    assert_int_equal(f->core.board[2].state, BOARD_UNFIT);
+    assert_string_equal(told(f, FLEET_UNFIT)->text, "has been loading for 60.0 s without getting on");
+    beat = (struct message_heartbeat){.loading_ns = 61 * MONO_SECOND};
+    step(f, (struct coordinator_event){.type = CORE_HEARTBEAT, .board = 2, .heartbeat = &beat});
+    assert_int_equal(f->core.board[2].state, BOARD_UNFIT);
+    beat.loading_ns = 0;
+    step(f, (struct coordinator_event){.type = CORE_HEARTBEAT, .board = 2, .heartbeat = &beat});
+    assert_int_equal(f->core.board[2].state, BOARD_IDLE);
+    assert_int_equal(count_of(f, CORE_PLAN), 1);
+}
+
+/* Nor does a load beside what serves: that goes on, and others may be planned with. */
+static void test_a_load_beside_that_hangs_is_given_up(void **state) {
+    struct fixture *f = *state;
+    serve_and_join(f);
+    f->core.settings.load_hung_ns = 60 * MONO_SECOND;
+    planned(f);
+    struct message_heartbeat beat = {.loading_ns = 60 * MONO_SECOND};
+    step(f, (struct coordinator_event){.type = CORE_HEARTBEAT, .board = 1, .heartbeat = &beat});
+    assert_int_equal(f->core.state, COORDINATOR_SERVING);
+    assert_null(core_pipeline_in(&f->core, PIPELINE_PREPARING));
+    assert_int_equal(f->core.board[1].state, BOARD_UNFIT);
+}
+
 /* It keeps its wish, is let go, and is not planned with again. */
 static void test_a_leaving_stage_hangs(void **state) {
     struct fixture *f = *state;
@@ -373,6 +412,8 @@ int main(void) {
         TEST(test_a_board_of_a_draining_epoch_dies),
         TEST(test_a_stage_that_hangs_is_given_up),
         TEST(test_a_stage_that_hangs_holds_up_no_other_epoch),
+        TEST(test_a_load_that_hangs_is_given_up),
+        TEST(test_a_load_beside_that_hangs_is_given_up),
         TEST(test_a_leaving_stage_hangs),
         TEST(test_an_unmeasured_board_is_planned_with_in_need),
     };

@@ -121,6 +121,7 @@ static void fill_heartbeat(struct message_heartbeat *heartbeat) {
         .busy_ns = number(),
         .serving_ns = number(),
         .computing_ns = number(),
+        .loading_ns = number(),
         .allocations = number(),
         .memory_used = number(),
         .rejected = rejected(),

@@ -85,6 +85,7 @@ static void same_heartbeat(const struct message_heartbeat *left, const struct me
     SAME(busy_ns);
     SAME(serving_ns);
     SAME(computing_ns);
+    SAME(loading_ns);
     SAME(allocations);
     SAME(memory_used);
     SAME_REJECTED(rejected);

@@ -459,6 +459,7 @@ static struct coordinator_settings settings_of(struct world *world) {
         .settle_ns = MONO_SECOND,
         .gain = sim_mix(world->seed + 10) % 2 ? 0.1 : 0,
         .repay_ns = 600 * MONO_SECOND,
+        .load_hung_ns = 5 * MONO_SECOND,
     };
     if (sim_mix(world->seed + 4) % 4 == 0 && !world->quiet)
         settings.patience_ns = (int64_t)(5 + sim_mix(world->seed + 5) % 56) * MONO_SECOND;

@@ -59,6 +59,11 @@ void loader_begin(struct world *world, unsigned number, const struct stage_effec
                                   .end = board->assigned_end,
                                   .next = board->assigned_first,
                                   .fails = world->rough && sim_roll(world, 100) == 0};
+    if (world->rough && sim_roll(world, 100) == 0) {
+        loader->stuck_until = mono_after(world->now, sim_between(world, MONO_SECOND, 30 * MONO_SECOND));
+        world->counts.jams++;
+        sim_trace(world, number, "its loader is stuck");
+    }
     sim_in(world, sim_between(world, MONO_MS / 10, 20 * MONO_MS), SIM_LOADER, number, board->life);
 }
 
@@ -91,6 +96,10 @@ void loader_go_on(struct world *world, unsigned number) {
     struct sim_loader *loader = &board->loader;
     if (!loader->busy)
         return;
+    if (mono_since(world->now, loader->stuck_until) < 0) { /* and does not hear that it is to stop */
+        sim_in(world, mono_since(loader->stuck_until, world->now), SIM_LOADER, number, board->life);
+        return;
+    }
     uint64_t needed = sim_slice_bytes(world, loader->first, loader->end);
     if (loader->beside.there)
         needed += sim_slice_bytes(world, loader->beside.first, loader->beside.end) -

@@ -157,6 +157,7 @@ struct sim_engine {
 
 struct sim_loader {
     bool busy, cancelled, fails;
+    mono_t stuck_until;
     unsigned lane;
     struct sim_engine old, beside;
     uint32_t first, end, next; /* next unit to look at */
@@ -278,7 +279,7 @@ struct sim_item {
 
 struct sim_counts {
     uint64_t histories, steps, answered, failed, replayed, deaths, cuts, epochs, restarts, leaves, drains, freezes,
-        damages, stale, besides, strides, drifts; /* strides: epochs that were a step */
+        damages, stale, besides, strides, drifts, jams; /* strides: epochs that were a step */
 };
 
 struct world {

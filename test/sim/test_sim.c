@@ -66,12 +66,13 @@ static void test_random_histories(void **state) {
     double took = seconds_now() - start;
     print_message(
         "%" PRIu64 " histories in %.1f s (%.0f/s), %" PRIu64 " steps: %" PRIu64 " deaths, %" PRIu64 " cuts, %" PRIu64
-        " freezes, %" PRIu64 " leaves, %" PRIu64 " drains, %" PRIu64 " restarts of the coordinator, %" PRIu64
-        " damaged; %" PRIu64 " epochs, %" PRIu64 " of them beside the last one, %" PRIu64 " as a step; %" PRIu64
-        " times a board at another pace; %" PRIu64 " items answered, %" PRIu64 " sent again, %" PRIu64 " failed\n",
+        " freezes, %" PRIu64 " stuck loads, %" PRIu64 " leaves, %" PRIu64 " drains, %" PRIu64
+        " restarts of the coordinator, %" PRIu64 " damaged; %" PRIu64 " epochs, %" PRIu64
+        " of them beside the last one, %" PRIu64 " as a step; %" PRIu64 " times a board at another pace; %" PRIu64
+        " items answered, %" PRIu64 " sent again, %" PRIu64 " failed\n",
         counts.histories, took, (double)counts.histories / took, counts.steps, counts.deaths, counts.cuts,
-        counts.freezes, counts.leaves, counts.drains, counts.restarts, counts.damages, counts.epochs, counts.besides,
-        counts.strides, counts.drifts, counts.answered, counts.replayed, counts.failed);
+        counts.freezes, counts.jams, counts.leaves, counts.drains, counts.restarts, counts.damages, counts.epochs,
+        counts.besides, counts.strides, counts.drifts, counts.answered, counts.replayed, counts.failed);
 }
 
 static void test_same_seed_same_history(void **state) {
