@@ -153,7 +153,8 @@ static bool make_problem(const struct source *source, unsigned items, struct fle
 
 /* ---- solving ---- */
 
-static double seconds_now(void) {
+static double seconds_now(void *context) {
+    (void)context;
     return (double)mono_now().ns / 1e9;
 }
 

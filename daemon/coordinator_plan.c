@@ -308,6 +308,8 @@ static void finish(struct coordinator *c) {
 
 void plan_turn(struct coordinator *c) {
     struct plan_work *work = &c->plan_work;
+    if (work->planner && stale(c))
+        planner_abandon(work->planner);
     if (work->planner)
         finish(c);
     if (!work->wanted || work->planner)

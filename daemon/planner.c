@@ -12,7 +12,9 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <math.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include <string.h>
 
 struct planner {
@@ -22,6 +24,7 @@ struct planner {
     unsigned index[PARTITIONER_BOARDS_MAX]; /* of each of them in the fleet */
     struct queue *done;
     bool finished;
+    atomic_bool abandoned; /* by its owner, read by its thread */
     pthread_t thread;
     /* the result */
     bool ok, unwritten, has_step;
@@ -31,8 +34,10 @@ struct planner {
     struct error error, write_error;
 };
 
-static double seconds_now(void) {
-    return (double)mono_now().ns / 1e9;
+/* For a planner that is not wanted any more it is too late at once. */
+static double seconds_now(void *context) {
+    struct planner *planner = context;
+    return atomic_load(&planner->abandoned) ? INFINITY : (double)mono_now().ns / 1e9;
 }
 
 /* The problem of the whole fleet, narrowed to the boards that take part: rows are moved up in place. */
@@ -95,7 +100,8 @@ static bool solve(struct planner *planner, struct error *error) {
                                            .cut_count = settings->cut_count,
                                            .stages = planner->boards < units ? planner->boards : units,
                                            .time_limit_s = settings->time_limit_s,
-                                           .clock = seconds_now};
+                                           .clock = seconds_now,
+                                           .clock_context = planner};
     bool ok = fleet_problem_fill(&made, planner->fleet, settings->config, settings->microbatch, error);
     if (ok && planner->boards < all)
         narrow(planner, &made);
@@ -131,7 +137,7 @@ static void *thread_main(void *context) {
     planner->unwritten = settings->fleet_path && !fleet_write(planner->fleet, settings->fleet_comment,
                                                               settings->fleet_path, &planner->write_error);
     planner->ok = solve(planner, &planner->error);
-    while (!planner->ok && settings->leave_out && planner->boards > 1) {
+    while (!planner->ok && settings->leave_out && planner->boards > 1 && !atomic_load(&planner->abandoned)) {
         leave_out_smallest(planner);
         planner->ok = solve(planner, NULL);
     }
@@ -175,8 +181,13 @@ void planner_destroy(struct planner **pointer) {
     *pointer = NULL;
     if (!planner)
         return;
+    planner_abandon(planner);
     pthread_join(planner->thread, NULL);
     release_all(planner);
+}
+
+void planner_abandon(struct planner *planner) {
+    atomic_store(&planner->abandoned, true);
 }
 
 int planner_descriptor(const struct planner *planner) {

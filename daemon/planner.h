@@ -42,7 +42,9 @@ struct planner;
 /* Takes the fleet and starts. NULL with an error when the thread cannot start. */
 struct planner *planner_new_take(struct fleet_file *fleet, const struct planner_settings *settings,
                                  struct error *error);
-/* Waits for the thread, at most its time limit. *planner becomes NULL. NULL is fine. */
+/* Its result is of no use any more: it finishes soon, with whatever it has found. Any thread. */
+void planner_abandon(struct planner *planner);
+/* Abandons it and waits for the thread. *planner becomes NULL. NULL is fine. */
 void planner_destroy(struct planner **planner);
 
 /* Readable once it has finished. */

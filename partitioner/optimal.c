@@ -66,8 +66,9 @@ void solver_init(struct solver *solver, const struct problem *problem, double me
     solver->limits.bytes = problem->boards <= EXACT_BOARDS ? BYTES_EXACT : BYTES_MOST;
     if (options && options->clock && options->time_limit_s > 0) {
         solver->limits.clock = options->clock;
+        solver->limits.clock_context = options->clock_context;
         solver->time_limit = options->time_limit_s;
-        solver->limits.deadline = options->clock() + options->time_limit_s;
+        solver->limits.deadline = options->clock(options->clock_context) + options->time_limit_s;
     }
     solver->longest = candidates_longest(&solver->fleet);
     solver->open = INFINITY;

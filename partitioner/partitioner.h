@@ -74,9 +74,11 @@ struct plan {
 struct policy_options {
     const unsigned *cuts; /* manual: inner cuts, ascending */
     unsigned cut_count;
-    unsigned stages;       /* even: number of stages, 0 = all boards */
-    double time_limit_s;   /* optimal: 0 = unlimited */
-    double (*clock)(void); /* seconds, for the limit and solve_s; NULL = no clock */
+    unsigned stages;     /* even: number of stages, 0 = all boards */
+    double time_limit_s; /* optimal: 0 = unlimited */
+    /* Seconds, for the limit and solve_s; NULL = no clock. One that leaps ahead ends the search. */
+    double (*clock)(void *context);
+    void *clock_context;
 };
 
 /* Solves `problem` by the policy of that name. False with ERROR_USAGE for an unknown policy or unusable options,

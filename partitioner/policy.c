@@ -69,12 +69,12 @@ bool plan_solve(const struct problem *problem, const char *policy, const struct 
         return error_set(error, ERROR_USAGE, "policy %s: want optimal, pipedream, even or manual", policy);
     if (!problem_check(problem, error))
         return false;
-    double start = options->clock ? options->clock() : 0;
+    double start = options->clock ? options->clock(options->clock_context) : 0;
     memset(plan, 0, sizeof *plan);
     plan->policy = policies[index].name;
     if (!policies[index].solve(problem, options, plan, error))
         return error_wrap(error, "policy %s", policies[index].name);
     plan_cost(problem, plan);
-    plan->solve_s = options->clock ? options->clock() - start : 0;
+    plan->solve_s = options->clock ? options->clock(options->clock_context) - start : 0;
     return true;
 }

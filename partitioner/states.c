@@ -134,5 +134,5 @@ void states_trim(struct states *states, size_t width) {
 }
 
 bool search_out_of_time(const struct search_limits *limits) {
-    return limits->clock && limits->clock() >= limits->deadline;
+    return limits->clock && limits->clock(limits->clock_context) >= limits->deadline;
 }

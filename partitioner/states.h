@@ -72,9 +72,10 @@ static inline uint64_t states_use(const struct states *states, uint64_t key, uns
 
 /* How a search is told to hold back, and how it ends. */
 struct search_limits {
-    size_t width;          /* groups per layer; 0 = all: the search is exact */
-    size_t bytes;          /* memory it may fill */
-    double (*clock)(void); /* NULL: no limit of time */
+    size_t width;                   /* groups per layer; 0 = all: the search is exact */
+    size_t bytes;                   /* memory it may fill */
+    double (*clock)(void *context); /* NULL: no limit of time */
+    void *clock_context;
     double deadline;
 };
 

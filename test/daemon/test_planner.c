@@ -132,10 +132,44 @@ static void test_no_step(void **state) {
     model_config_destroy(&config);
 }
 
+/* Thirty-two different boards on slow links take the search far longer than a test may. */
+static void test_abandoned(void **state) {
+    (void)state;
+    struct error error;
+    struct model_config *config = model_config_new(model, sizeof model - 1, NULL, 0, &error);
+    assert_non_null(config);
+    struct fleet_file *fleet = fleet_file_new();
+    fleet->units = model_units(config);
+    for (unsigned number = 0; number < 32; number++) {
+        char name[8];
+        double seconds[PARTITIONER_UNITS_MAX];
+        snprintf(name, sizeof name, "b%u", number);
+        for (unsigned unit = 0; unit < fleet->units; unit++)
+            seconds[unit] = 0.01 * (1 + (unit * 7 + number * 13) % 11 + 0.01 * number);
+        struct fleet_board *board = &fleet->board[fleet->boards++];
+        board->name = allocate_string(name);
+        board->memory_bytes = UINT64_C(1) << 30;
+        fleet_board_add_times(board, 1, seconds, fleet->units);
+        for (unsigned to = 0; to < 32; to++)
+            fleet->link[number][to] = (struct fleet_link){1e6 * (1 + (number * 5 + to * 3) % 7), 0.001 * (to % 5)};
+    }
+    const struct planner_settings settings = {
+        .config = config, .microbatch = 1, .policy = "optimal", .time_limit_s = 3600};
+    struct planner *planner = planner_new_take(fleet, &settings, &error);
+    assert_non_null(planner);
+    struct pollfd waiting = {.fd = planner_descriptor(planner), .events = POLLIN};
+    assert_int_equal(poll(&waiting, 1, 200), 0); /* at work */
+    planner_abandon(planner);
+    assert_int_equal(poll(&waiting, 1, 60000), 1);
+    planner_destroy(&planner);
+    model_config_destroy(&config);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_steps_along_a_chain),
         cmocka_unit_test(test_no_step),
+        cmocka_unit_test(test_abandoned),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

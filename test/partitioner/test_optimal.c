@@ -11,7 +11,8 @@
 #include <cmocka.h>
 
 /* Processor time: what else the machine does must not fail a test. */
-static double seconds_now(void) {
+static double seconds_now(void *context) {
+    (void)context;
     struct timespec now;
     clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &now);
     return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
@@ -232,7 +233,8 @@ static void test_racks(void **state) {
 /* ---- limits ---- */
 
 static double fast_clock_seconds;
-static double fast_clock(void) {
+static double fast_clock(void *context) {
+    (void)context;
     return fast_clock_seconds += 0.001;
 }
 
