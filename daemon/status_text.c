@@ -6,8 +6,14 @@
 #include <string.h>
 #include <time.h>
 
-static uint64_t turned_away(const struct rejected *rejected) {
-    return rejected->handshake + rejected->malformed + rejected->oversized + rejected->stale + rejected->denied;
+/* Of strangers, or of something that is broken; and what came too late, which is no fault: after a death frames of an
+ * epoch that is over are still on their way. */
+static void print_rejected(FILE *to, const char *before, const struct rejected *rejected) {
+    uint64_t bad = rejected->handshake + rejected->malformed + rejected->oversized + rejected->denied;
+    if (bad > 0)
+        fprintf(to, "%s%llu bad frames turned away", before, (unsigned long long)bad);
+    if (rejected->stale > 0)
+        fprintf(to, "%s%llu late frames dropped", before, (unsigned long long)rejected->stale);
 }
 
 static void print_head(FILE *to, const struct message_status *status) {
@@ -18,8 +24,7 @@ static void print_head(FILE *to, const struct message_status *status) {
             (unsigned long long)status->items_done, (unsigned long long)status->items_failed,
             (unsigned long long)status->items_replayed, status->waiting, status->in_flight, status->items_per_second);
     fprintf(to, "%u client%s", status->clients, status->clients == 1 ? "" : "s");
-    if (turned_away(&status->rejected) > 0)
-        fprintf(to, ", %llu bad frames turned away", (unsigned long long)turned_away(&status->rejected));
+    print_rejected(to, ", ", &status->rejected);
     fputc('\n', to);
 }
 
@@ -52,8 +57,7 @@ static void print_board(FILE *to, const struct board_status *board) {
     if (board->load_total > 0 && strcmp(board->state, "loading") == 0)
         fprintf(to, "  %.0f %% of %.1f MB loaded", 100.0 * (double)board->loaded / (double)board->load_total,
                 (double)board->load_total / 1e6);
-    if (turned_away(&board->rejected) > 0)
-        fprintf(to, "  %llu bad frames turned away", (unsigned long long)turned_away(&board->rejected));
+    print_rejected(to, "  ", &board->rejected);
     fputc('\n', to);
 }
 
