@@ -27,7 +27,9 @@ void random_bytes(void *bytes, size_t size) {
 
 void key_pair_make(struct key_pair *pair) {
     prepare();
-    crypto_box_keypair(pair->own.bytes, pair->secret);
+    do
+        crypto_box_keypair(pair->own.bytes, pair->secret);
+    while (!key_handy(&pair->own));
 }
 
 void key_pair_from_seed(const uint8_t seed[KEY_SEED_BYTES], struct key_pair *pair) {
@@ -51,6 +53,12 @@ bool key_usable(const struct public_key *key) {
     static const uint8_t any[KEY_BYTES] = {8};
     uint8_t shared[KEY_BYTES];
     return crypto_scalarmult(shared, any, key->bytes) == 0; /* else the key is of small order: RFC 7748, section 6.1 */
+}
+
+bool key_handy(const struct public_key *key) {
+    char text[KEY_TEXT_BYTES];
+    key_print(key->bytes, text);
+    return text[0] != '-';
 }
 
 bool key_equal(const struct public_key *left, const struct public_key *right) {

@@ -25,7 +25,7 @@ struct key_pair {
 
 /* The next three end the process when the system has no random numbers. Any thread. */
 void random_bytes(void *bytes, size_t size);
-void key_pair_make(struct key_pair *pair);
+void key_pair_make(struct key_pair *pair); /* key_handy */
 /* The same seed gives the same pair, on every machine; who sees the public half learns nothing of the seed. */
 void key_pair_from_seed(const uint8_t seed[KEY_SEED_BYTES], struct key_pair *pair);
 /* Do the halves belong together? */
@@ -33,6 +33,9 @@ bool key_pair_valid(const struct key_pair *pair);
 
 /* Is there a secret to it? Some public keys are such that whoever knows them can pass for their owner. */
 bool key_usable(const struct public_key *key);
+
+/* Can it be given to a command as it is? Text that starts with a dash would be taken for an option. */
+bool key_handy(const struct public_key *key);
 
 bool key_equal(const struct public_key *left, const struct public_key *right);
 

@@ -282,7 +282,8 @@ bool options_parse(const struct command *command, int argc, char **argv, void *v
         } else if (strcmp(argv[i], "--print-config") == 0)
             print = true;
         else if (strncmp(argv[i], "--", 2) != 0)
-            return error_set(error, ERROR_USAGE, "%.60s: unknown option; see 'stagecoach %s --help'", argv[i],
+            return error_set(error, ERROR_USAGE,
+                             "%.60s: unknown option (-- before it if it is none); see 'stagecoach %s --help'", argv[i],
                              command->name);
         else if (!set_from_words(command, argc, argv, &i, values, error))
             return false;

@@ -15,8 +15,10 @@
 void token_make(enum role role, const struct public_key *coordinator, struct token *token, struct key_pair *pair) {
     token->role = role;
     token->coordinator = *coordinator;
-    random_bytes(token->seed, sizeof token->seed);
-    key_pair_from_seed(token->seed, pair);
+    do {
+        random_bytes(token->seed, sizeof token->seed);
+        key_pair_from_seed(token->seed, pair);
+    } while (!key_handy(&pair->own));
 }
 
 void token_print(const struct token *token, char text[TOKEN_TEXT_MAX]) {

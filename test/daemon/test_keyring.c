@@ -32,6 +32,25 @@ static void test_key_text(void **state) {
     assert_false(key_pair_valid(&pair));
 }
 
+/* `keys revoke KEY` must work for every key that we made: none may look like an option. */
+static void test_keys_are_no_options(void **state) {
+    (void)state;
+    struct key_pair pair, coordinator;
+    struct token token;
+    char text[KEY_TEXT_BYTES];
+    key_pair_make(&coordinator);
+    for (unsigned i = 0; i < 500; i++) {
+        key_pair_make(&pair);
+        key_print(pair.own.bytes, text);
+        assert_int_not_equal(text[0], '-');
+        token_make(ROLE_STAGE, &coordinator.own, &token, &pair);
+        key_print(pair.own.bytes, text);
+        assert_int_not_equal(text[0], '-');
+    }
+    assert_false(key_handy(&(struct public_key){{0xf8}}));
+    assert_true(key_handy(&(struct public_key){{0}}));
+}
+
 static void test_token_text(void **state) {
     (void)state;
     struct key_pair coordinator, pair, again;
@@ -313,6 +332,7 @@ static void test_damaged_file(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_key_text),
+        cmocka_unit_test(test_keys_are_no_options),
         cmocka_unit_test(test_token_text),
         cmocka_unit_test(test_token_typing_errors),
         cmocka_unit_test(test_token_used_once),

@@ -101,7 +101,7 @@ static void test_words(void **state) {
 static void test_wrong_words(void **state) {
     (void)state;
     ASSERT_FAULT("--numbers: unknown option", "--numbers", "3");
-    ASSERT_FAULT("-n: unknown option", "-n");
+    ASSERT_FAULT("-n: unknown option (-- before it if it is none)", "-n");
     ASSERT_FAULT("--=1: unknown option", "--=1");
     ASSERT_FAULT("--number: N is missing", "--number");
     ASSERT_FAULT("--number: got '1', want a whole number from 2 to 10", "--number", "1");

@@ -58,7 +58,8 @@ stranger 'an unknown key' coordinator handshake "turned away 127\.0\.0\.1.*: the
 
 # A token of this coordinator that lets nobody in.
 run keys token >"$scratch/wrong"
-run keys revoke "$(run keys list --json | sed -n 's/.*"token": "\([^"]*\)".*/\1/p' | tail -n 1)" 2>/dev/null
+run keys revoke "$(run keys list --json | sed -n 's/.*"token": "\([^"]*\)".*/\1/p' | tail -n 1)" 2>"$scratch/revoked" ||
+    give_up "a token is not revoked: $(cat "$scratch/revoked")"
 stranger 'a wrong token' coordinator handshake 'turned away 127\.0\.0\.1.*: the key .* is not admitted' \
     stage_ends 'does not take this token' guesser --token-file "$scratch/wrong" --state "$scratch/guesser"
 
