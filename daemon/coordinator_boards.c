@@ -90,6 +90,7 @@ void boards_hello(struct coordinator *c, const struct net_message *received, con
         snprintf(c->board[board].endpoint[lane], NET_ENDPOINT_MAX, "%s", hello->data_endpoint[lane]);
     snprintf(c->board[board].kernels, sizeof c->board[board].kernels, "%s", hello->kernels);
     c->board[board].threads = hello->threads;
+    c->board[board].instance = hello->instance;
     const struct message welcome = {.type = MESSAGE_WELCOME,
                                     .welcome = {.cluster = c->cluster,
                                                 .heartbeat_ms = HEARTBEAT_MS,

@@ -13,13 +13,14 @@
 #include "daemon/event_log.h"
 #include "daemon/identity.h"
 #include "daemon/keyring.h"
+#include "daemon/link_store.h"
 #include "daemon/manifest.h"
 #include "daemon/net/net.h"
 #include "daemon/planner.h"
 #include "daemon/preparation.h"
 #include "daemon/prober.h"
 #include "daemon/profile.h"
-#include "daemon/profile_writer.h"
+#include "daemon/state_writer.h"
 #include "daemon/strangers.h"
 #include "model/model.h"
 #include "proto/codec.h"
@@ -79,7 +80,8 @@ struct survey {
     char fingerprint[33]; /* of the model */
     struct survey_core core;
     struct prober prober;                                   /* the coordinator's end */
-    struct profile_writer *writer;                          /* NULL: profiles are not kept */
+    struct state_writer *writer;                            /* NULL: nothing is kept */
+    struct link_list links;                                 /* what was known of links the last time */
     struct profile *profile[CORE_BOARDS_MAX];               /* owned; the last one known, NULL: none */
     char profile_of[CORE_BOARDS_MAX][MESSAGE_NAME_MAX + 1]; /* whose */
     char fault[320];                                        /* the last probe that failed */
@@ -150,8 +152,9 @@ struct coordinator {
         char kernels[16];
         struct public_key key; /* where there are keys */
         uint32_t threads;
-        uint64_t joined; /* the how manieth board to say hello it was */
-        bool measured;   /* or planned with: nothing is to be made of it any more */
+        uint64_t instance; /* of its process */
+        uint64_t joined;   /* the how manieth board to say hello it was */
+        bool measured;     /* or planned with: nothing is to be made of it any more */
         struct message_progress progress;
         uint64_t weight_bytes;
         struct message_heartbeat beats[BUSY_BEATS]; /* the last ones of an epoch, a ring */

@@ -7,14 +7,15 @@
  * tried again when the next plan is asked for, and where there is no plan, as soon as that may help. Profiles are kept
  * in memory and in the state directory, and one that fits a board that says hello is not made again. Nothing a board
  * says is believed beyond its own times: the profile must be of this model, the numbers finite and positive. All of it
- * runs in the I/O thread but for the measuring itself and the writing of profiles (profile_writer.h); they are read
- * here, files of some tens of kilobytes when a board joins.
+ * runs in the I/O thread but for the measuring itself and the writing of what was measured (state_writer.h); it is
+ * read here, files of some tens of kilobytes when a board joins.
  */
 #include "base/allocate.h"
 #include "base/log.h"
 #include "daemon/coordinator_internal.h"
 #include "daemon/profile_store.h"
 
+#include <inttypes.h>
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
@@ -29,6 +30,7 @@
 #define BURST_MS           250
 #define BURST_BYTES        (UINT64_C(32) << 20)
 #define YIELD              4 /* while a pipeline serves, a burst is so much shorter: its microbatches wait meanwhile */
+#define NOBODY             UINT32_MAX
 #define BRIEF_BYTES        (UINT64_C(16) << 10) /* enough to see that frames come through */
 
 /* Long enough for each kind of unit to run a few times, and no longer: everybody waits for it. */
@@ -59,13 +61,18 @@ bool survey_init(struct coordinator *c, struct error *error) {
     profile_fingerprint(c->config, c->survey.fingerprint);
     c->survey.prober.keys = c->gate.on ? &c->gate.keys : NULL;
     survey_core_init(&c->survey.core, &settings);
-    if (c->survey.needed && c->options->state_directory)
-        c->survey.writer = profile_writer_new(c->options->state_directory, error);
-    return c->survey.writer || !c->survey.needed || !c->options->state_directory;
+    if (!c->survey.needed || !c->options->state_directory)
+        return true;
+    struct error unread;
+    if (!link_list_read(c->options->state_directory, &c->survey.links, &unread))
+        log_warn("what was known of links cannot be used, they will be measured anew: %s", unread.text);
+    c->survey.writer = state_writer_new(c->options->state_directory, error);
+    return c->survey.writer != NULL;
 }
 
 void survey_close(struct coordinator *c) {
-    profile_writer_destroy(&c->survey.writer);
+    state_writer_destroy(&c->survey.writer);
+    link_list_close(&c->survey.links);
     prober_close(&c->survey.prober);
     for (unsigned board = 0; board < CORE_BOARDS_MAX; board++)
         release(c->survey.profile[board]);
@@ -133,8 +140,13 @@ static void keep(struct coordinator *c, unsigned board, const struct profile *pr
     release(kept);
     c->survey.profile[board] = merged;
     pace_forget(c, board);
-    if (c->survey.writer)
-        profile_writer_put(c->survey.writer, c->core.board[board].name, merged);
+    if (!c->survey.writer)
+        return;
+    char name[PROFILE_FILE_MAX], what[32 + MESSAGE_NAME_MAX];
+    const struct profile_key key = key_of(c, board);
+    profile_store_name(&key, name);
+    snprintf(what, sizeof what, "the profile of board %s", key.board);
+    state_writer_put_take(c->survey.writer, name, profile_to_json(merged), what);
 }
 
 static void survey_step(struct coordinator *c, const struct survey_event *event);
@@ -180,6 +192,85 @@ void survey_told_profile(struct coordinator *c, unsigned board, const struct mes
     }
     release(profile);
     survey_step(c, &event);
+}
+
+/* ---- links ---- */
+
+static struct link_end link_end(const struct coordinator *c, unsigned end) {
+    struct link_end made = {.name = ""};
+    if (end == SURVEY_COORDINATOR)
+        return made;
+    snprintf(made.name, sizeof made.name, "%s", c->core.board[end].name);
+    snprintf(made.who, sizeof made.who, "%016" PRIx64 "@%s", c->board[end].instance, c->board[end].endpoint[0]);
+    return made;
+}
+
+/* What is known of the links of a board that was here before, in this life of the coordinator or the one before. */
+static void recall_links(struct coordinator *c, unsigned board) {
+    struct kept_link link;
+    unsigned recalled = 0;
+    const struct link_end own = link_end(c, board);
+    for (unsigned end = 0; end < SURVEY_ENDS; end++) {
+        if (end == board || !c->survey.core.board[end].here)
+            continue;
+        const struct link_end other = link_end(c, end);
+        if (!link_list_find(&c->survey.links, &own, &other, &link))
+            continue;
+        recalled++;
+        survey_step(c, &(struct survey_event){.type = SURVEY_RECALLED,
+                                              .board = board,
+                                              .other = end,
+                                              .latency_s = link.latency_s,
+                                              .bytes_per_second = link.bytes_per_second[0],
+                                              .back = link.bytes_per_second[1]});
+    }
+    if (recalled > 0)
+        log_info("board %s: %u of its links were kept", own.name, recalled);
+}
+
+/* The board of that name that is here, NOBODY when none is; *same: it is who it was then. */
+static unsigned end_here(const struct coordinator *c, const struct link_end *kept, bool *same) {
+    *same = true;
+    if (!kept->name[0])
+        return SURVEY_COORDINATOR;
+    for (unsigned board = 0; board < c->core.boards; board++) {
+        if (!c->survey.core.board[board].here || strcmp(c->core.board[board].name, kept->name) != 0)
+            continue;
+        const struct link_end now = link_end(c, board);
+        *same = strcmp(now.who, kept->who) == 0;
+        return board;
+    }
+    return NOBODY;
+}
+
+/* May it still come true: is one of its ends yet to come back, and neither here as another? */
+static bool still_of_use(const struct coordinator *c, const struct kept_link *kept) {
+    bool same[2];
+    unsigned left = end_here(c, &kept->end[0], &same[0]), right = end_here(c, &kept->end[1], &same[1]);
+    return same[0] && same[1] && (left == NOBODY || right == NOBODY);
+}
+
+static void add_known(const struct coordinator *c, unsigned lower, unsigned higher, struct link_list *list) {
+    struct kept_link link = {.end = {link_end(c, lower), link_end(c, higher)}};
+    survey_core_way(&c->survey.core, lower, higher, &link.latency_s, &link.bytes_per_second[1]);
+    survey_core_way(&c->survey.core, higher, lower, &link.latency_s, &link.bytes_per_second[0]);
+    link_list_add(list, &link);
+}
+
+/* All links that are known now, and of those that were kept what is still of use. */
+static void keep_links(struct coordinator *c) {
+    struct link_list kept = {0};
+    for (unsigned lower = 0; lower < SURVEY_ENDS; lower++)
+        for (unsigned higher = lower + 1; higher < SURVEY_ENDS; higher++)
+            if (survey_core_link_known(&c->survey.core, lower, higher))
+                add_known(c, lower, higher, &kept);
+    for (size_t i = 0; i < c->survey.links.count && kept.count < LINKS_MOST; i++)
+        if (still_of_use(c, &c->survey.links.link[i]))
+            link_list_add(&kept, &c->survey.links.link[i]);
+    link_list_close(&c->survey.links);
+    c->survey.links = kept;
+    if (c->survey.writer)
+        state_writer_put_take(c->survey.writer, LINKS_FILE, link_list_print(&kept), "what was measured of links");
 }
 
 /* ---- what the core wants ---- */
@@ -279,6 +370,7 @@ void survey_joined(struct coordinator *c, unsigned board) {
         log_info("board %s: its profile was kept", c->core.board[board].name);
     c->board[board].measured = false;
     survey_step(c, &(struct survey_event){.type = SURVEY_JOINED, .board = board, .known = known, .stranger = stranger});
+    recall_links(c, board);
 }
 
 void survey_told_probe(struct coordinator *c, unsigned end, const struct message_probed *probed) {
@@ -373,8 +465,10 @@ static void log_progress(struct coordinator *c) {
         snprintf(c->survey.words, sizeof c->survey.words, "%s", text);
         c->survey.logged = now;
     }
-    if (c->survey.was_busy && !busy)
+    if (c->survey.was_busy && !busy) {
         log_links(c);
+        keep_links(c);
+    }
     c->survey.was_busy = busy;
 }
 

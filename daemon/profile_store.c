@@ -13,14 +13,13 @@
 
 #define PROFILE_BYTES_MAX ((size_t)4 << 20)
 
-static bool path_of(const char *directory, const struct profile_key *key, char path[PATH_MAX], struct error *error) {
-    char text[512], name[160], hex[HASH_HEX_BYTES];
+void profile_store_name(const struct profile_key *key, char name[PROFILE_FILE_MAX]) {
+    char text[512], hex[HASH_HEX_BYTES];
     int length = snprintf(text, sizeof text, "%s\n%s\n%.100s\n%.100s\n%u", key->board, key->fingerprint, key->version,
                           key->kernels, key->threads);
     struct hash hash = hash_of(text, (size_t)length);
     hash_to_hex(&hash, hex);
-    snprintf(name, sizeof name, "%.63s.%.16s.json", key->board, hex);
-    return path_join(path, PATH_MAX, directory, name, error);
+    snprintf(name, PROFILE_FILE_MAX, "%.63s.%.16s.json", key->board, hex);
 }
 
 bool profile_key_fits(const struct profile_key *key, const struct profile *profile) {
@@ -30,11 +29,12 @@ bool profile_key_fits(const struct profile_key *key, const struct profile *profi
 
 bool profile_store_read(const char *directory, const struct profile_key *key, struct profile *profile,
                         struct error *error) {
-    char path[PATH_MAX];
+    char path[PATH_MAX], name[PROFILE_FILE_MAX];
     void *contents;
     size_t size;
     *error = (struct error){0};
-    if (!path_of(directory, key, path, error) || !file_exists(path) ||
+    profile_store_name(key, name);
+    if (!path_join(path, sizeof path, directory, name, error) || !file_exists(path) ||
         !file_read(path, PROFILE_BYTES_MAX, &contents, &size, error))
         return false;
     bool ok = profile_from_json(contents, size, path, profile, error);
@@ -42,17 +42,6 @@ bool profile_store_read(const char *directory, const struct profile_key *key, st
     if (!ok)
         return false;
     return profile_key_fits(key, profile) || error_set(error, ERROR_INPUT, "%s: is the profile of another", path);
-}
-
-bool profile_store_write(const char *directory, const struct profile_key *key, const struct profile *profile,
-                         struct error *error) {
-    char path[PATH_MAX];
-    if (!directory_make(directory, error) || !path_of(directory, key, path, error))
-        return false;
-    char *json = profile_to_json(profile);
-    bool ok = file_write_private(path, json, strlen(json), error);
-    release(json);
-    return ok;
 }
 
 void profile_merge(struct profile *profile, const struct profile *older) {

@@ -22,9 +22,9 @@ bool profile_key_fits(const struct profile_key *key, const struct profile *profi
 /* Reads it. False when there is none, and with an error when what is there cannot be used (it will be overwritten). */
 bool profile_store_read(const char *directory, const struct profile_key *key, struct profile *profile,
                         struct error *error);
-/* Writes it; makes the directory where it is missing. */
-bool profile_store_write(const char *directory, const struct profile_key *key, const struct profile *profile,
-                         struct error *error);
+/* Its file's name in the directory, where profile_to_json's text goes. */
+#define PROFILE_FILE_MAX 160
+void profile_store_name(const struct profile_key *key, char name[PROFILE_FILE_MAX]);
 
 /* Takes the times of other microbatch sizes over from an older profile of the same key, as many as there is room for.
  */

@@ -261,6 +261,7 @@ bool stage_run(const struct stage_options *options, struct error *error) {
     struct error failure = {0};
     struct stage stage = {.options = options, .failure = &failure};
     keep_frame_memory();
+    random_bytes(&stage.instance, sizeof stage.instance);
     signal(SIGXFSZ, SIG_IGN); /* a file that may not grow is an error of the cache, not the end */
     stage_core_init(&stage.core);
     fetch_core_init(&stage.fetch);

@@ -253,7 +253,8 @@ static void say_hello(struct stage *stage) {
                   .kernels = stage->kernels->name,
                   .weights_endpoint = net_endpoint(stage->peers),
                   .cached = cached,
-                  .cached_count = cached_count}};
+                  .cached_count = cached_count,
+                  .instance = stage->instance}};
     control_say(stage, &message);
     release(cached);
 }

@@ -54,6 +54,7 @@ struct stage_way {
 struct stage {
     const struct stage_options *options;
     const struct kernels *kernels;
+    uint64_t instance; /* of this process */
     struct stage_core core;
     bool stop;
     struct error *failure; /* why it cannot go on; code ERROR_NONE while it can */

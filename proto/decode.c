@@ -71,6 +71,7 @@ static bool hello_get(const Stagecoach__Hello *from, struct message_hello *to, s
         .weights_endpoint = from->weights_endpoint,
         .cached = from->cached.data,
         .cached_count = from->cached.len / MESSAGE_CACHED_BYTES,
+        .instance = from->instance,
     };
     return true;
 }

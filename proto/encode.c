@@ -95,6 +95,7 @@ static void hello_put(struct arena *arena, const struct message_hello *from, Sta
     to->kernels = text_put(arena, from->kernels);
     to->weights_endpoint = text_put(arena, from->weights_endpoint);
     to->cached = bytes_put(from->cached, from->cached_count * MESSAGE_CACHED_BYTES);
+    to->instance = from->instance;
 }
 
 static void welcome_put(struct arena *arena, const struct message_welcome *from, Stagecoach__Welcome *to) {

@@ -65,6 +65,7 @@ struct message_hello {
     const char *weights_endpoint; /* stage: "tcp://ADDRESS:PORT"; empty: it lends nothing */
     const uint8_t *cached;        /* stage: [cached_count][MESSAGE_CACHED_BYTES], the beginnings of hashes */
     size_t cached_count;          /* of tensors that it has; at most MESSAGE_TENSORS_MAX */
+    uint64_t instance;            /* stage: a number of its process, at random */
 };
 
 struct message_welcome {

@@ -242,6 +242,19 @@ static void on_probed(struct survey_core *core, const struct survey_event *event
     }
 }
 
+static void on_recalled(struct survey_core *core, const struct survey_event *event) {
+    struct survey_link *link = link_of(core, event->board, event->other);
+    bool lower = event->board < event->other;
+    bool good = event->latency_s > 0 && event->bytes_per_second > 0 && event->back > 0;
+    if (link->state != SURVEY_UNKNOWN || !core->board[event->board].here || !core->board[event->other].here || !good)
+        return;
+    link->state = SURVEY_KNOWN;
+    link->reached = true;
+    link->latency_s = event->latency_s;
+    link->bytes_per_second[0] = lower ? event->bytes_per_second : event->back;
+    link->bytes_per_second[1] = lower ? event->back : event->bytes_per_second;
+}
+
 static void start_probe(struct survey_core *core, unsigned lower, unsigned higher, bool brief, mono_t now,
                         struct survey_effects *effects) {
     struct survey_link *link = &core->link[lower][higher];
@@ -419,13 +432,16 @@ bool survey_core_deadline(const struct survey_core *core, mono_t *deadline) {
 void survey_core_step(struct survey_core *core, const struct survey_event *event, mono_t now,
                       struct survey_effects *effects) {
     effects->count = 0;
-    assert(event->board < SURVEY_ENDS);
+    assert(event->board < SURVEY_ENDS && event->other < SURVEY_ENDS);
     switch (event->type) {
     case SURVEY_JOINED:
         on_joined(core, event, now, effects);
         break;
     case SURVEY_GONE:
         on_gone(core, event->board, now, effects);
+        break;
+    case SURVEY_RECALLED:
+        on_recalled(core, event);
         break;
     case SURVEY_WANTED:
         on_wanted(&core->board[event->board]);
@@ -505,6 +521,10 @@ struct survey_progress survey_core_progress(const struct survey_core *core) {
         }
     }
     return progress;
+}
+
+bool survey_core_link_known(const struct survey_core *core, unsigned left, unsigned right) {
+    return left != right && link_of_const(core, left, right)->state == SURVEY_KNOWN;
 }
 
 void survey_core_way(const struct survey_core *core, unsigned from, unsigned to, double *latency_s,

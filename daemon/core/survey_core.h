@@ -55,6 +55,8 @@ enum survey_event_type {
     SURVEY_JOINED,   /* board; known: its profile is at hand; stranger: the number was another board's. Whatever was
                         known of its links is forgotten */
     SURVEY_GONE,     /* board */
+    SURVEY_RECALLED, /* board, other, latency_s, bytes_per_second (received by board), back (by other): of their link,
+                        which is taken for known if nothing newer is */
     SURVEY_WANTED,   /* board: is to be measured, and waited for */
     SURVEY_NEWCOMER, /* board: has no part in what serves or is planned; if it was out of reach, it may be seen again */
     SURVEY_AGAIN,    /* a plan is asked for: what failed with wanted boards may be tried again */
@@ -66,10 +68,10 @@ enum survey_event_type {
 
 struct survey_event {
     enum survey_event_type type;
-    unsigned board;
+    unsigned board, other;
     bool known, stranger, ok, busy;
     uint64_t number;
-    double latency_s, bytes_per_second;
+    double latency_s, bytes_per_second, back;
 };
 
 /* What is to be done. */
@@ -157,6 +159,9 @@ bool survey_core_probing(const struct survey_core *core, unsigned end);
 /* What is known of the way from one end to another: 0 bytes per second when there is none or it is not known. */
 void survey_core_way(const struct survey_core *core, unsigned from, unsigned to, double *latency_s,
                      double *bytes_per_second);
+
+/* Has the link between two ends been measured, or recalled? */
+bool survey_core_link_known(const struct survey_core *core, unsigned left, unsigned right);
 
 /* When SURVEY_TICK is wanted at the latest; false when nothing is waited for. */
 bool survey_core_deadline(const struct survey_core *core, mono_t *deadline);

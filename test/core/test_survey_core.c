@@ -169,6 +169,44 @@ static void test_what_is_known_is_not_measured_again(void **state) {
     assert_int_equal(probes, 3);
 }
 
+/* A link of before counts until one of its ends goes; it is not taken back over what is newer, nor for who is not here.
+ */
+static void test_a_recalled_link_is_not_measured(void **state) {
+    (void)state;
+    struct fixture fixture = start(0), *f = &fixture;
+    double latency, rate;
+    const struct survey_event recalled = {
+        .type = SURVEY_RECALLED, .board = 1, .other = 0, .latency_s = 0.002, .bytes_per_second = 5, .back = 7};
+    join(f, 0, true);
+    step(f, recalled); /* 1 is not here */
+    join(f, 1, true);
+    assert_false(survey_core_link_known(&f->core, 0, 1));
+    struct survey_event wrong = recalled;
+    wrong.back = 0;
+    step(f, wrong);
+    assert_false(survey_core_link_known(&f->core, 0, 1));
+    step(f, recalled);
+    assert_true(survey_core_link_known(&f->core, 0, 1) && survey_core_link_known(&f->core, 1, 0));
+    survey_core_way(&f->core, 0, 1, &latency, &rate);
+    assert_true(latency == 0.002 && rate == 5);
+    survey_core_way(&f->core, 1, 0, &latency, &rate);
+    assert_true(rate == 7);
+    step(f, (struct survey_event){.type = SURVEY_RECALLED,
+                                  .board = 0,
+                                  .other = SURVEY_COORDINATOR,
+                                  .latency_s = 0.002,
+                                  .bytes_per_second = 5,
+                                  .back = 7});
+    want(f, 0);
+    assert_true(survey_core_done(&f->core));
+    want(f, 1);
+    assert_int_equal(count_of(f, SURVEY_START_PROBE), 1); /* with the coordinator */
+    step(f, (struct survey_event){.type = SURVEY_GONE, .board = 1});
+    assert_false(survey_core_link_known(&f->core, 0, 1));
+    survey_core_way(&f->core, 0, SURVEY_COORDINATOR, &latency, &rate);
+    assert_true(rate == 7);
+}
+
 static void test_a_board_goes_while_it_is_profiled(void **state) {
     (void)state;
     struct fixture f = start(2);
@@ -624,6 +662,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_profiles_first_then_disjoint_pairs),
         cmocka_unit_test(test_what_is_known_is_not_measured_again),
+        cmocka_unit_test(test_a_recalled_link_is_not_measured),
         cmocka_unit_test(test_a_board_goes_while_it_is_profiled),
         cmocka_unit_test(test_a_board_goes_while_it_is_probed),
         cmocka_unit_test(test_a_newcomer_is_profiled_between_probes),

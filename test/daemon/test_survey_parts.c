@@ -2,10 +2,11 @@
 #include "base/allocate.h"
 #include "base/file.h"
 #include "daemon/fleet_file.h"
+#include "daemon/link_store.h"
 #include "daemon/planner.h"
 #include "daemon/profile_store.h"
-#include "daemon/profile_writer.h"
 #include "daemon/profiler.h"
+#include "daemon/state_writer.h"
 #include "test/daemon/folder.h"
 
 #include <dirent.h>
@@ -63,13 +64,23 @@ static struct profile *make_profile(unsigned microbatch, double seconds) {
     return profile;
 }
 
+static void keep(const struct profile *profile) {
+    struct error error;
+    struct state_writer *writer = state_writer_new(folder, &error);
+    char name[PROFILE_FILE_MAX];
+    assert_non_null(writer);
+    profile_store_name(&key, name);
+    state_writer_put_take(writer, name, profile_to_json(profile), "a profile");
+    state_writer_destroy(&writer);
+}
+
 static void test_a_profile_is_kept(void **state) {
     (void)state;
     struct error error;
     struct profile *profile = make_profile(8, 0.25), *read = allocate(1, sizeof *read);
     assert_false(profile_store_read(folder, &key, read, &error));
     assert_int_equal(error.code, ERROR_NONE); /* none is no fault */
-    assert_true(profile_store_write(folder, &key, profile, &error));
+    keep(profile);
     assert_true(profile_store_read(folder, &key, read, &error));
     assert_true(profile_key_fits(&key, read));
     assert_true(read->sizes == 1 && read->times[0].microbatch == 8 && read->times[0].unit_s[1] == 0.25);
@@ -89,7 +100,7 @@ static void test_a_file_that_cannot_be_used(void **state) {
     struct error error;
     char path[512];
     struct profile *profile = make_profile(8, 0.25), *read = allocate(1, sizeof *read);
-    assert_true(profile_store_write(folder, &key, profile, &error));
+    keep(profile);
     profile->threads = 1; /* as if it was copied from another board */
     char *json = profile_to_json(profile);
     assert_true(file_write_atomic(only_file(path), json, strlen(json), &error));
@@ -132,25 +143,91 @@ static void test_a_thread_keeps_profiles(void **state) {
     struct error error;
     char directory[80], path[512];
     struct profile *profile = make_profile(8, 0.25), *read = allocate(1, sizeof *read);
-    struct profile_writer *writer = profile_writer_new(folder, &error);
+    struct state_writer *writer = state_writer_new(folder, &error);
+    char name[PROFILE_FILE_MAX];
+    profile_store_name(&key, name);
     assert_non_null(writer);
-    profile_writer_put(writer, key.board, profile);
+    state_writer_put_take(writer, name, profile_to_json(profile), "a profile");
     profile->times[0].unit_s[1] = 0.5;
-    profile_writer_put(writer, key.board, profile);
-    release(profile); /* it has its own */
-    profile_writer_destroy(&writer);
+    state_writer_put_take(writer, name, profile_to_json(profile), "a profile");
+    release(profile);
+    state_writer_destroy(&writer);
     assert_null(writer);
-    profile_writer_destroy(&writer);
+    state_writer_destroy(&writer);
     assert_true(profile_store_read(folder, &key, read, &error));
     assert_true(read->times[0].unit_s[1] == 0.5);
     release(read);
     assert_non_null(only_file(path));
     snprintf(directory, sizeof directory, "%.60s/x/y", path); /* below a file: nothing can be kept there */
-    writer = profile_writer_new(directory, &error);
-    profile = make_profile(8, 0.25);
-    profile_writer_put(writer, key.board, profile); /* a line in the log */
-    release(profile);
-    profile_writer_destroy(&writer);
+    writer = state_writer_new(directory, &error);
+    state_writer_put_take(writer, name, allocate_string("{}"), "a profile"); /* a line in the log */
+    state_writer_destroy(&writer);
+}
+
+/* ---- links ---- */
+
+static const struct link_end left = {"b1", "0123456789abcdef@tcp://10.0.0.5:40001"}, right = {"b \"2\"", "x"},
+                             coordinator;
+
+static void test_links_read_back(void **state) {
+    (void)state;
+    struct error error;
+    struct link_list list = {0}, read = {0};
+    struct kept_link link;
+    link_list_add(&list, &(struct kept_link){{left, right}, 0.0003, {1.0 / 3, 1e9}});
+    link_list_add(&list, &(struct kept_link){{coordinator, left}, 1e-5, {7, 8}});
+    char *text = link_list_print(&list);
+    assert_true(link_list_parse(text, strlen(text), "links", &read, &error));
+    assert_int_equal(read.count, 2);
+    assert_true(link_list_find(&read, &left, &right, &link));
+    assert_true(link.latency_s == 0.0003 && link.bytes_per_second[0] == 1.0 / 3 && link.bytes_per_second[1] == 1e9);
+    assert_true(link_list_find(&read, &left, &coordinator, &link)); /* the other way round */
+    assert_true(link.bytes_per_second[0] == 8 && link.bytes_per_second[1] == 7);
+    assert_string_equal(link.end[0].name, "b1");
+    assert_false(link_list_find(&read, &right, &coordinator, &link));
+    const struct link_end moved = {"b1", "0123456789abcdef@tcp://10.0.0.6:40001"};
+    assert_false(link_list_find(&read, &moved, &right, &link));
+    release(text);
+    link_list_close(&list);
+    link_list_close(&read);
+    assert_true(link_list_read("/nonexistent", &read, &error)); /* none yet */
+    assert_int_equal(read.count, 0);
+}
+
+static void test_damaged_links(void **state) {
+    (void)state;
+#define LINK(ends, who, latency, rates)                                                                                \
+    "{\"links\": [{\"ends\": " ends ", \"who\": " who ", \"latency_s\": " latency ", \"bytes_per_second\": " rates "}" \
+                                                                                                                   "]" \
+                                                                                                                   "}"
+    static const char *const texts[] = {
+        "",
+        "{\"links\": [",
+        "[]",
+        "{\"links\": [3]}",
+        LINK("[\"a\"]", "[\"a\", \"b\"]", "1", "[1, 1]"),
+        LINK("[\"a\", 3]", "[\"a\", \"b\"]", "1", "[1, 1]"),
+        LINK("[\"a\", \"b\"]", "[\"a\", \"b\", \"c\"]", "1", "[1, 1]"),
+        LINK("[\"a\", \"b\"]", "[\"a\", \"b\"]", "0", "[1, 1]"),
+        LINK("[\"a\", \"b\"]", "[\"a\", \"b\"]", "1", "[1, -1]"),
+        LINK("[\"a\", \"b\"]", "[\"a\", \"b\"]", "1", "[1, 1e300]"),
+        LINK("[\"a\", \"0123456789012345678901234567890123456789012345678901234567890123\"]", "[\"a\", \"b\"]", "1",
+             "[1, 1]"),
+    };
+    for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++) {
+        struct error error;
+        struct link_list list = {0};
+        if (link_list_parse(texts[i], strlen(texts[i]), "links.json", &list, &error))
+            fail_msg("taken: %s", texts[i]);
+        assert_non_null(strstr(error.text, "links.json"));
+        assert_int_equal(list.count, 0);
+    }
+    struct error error;
+    struct link_list list = {0};
+    static const char good[] = LINK("[\"a\", \"b\"]", "[\"a\", \"b\"]", "1", "[1, 1]");
+    assert_true(link_list_parse(good, sizeof good - 1, "links.json", &list, &error));
+    assert_int_equal(list.count, 1);
+    link_list_close(&list);
 }
 
 /* ---- the planner ---- */
@@ -286,6 +363,8 @@ int main(void) {
         FOLDER_TEST(test_a_profile_is_kept),
         FOLDER_TEST(test_a_file_that_cannot_be_used),
         FOLDER_TEST(test_a_thread_keeps_profiles),
+        cmocka_unit_test(test_links_read_back),
+        cmocka_unit_test(test_damaged_links),
         cmocka_unit_test(test_times_of_other_sizes_are_kept),
         cmocka_unit_test(test_a_plan_over_all_boards),
         cmocka_unit_test(test_a_board_too_small_is_left_out),

@@ -10,7 +10,7 @@ classify expected "$scratch/model" "${images[@]}"
 answers_right() { submit "${images[@]}" | cmp - "$scratch/expected"; }
 logged() { grep -q "$1" "$scratch/coordinator.log"; } # PATTERN
 measured_lines() { grep -c 'board b[0-9] measured: ' "$scratch/coordinator.log"; }
-profiles() { find "$scratch/state" -name '*.json' | wc -l; }
+profiles() { find "$scratch/state" -name 'b*.json' | wc -l; }
 state=$scratch/state
 # Policy optimal may leave boards out where the plan is no slower without them.
 serving_some() { [ "$(coordinator_value state)" = serving ]; }
@@ -79,6 +79,25 @@ profile_was_kept() { logged 'board b2: its profile was kept'; }
 check 'a board that is back is not profiled again' wait_until 10 profile_was_kept
 check 'and it serves' wait_serving_some
 check 'each board was measured once' test "$(measured_lines)" = 3
+
+# ---- the coordinator starts anew: boards and links are known ----
+
+LISTEN=$STAGECOACH_COORDINATOR
+export LISTEN
+kill_now "$coordinator"
+rm -f "$scratch/coordinator.log"
+start_coordinator --policy optimal --stages 3 --model "$scratch/model" --microbatch 4 --state "$state"
+check 'a coordinator that starts anew serves' wait_serving_some
+check 'a coordinator that starts anew measures no board' test "$(measured_lines)" = 0
+check 'nor any link' not logged 'measuring boards: '
+check 'and says why' logged 'of its links were kept'
+unset LISTEN
+start_stage b4
+spare() { [ "$(board_value b4 state)" = spare ]; }
+wait_until "$PATIENCE" spare
+kill_now "${stage_pid[b1]}"
+check 'links of another process are measured' wait_until "$PATIENCE" logged 'measuring boards: '
+check 'and it serves' wait_serving_some
 stop_fleet
 
 # ---- the second start: the profiles are at hand ----
@@ -89,10 +108,12 @@ check 'the second start: nothing is profiled' test "$(measured_lines)" = 0
 check 'the second start: says why' logged 'board b1: its profile was kept'
 stop_fleet
 
-for file in "$state"/*.json; do echo '{"half": ' >"$file"; done
+rm "$state"/b4.*.json
+for file in "$state"/*.json; do echo '{"half": ' >"$file"; done # links.json, too
 start_measured 3
 check 'damaged profiles: serves' wait_serving_some
 check 'damaged profiles: one warning each' test "$(grep -c 'kept profile cannot be used' "$scratch/coordinator.log")" = 3
+check 'damaged links: one warning' test "$(grep -c 'known of links cannot be used' "$scratch/coordinator.log")" = 1
 check 'damaged profiles: measured anew' test "$(measured_lines)" = 3
 stop_fleet
 check 'damaged profiles: written anew' not grep -q half "$state"/*.json

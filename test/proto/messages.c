@@ -88,6 +88,7 @@ static void fill_hello(struct message_hello *hello) {
         .weights_endpoint = text(),
         .cached = cached,
         .cached_count = random_below(51),
+        .instance = number(),
     };
 }
 

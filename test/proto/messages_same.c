@@ -31,6 +31,7 @@ static void same_hello(const struct message_hello *left, const struct message_he
     SAME_TEXT(kernels);
     SAME_TEXT(weights_endpoint);
     SAME(cached_count);
+    SAME(instance);
     if (left->cached_count > 0)
         SAME_BYTES(cached, left->cached_count * MESSAGE_CACHED_BYTES);
 }
