@@ -198,8 +198,8 @@ static void test_damaged_links(void **state) {
     (void)state;
 #define LINK(ends, who, latency, rates)                                                                                \
     "{\"links\": [{\"ends\": " ends ", \"who\": " who ", \"latency_s\": " latency ", \"bytes_per_second\": " rates "}" \
-                                                                                                                   "]" \
-                                                                                                                   "}"
+    "]"                                                                                                                \
+    "}"
     static const char *const texts[] = {
         "",
         "{\"links\": [",
