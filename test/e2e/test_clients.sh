@@ -18,17 +18,17 @@ start_coordinator --stages 2 --model "$scratch/model" --microbatch 4
 "$STAGECOACH" submit --quiet --repeat 60 $image >"$scratch/gone" 2>&1 &
 client=$!
 waits() { [ "$(coordinator_value waiting)" -ge 20 ]; }
-check 'images wait for boards' wait_until 20 waits
+check 'images wait for boards' wait_until "$PATIENCE" waits
 kill_now $client
-check 'when their client goes, they are forgotten' wait_until 10 is waiting 0
+check 'when their client goes, they are forgotten' wait_until "$PATIENCE" is waiting 0
 check 'none of them failed' is items_failed 0
 
 # ---- one that comes back ----
 
 hostile again "$STAGECOACH_COORDINATOR" $image 32 >"$scratch/again" &
 client=$!
-check 'a client submits, hangs up, comes back and submits anew' wait_until 20 grep -q 'submitted twice' "$scratch/again"
-check 'what it submitted first is forgotten' wait_until 10 is waiting 32
+check 'a client submits, hangs up, comes back and submits anew' wait_until "$PATIENCE" grep -q 'submitted twice' "$scratch/again"
+check 'what it submitted first is forgotten' wait_until "$PATIENCE" is waiting 32
 start_stages 2
 wait_serving 2 || give_up "two boards do not serve: $(status)"
 check 'it is answered' wait_ended $client
@@ -46,9 +46,9 @@ stop_fleet
 start_coordinator --model "$scratch/model" --microbatch 16
 "$STAGECOACH" submit --quiet --repeat 400 $image >"$scratch/stream" 2>&1 &
 client=$!
-check 'a client of no boards has room for 112 images' wait_until 20 is waiting 112
+check 'a client of no boards has room for 112 images' wait_until "$PATIENCE" is waiting 112
 "$HELPER" deaf "$STAGECOACH_COORDINATOR" b1 >/dev/null 2>&1 &
-check 'when a board joins, for 32 more' wait_until 20 is waiting 144
+check 'when a board joins, for 32 more' wait_until "$PATIENCE" is waiting 144
 stop_fleet
 
 # ---- a crowd ----
@@ -62,7 +62,7 @@ wait_until "$PATIENCE" test -s "$scratch/endpoint.few" || give_up 'the coordinat
 STAGECOACH_COORDINATOR=$(cat "$scratch/endpoint.few")
 "$HELPER" crowd "$STAGECOACH_COORDINATOR" 1100 >"$scratch/crowd" &
 if [ "$(ulimit -H -n)" = unlimited ] || [ "$(ulimit -H -n)" -ge 4096 ]; then
-    check 'more clients than there is room for are here' wait_until 30 grep -q here "$scratch/crowd"
+    check 'more clients than there is room for are here' wait_until "$PATIENCE" grep -q here "$scratch/crowd"
     start_stage b1
     check 'a board finds room' wait_serving 1
 else

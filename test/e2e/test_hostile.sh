@@ -27,7 +27,7 @@ more() { # BEFORE AFTER WHICH...: each of these counters has grown
     done
 }
 grows() { more "$before" "$(counted "$@")" "${@:2}"; } # DAEMON WHICH...
-grown() { wait_until 5 grows "$@"; }                   # stages tell their counters twice a second
+grown() { wait_until "$PATIENCE" grows "$@"; }                   # stages tell their counters twice a second
 handshake=2 malformed=4 oversized=6 stale=8             # places of the numbers in what `counted` prints
 
 pids=("$coordinator" "${stage_pid[@]}")
@@ -57,7 +57,7 @@ assault 'no ZMTP at the port of results' coordinator "$handshake" raw "$results"
 assault 'two thousand connections' coordinator "$handshake" flood "$control" 2000
 assault 'two thousand clients that are gone at once' coordinator '' guests "$control" 2000
 no_clients() { [ "$(coordinator_value clients)" = 0 ]; }
-check 'none of them is remembered' wait_until 10 no_clients
+check 'none of them is remembered' wait_until "$PATIENCE" no_clients
 assault 'bad envelopes' coordinator "$malformed" control "$control"
 assault 'a board that lies' coordinator "$malformed" board "$control"
 refused() { # TEXT ENDPOINT: a board reached there is refused, so
@@ -92,4 +92,4 @@ check 'a stream of images meanwhile' wait_ended $client
 check 'each of them is answered' test "$(sort "$scratch/stream" | uniq -c | tr -s ' ')" = " 500 $(cat "$scratch/expected")"
 wait "${strangers[@]}"
 check 'after: no harm' unharmed
-check 'after: nobody is remembered' wait_until 10 no_clients
+check 'after: nobody is remembered' wait_until "$PATIENCE" no_clients

@@ -72,7 +72,7 @@ if [ -x "$HELPER" ]; then
     check 'garbage at the port that lends' timeout "$PATIENCE" "$HELPER" raw "$port"
     timeout "$PATIENCE" "$HELPER" control "$port" 2>/dev/null # it is hung up on
     turned_away() { board_value b1 malformed | grep -q '[1-9]'; }
-    check 'is counted' wait_until 5 turned_away
+    check 'is counted' wait_until "$PATIENCE" turned_away
     check 'and changes nothing' answers
 fi
 

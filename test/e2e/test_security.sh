@@ -11,7 +11,7 @@ classify expected "$scratch/model" "${images[@]}"
 
 keys() { run keys "$@"; }
 log_says() { grep -q -- "$2" "$scratch/$1.log" || { tail -n 5 "$scratch/$1.log" && false; }; } # WHO TEXT
-is_logged() { wait_until 5 log_says "$@"; }
+is_logged() { wait_until "$PATIENCE" log_says "$@"; }
 counted() { # COUNTER: the coordinator's
     status_lines | head -n 1 | sed "s/.*\"$1\": \([0-9]*\).*/\1/"
 }
@@ -32,7 +32,7 @@ stage_ends() { # STATUS TEXT NAME OPTION...
 
 start_coordinator --secure --stages 2 --model "$scratch/model" --microbatch 4
 address=$STAGECOACH_COORDINATOR
-check 'the first start prints a token' wait_until 5 grep -q 'sc1_' "$scratch/coordinator.log"
+check 'the first start prints a token' wait_until "$PATIENCE" grep -q 'sc1_' "$scratch/coordinator.log"
 token=$(grep -o 'sc1_[A-Za-z0-9_-]*' "$scratch/coordinator.log")
 echo "$token" >"$scratch/token"
 start_stage b1 --token "$token"
@@ -52,7 +52,7 @@ check 'a board that joined once needs no token' wait_serving 2
 
 "$STAGECOACH" stage --name b9 --token "$token" --coordinator tcp://127.0.0.1:9 --state "$scratch/b9" 2>"$scratch/b9.log" &
 waiting=$!
-check 'a board waits for a coordinator that is not there' wait_until 15 log_says b9 'Trying again'
+check 'a board waits for a coordinator that is not there' wait_until "$PATIENCE" log_says b9 'Trying again'
 check 'its token is not left on the command line meanwhile' not grep -q sc1_ "/proc/$waiting/cmdline"
 kill_now $waiting
 
@@ -108,7 +108,7 @@ check 'a client that joined once' elsewhere answers
 name=$(keys list --json | sed -n 's/.*"role": "client", "name": "\([^"]*\)", "state": "admitted".*/\1/p' | grep -v '^local$')
 elsewhere "$STAGECOACH" status --json --watch >"$scratch/watch" 2>&1 &
 watch=$!
-wait_until 10 test -s "$scratch/watch" || give_up 'status --watch says nothing'
+wait_until "$PATIENCE" test -s "$scratch/watch" || give_up 'status --watch says nothing'
 check 'a client is revoked that never said hello' keys revoke "$name"
 put_out() {
     wait_ended $watch
@@ -158,7 +158,7 @@ check 'with a new token it gets a new key' is_logged b1 'admitted by the coordin
 # A flood of connections may leave no descriptor to read the list with; what was revoked then is out when there is one.
 if command -v prlimit >/dev/null; then
     is_in() { grep -q '"name": "b1", "state": "admitted"' <(keys list --json); }
-    wait_until 10 is_in || give_up 'b1 does not join'
+    wait_until "$PATIENCE" is_in || give_up 'b1 does not join'
     before=$(prlimit --pid "$coordinator" --nofile --output SOFT --noheadings | tr -d ' ')
     prlimit --pid "$coordinator" --nofile=16: # all it has are open, and no fewer than it waits for
     check 'a board is revoked while the coordinator can open no file' keys revoke b1
@@ -186,7 +186,7 @@ stop_fleet
 
 check 'beyond loopback there must be keys' ends 2 'there must be keys' coordinator --model "$scratch/model" --listen tcp://0.0.0.0:0 --state none
 LISTEN=tcp://0.0.0.0:0 start_coordinator --state "$scratch/beyond" --model "$scratch/model"
-check 'beyond loopback there are, without asking' wait_until 5 grep -q 'sc1_' "$scratch/coordinator.log"
+check 'beyond loopback there are, without asking' wait_until "$PATIENCE" grep -q 'sc1_' "$scratch/coordinator.log"
 stop_fleet
 LISTEN=tcp://0.0.0.0:0 start_coordinator --insecure --state none --model "$scratch/model"
 check '--insecure warns' grep -q 'warn .*--insecure' "$scratch/coordinator.log"

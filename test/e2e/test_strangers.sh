@@ -30,8 +30,8 @@ stranger() { # NAME DAEMON COUNTER LOGGED COMMAND...: does this to the daemon
     sleep 1.1 # one line a second
     before=$(counted "$daemon" "$counter") lines=$(wc -l <"$scratch/$daemon.log")
     check "$name is refused" "$@"
-    check "$name is counted" wait_until 5 grown "$daemon" "$counter"
-    check "$name is logged with its address" wait_until 5 says "$daemon" "$logged"
+    check "$name is counted" wait_until "$PATIENCE" grown "$daemon" "$counter"
+    check "$name is logged with its address" wait_until "$PATIENCE" says "$daemon" "$logged"
     check "$name does no harm" unharmed
 }
 garbage() { timeout --kill-after=5 "$PATIENCE" "$HELPER" raw "$1"; } # ENDPOINT: until each connection is closed

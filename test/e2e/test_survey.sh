@@ -44,7 +44,7 @@ stage_times() { # of every stage that serves, predicted and measured are told
     [ $serving -gt 0 ]
 }
 submit --repeat 30 "${images[@]}" >"$scratch/answers" || give_up 'a stream fails'
-check 'predicted beside measured for each stage' wait_until 5 stage_times
+check 'predicted beside measured for each stage' wait_until "$PATIENCE" stage_times
 period() { positive "$(coordinator_value predicted_period_s)" && positive "$(coordinator_value predicted_throughput)"; }
 check 'predicted period of the pipeline' period
 # The coordinator prepares the images itself: what that takes counts, and is named where it is the most.
@@ -76,7 +76,7 @@ check 'the fleet file that it writes plans to the same period' replans
 kill_now "${stage_pid[b2]}"
 start_stage b2
 profile_was_kept() { logged 'board b2: its profile was kept'; }
-check 'a board that is back is not profiled again' wait_until 10 profile_was_kept
+check 'a board that is back is not profiled again' wait_until "$PATIENCE" profile_was_kept
 check 'and it serves' wait_serving_some
 check 'each board was measured once' test "$(measured_lines)" = 3
 
@@ -123,8 +123,8 @@ rm -rf "$state"
 
 measuring() { [ "$(coordinator_value state)" = measuring ]; }
 start_measured 3
-check 'status says that it measures' wait_until 10 measuring
-check 'and how far it is' wait_until 5 logged 'measuring boards: [0-9] of 3 profiled, links 0 of 6'
+check 'status says that it measures' wait_until "$PATIENCE" measuring
+check 'and how far it is' wait_until "$PATIENCE" logged 'measuring boards: [0-9] of 3 profiled, links 0 of 6'
 kill_now "${stage_pid[b2]}"
 start_stage b2
 check 'a board dies while it is measured: serves when it is back' wait_serving_some
@@ -133,7 +133,7 @@ stop_fleet
 rm -rf "$state"
 
 start_measured 2
-check 'measures' wait_until 10 measuring
+check 'measures' wait_until "$PATIENCE" measuring
 kill -TERM "${stage_pid[b1]}"
 check 'a board that is told to end while it is measured ends at once' wait_ended "${stage_pid[b1]}"
 start_stage b1
@@ -217,7 +217,7 @@ start_coordinator --policy optimal --model "$scratch/model" --microbatch 4 --sta
 start_stage b1
 check 'a board that dies of its profile each time: the others serve' wait_serving_some
 check 'a board that dies of its profile each time: answers' answers_right
-check 'profiles that cannot be kept are an error line, and no more' wait_until 5 logged 'error .*the profile of board b1 is not kept'
+check 'profiles that cannot be kept are an error line, and no more' wait_until "$PATIENCE" logged 'error .*the profile of board b1 is not kept'
 stop_fleet
 
 # ---- policies that need no survey ----

@@ -28,17 +28,17 @@ check 'no board: it says why, once' says 'waiting up to 3 s: 0 of 2 boards are h
 check 'no board: every file has its line, which says why' \
     test "$(grep -c '"error": "no answer within 3 s (--patience): .*\(boards are here\|no board\)' "$scratch/answers")" = 2
 start_stage b1
-check 'a stage says what it waits for' wait_until 20 is_logged b1 'info .*waiting: 1 of 2 boards are here'
+check 'a stage says what it waits for' wait_until "$PATIENCE" is_logged b1 'info .*waiting: 1 of 2 boards are here'
 sleep 3
 check 'once' logged_once b1 'waiting: 1 of 2 boards'
 "$STAGECOACH" submit --json $image >"$scratch/answers" 2>"$scratch/said" &
 client=$!
-check 'one of two boards: submit says so' wait_until 20 says 'waiting up to 60 s: 1 of 2 boards are here'
+check 'one of two boards: submit says so' wait_until "$PATIENCE" says 'waiting up to 60 s: 1 of 2 boards are here'
 start_stage b2
 check 'and is answered when the other comes' wait_ended $client
 check 'with an answer' grep -q '"top"' "$scratch/answers"
 start_stage b3
-check 'a spare board is told that it is one' wait_until 20 is_logged b3 'waiting: the fleet serves without this board'
+check 'a spare board is told that it is one' wait_until "$PATIENCE" is_logged b3 'waiting: the fleet serves without this board'
 
 # ---- told to end ----
 
@@ -48,14 +48,14 @@ for signal in TERM INT; do
     "$STAGECOACH" submit --json --repeat 3 $image >"$scratch/answers" 2>"$scratch/said" &
     client=$!
     has_sent() { [ "$(coordinator_value clients)" = 1 ] && [ "$(($(coordinator_value waiting) + $(coordinator_value in_flight)))" -gt 0 ]; }
-    wait_until 20 has_sent || give_up 'nothing is sent'
+    wait_until "$PATIENCE" has_sent || give_up 'nothing is sent'
     kill -$signal $client
     status=0
     wait_ended $client || status=$?
     check "SIG$signal: submit ends with status 1" test $status = 1
     check "SIG$signal: and says how much was answered" says '^stagecoach: interrupted: 0 of 3 images answered$'
     no_client() { [ "$(coordinator_value clients)" = 0 ]; }
-    check "SIG$signal: its connection is closed" wait_until 5 no_client
+    check "SIG$signal: its connection is closed" wait_until "$PATIENCE" no_client
     kill -CONT "${stage_pid[b2]}"
     wait_serving 2
 done
@@ -64,9 +64,9 @@ stop_fleet
 # ---- nobody there ----
 
 start_stage b1 --coordinator tcp://127.0.0.1:1
-check 'a stage without a coordinator says so' wait_until 20 is_logged b1 'waiting for the coordinator: tcp://127.0.0.1:1: nothing listens there'
+check 'a stage without a coordinator says so' wait_until "$PATIENCE" is_logged b1 'waiting for the coordinator: tcp://127.0.0.1:1: nothing listens there'
 start_stage b2 --insecure --coordinator tcp://no-such-host.invalid:7600
-check 'a stage with a wrong name says so' wait_until 40 is_logged b2 'waiting for the coordinator: .*unknown host "no-such-host.invalid"'
+check 'a stage with a wrong name says so' wait_until "$PATIENCE" is_logged b2 'waiting for the coordinator: .*unknown host "no-such-host.invalid"'
 sleep 5
 check 'once' logged_once b1 'waiting for the coordinator'
 check 'submit says so while it tries' submitted 1 --coordinator tcp://127.0.0.1:1 $image
