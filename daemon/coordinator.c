@@ -24,7 +24,7 @@
 #define ARENA_LIMIT   (64u << 20)
 #define REPAY_NS      (600 * MONO_SECOND)
 #define HUNG_NS       (5 * MONO_SECOND)
-#define LOAD_HUNG_NS  (60 * MONO_SECOND)
+#define LOAD_HUNG_NS  (120 * MONO_SECOND) /* a chunk of weights over a link of 100 kbit/s */
 
 /* ---- peers ---- */
 

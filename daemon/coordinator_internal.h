@@ -69,6 +69,7 @@ struct plan_work {
     bool wanted;             /* and not begun */
     bool noted;              /* who the boards are is in joined */
     struct planner *planner; /* NULL: none at work */
+    bool abandoned;          /* whatever it finds is not wanted */
     unsigned boards[CORE_BOARDS_MAX], board_count;
     uint64_t joined[CORE_BOARDS_MAX]; /* of each of them once the plan was asked for */
     double pace[CORE_BOARDS_MAX];     /* that the planner counts with for each of them; 0: its profile is another now */

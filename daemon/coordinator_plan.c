@@ -221,7 +221,7 @@ static void begin(struct coordinator *c) {
         .fleet_path = c->options->write_fleet,
         .fleet_comment = "Measured by a coordinator; see docs/FLEET.md.",
     };
-    work->wanted = false;
+    work->wanted = work->abandoned = false;
     mark_measured(c);
     leave_out(c);
     work->planner = planner_new_take(live_fleet(c), &settings, &error);
@@ -236,17 +236,21 @@ static bool has_part(const struct plan *plan, unsigned board) {
     return i < plan->stages;
 }
 
-static void log_unused(struct coordinator *c, const struct plan *plan, const struct planner_result *result) {
+static void log_unused(struct coordinator *c, const struct core_pipeline *pipeline,
+                       const struct planner_result *result) {
     const struct plan_work *work = &c->plan_work;
+    const struct plan *plan = &pipeline->plan;
+    const char *is = pipeline->step ? "a step for which there is memory" : result->left_out ? "possible" : "no slower";
     for (unsigned i = 0; i < work->board_count; i++)
         if (!has_part(plan, work->boards[i]))
-            log_info("  %-16s not used: the plan is %s without it", c->core.board[work->boards[i]].name,
-                     result->left_out ? "possible" : "no slower");
+            log_info("  %-16s not used: the plan is %s without it", c->core.board[work->boards[i]].name, is);
 }
 
 static void log_plan(struct coordinator *c, const struct planner_result *result) {
     char words[SLICE_WORDS_MAX], predicted[48] = "";
-    const struct plan *plan = &core_pipeline_of(&c->core, c->core.epoch)->plan;
+    const struct core_pipeline *pipeline = core_pipeline_of(&c->core, c->core.epoch);
+    const struct plan *plan = &pipeline->plan;
+    bool best = strcmp(c->policy, "optimal") != 0 || plan->optimal;
     log_info("epoch %llu, policy %s:", (unsigned long long)c->core.epoch.number, c->policy);
     for (unsigned i = 0; i < plan->stages; i++) {
         const struct plan_stage *stage = &plan->stage[i];
@@ -255,11 +259,13 @@ static void log_plan(struct coordinator *c, const struct planner_result *result)
         log_info("  %-16s %s (units %u-%u)%s", c->core.board[stage->board].name,
                  slice_words(c->config, stage->first, stage->end, words), stage->first, stage->end - 1, predicted);
     }
-    log_unused(c, plan, result);
+    log_unused(c, pipeline, result);
     if (c->survey.needed)
         log_info("predicted: %.4g ms for a microbatch of %u, %.4g images/s%s", 1e3 * plan->period_s,
                  c->options->microbatch, c->options->microbatch / plan->period_s,
-                 strcmp(c->policy, "optimal") == 0 && !plan->optimal ? "; perhaps not the best plan" : "");
+                 pipeline->step ? "; a better plan is to follow"
+                 : best         ? ""
+                                : "; perhaps not the best plan");
 }
 
 /* As the core numbers boards. */
@@ -299,7 +305,7 @@ static void finish(struct coordinator *c) {
     c->plan_work.planner = NULL; /* before the core is told: it may ask for the next one */
     if (result.write_error)
         log_warn("--write-fleet: %s", result.write_error->text);
-    if (stale(c) || outpaced(c))
+    if (c->plan_work.abandoned || stale(c) || outpaced(c))
         coordinator_step(c, &(struct coordinator_event){.type = CORE_PLANNED, .stale = true});
     else
         tell_core(c, &result);
@@ -308,8 +314,10 @@ static void finish(struct coordinator *c) {
 
 void plan_turn(struct coordinator *c) {
     struct plan_work *work = &c->plan_work;
-    if (work->planner && stale(c))
+    if (work->planner && !work->abandoned && stale(c)) {
         planner_abandon(work->planner);
+        work->abandoned = true;
+    }
     if (work->planner)
         finish(c);
     if (!work->wanted || work->planner)

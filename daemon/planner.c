@@ -76,20 +76,21 @@ static struct plan in_force_of(const struct planner *planner, bool *complete) {
     return plan;
 }
 
-/* With the plan in force. If there is no memory for the new one beside it, there may be for another one, which is
- * better too, or does at least without who leaves. */
+/* With the plan in force. If there is no memory for the new one beside it, there may be for another one; which is not
+ * looked for where not even the best one would be any better. */
 static void compare(struct planner *planner, const struct problem *problem, const struct policy_options *options) {
     bool complete;
     struct plan before = in_force_of(planner, &complete);
     struct problem beside = *problem;
     beside.beside = &before;
-    planner->change = plan_change(problem, &before, &planner->plan);
-    planner->has_step = !planner->change.beside &&
-                        plan_solve(&beside, planner->settings.policy, options, &planner->step, NULL) &&
-                        plan_check(&beside, &planner->step, NULL);
     if (complete)
         plan_cost(problem, &before);
     planner->in_force_s = complete ? before.period_s : 0;
+    planner->change = plan_change(problem, &before, &planner->plan);
+    bool best = complete && before.period_s <= planner->plan.bound_s;
+    planner->has_step = !planner->change.beside && !best &&
+                        plan_solve(&beside, planner->settings.policy, options, &planner->step, NULL) &&
+                        plan_check(&beside, &planner->step, NULL);
 }
 
 static bool solve(struct planner *planner, struct error *error) {

@@ -12,7 +12,9 @@
 #include <stdio.h>
 #include <string.h>
 
-#define HANGS_MOST 10
+#define HANGS_MOST   10
+#define STEP_SLOWEST 2    /* times the longer of the periods before and after */
+#define SAME_PERIOD  1e-9 /* relative */
 
 const char *coordinator_state_name(enum coordinator_state state) {
     static const char *const names[] = {"waiting", "preparing", "serving", "pausing", "ended"};
@@ -141,7 +143,8 @@ static void on_joined(struct coordinator_core *core, const struct coordinator_ev
     board->memory_bytes = event->memory_bytes;
     board->heard = now;
     board->measured = !core->settings.measured_first;
-    board->listed = board->hung = false;
+    board->listed = false;
+    board->hang = HANG_NONE;
     board->hangs = 0;
     board->reason[0] = '\0';
     memset(&board->last, 0, sizeof board->last);
@@ -243,40 +246,22 @@ static double planned_seconds(const struct coordinator_core *core, unsigned boar
     return longest;
 }
 
-/* One microbatch takes much longer than planned. */
-static bool hangs_computing(const struct coordinator_core *core, unsigned number, char why[CORE_REASON_MAX]) {
-    const struct core_board *board = &core->board[number];
+/* Its heart beats, but it has been computing one microbatch for much longer than planned, and neither serves nor gets
+ * ready for another epoch. One that is to leave stays so. */
+static void judge_computing(struct coordinator_core *core, unsigned number, mono_t now,
+                            struct coordinator_effects *effects) {
+    struct core_board *board = &core->board[number];
+    if (core->settings.hung_ns == 0 || !pipelines_include(core, number))
+        return;
     double planned_s = planned_seconds(core, number), seconds = (double)board->last.computing_ns / 1e9;
     double limit_s = fmax(HUNG_FACTOR * planned_s, (double)core->settings.hung_ns / 1e9) * (double)(1u << board->hangs);
-    if (core->settings.hung_ns == 0 || seconds < limit_s)
-        return false;
-    snprintf(why, CORE_REASON_MAX, "has been computing one microbatch for %.1f s, planned were %.3g s", seconds,
-             planned_s);
-    return true;
-}
-
-/* The disk, or whoever is to send the weights, does not answer. */
-static bool hangs_loading(const struct coordinator_core *core, unsigned number, char why[CORE_REASON_MAX]) {
-    const struct core_board *board = &core->board[number];
-    int64_t limit = core->settings.load_hung_ns << board->hangs;
-    if (core->settings.load_hung_ns == 0 || board->last.loading_ns < (uint64_t)limit)
-        return false;
-    snprintf(why, CORE_REASON_MAX, "has been loading for %.1f s without getting on",
-             (double)board->last.loading_ns / 1e9);
-    return true;
-}
-
-/* Its heart beats, but it neither serves nor gets ready for another epoch. One that is to leave stays so. */
-static void judge_hung(struct coordinator_core *core, unsigned number, mono_t now,
-                       struct coordinator_effects *effects) {
-    struct core_board *board = &core->board[number];
-    char why[CORE_REASON_MAX];
-    if (!pipelines_include(core, number) || !(hangs_computing(core, number, why) || hangs_loading(core, number, why)))
+    if (seconds < limit_s)
         return;
-    snprintf(board->reason, sizeof board->reason, "%s", why);
+    snprintf(board->reason, sizeof board->reason, "has been computing one microbatch for %.1f s, planned were %.3g s",
+             seconds, planned_s);
     if (board->state != BOARD_LEAVING) {
         board->state = BOARD_UNFIT;
-        board->hung = true;
+        board->hang = HANG_COMPUTING;
     }
     board->hangs += board->hangs < HANGS_MOST;
     core->changed = true;
@@ -284,21 +269,45 @@ static void judge_hung(struct coordinator_core *core, unsigned number, mono_t no
     pipelines_without(core, number, board->reason, now, effects);
 }
 
+/* Its disk, or whoever is to send the weights, does not answer. That counts as a failure to prepare its slice; what it
+ * serves meanwhile goes on, and what nobody waits for is not judged. */
+static void judge_loading(struct coordinator_core *core, unsigned number, mono_t now,
+                          struct coordinator_effects *effects) {
+    struct core_board *board = &core->board[number];
+    const struct core_pipeline *preparing = core_pipeline_in(core, PIPELINE_PREPARING);
+    int stage = preparing ? pipeline_stage_of(preparing, number) : -1;
+    uint64_t limit = (uint64_t)core->settings.load_hung_ns << board->hangs;
+    if (limit == 0 || stage < 0 || preparing->ready[stage] || board->last.loading_ns < limit)
+        return;
+    char why[CORE_REASON_MAX];
+    snprintf(why, sizeof why, "has been loading for %.1f s without getting on", (double)board->last.loading_ns / 1e9);
+    board->hangs += board->hangs < HANGS_MOST;
+    on_failed(core, &(struct coordinator_event){.board = number, .epoch = preparing->epoch, .text = why}, now, effects);
+    if (board->state == BOARD_UNFIT)
+        board->hang = HANG_LOADING;
+}
+
 /* It was slow, not dead. */
 static void take_back(struct coordinator_core *core, unsigned number, mono_t now, struct coordinator_effects *effects) {
     struct core_board *board = &core->board[number];
     board->state = BOARD_IDLE;
-    board->hung = false;
+    board->hang = HANG_NONE;
     board->reason[0] = '\0';
     core->changed = true;
     effects_tell_of(effects, FLEET_JOINED, number, "it gets on after all");
     consider(core, board, now);
 }
 
-/* What it hung in is over, be it a microbatch or a load, and it hangs in nothing else. */
-static bool gone_on(const struct message_heartbeat *last, const struct message_heartbeat *now) {
-    bool computed = now->computing_ns < last->computing_ns, loaded = now->loading_ns < last->loading_ns;
-    return (computed && now->loading_ns <= last->loading_ns) || (loaded && now->computing_ns <= last->computing_ns);
+/* What it hung in is over. */
+static bool gets_on(const struct core_board *board, const struct message_heartbeat *heartbeat) {
+    switch (board->hang) {
+    case HANG_COMPUTING:
+        return heartbeat->computing_ns < board->last.computing_ns;
+    case HANG_LOADING:
+        return heartbeat->loading_ns < board->last.loading_ns;
+    default:
+        return false;
+    }
 }
 
 static void on_heartbeat(struct coordinator_core *core, unsigned number, const struct message_heartbeat *heartbeat,
@@ -307,11 +316,12 @@ static void on_heartbeat(struct coordinator_core *core, unsigned number, const s
     const struct core_pipeline *pipeline = core_pipeline_of(core, heartbeat->epoch);
     if (pipeline && pipeline->state != PIPELINE_NONE && heartbeat->busy_ns != board->last.busy_ns)
         core->progressed = now;
-    bool gets_on = gone_on(&board->last, heartbeat);
+    bool back = board->state == BOARD_UNFIT && gets_on(board, heartbeat);
     board->last = *heartbeat;
-    if (board->state == BOARD_UNFIT && board->hung && gets_on)
+    if (back)
         take_back(core, number, now, effects);
-    judge_hung(core, number, now, effects);
+    judge_computing(core, number, now, effects);
+    judge_loading(core, number, now, effects);
 }
 
 /* ---- asking for a plan ---- */
@@ -471,21 +481,29 @@ static bool worth_it(const struct coordinator_core *core, const struct coordinat
     return false;
 }
 
+/* A crawl is no better than a pause of seconds. */
+static bool bearable(const struct coordinator_event *event, const struct plan *in_force) {
+    return event->step->period_s <= STEP_SLOWEST * fmax(in_force->period_s, event->plan->period_s);
+}
+
 /* While one serves: beside it if that can be, else by a step, else in a pause. */
 static void replace_plan(struct coordinator_core *core, const struct coordinator_event *event, mono_t now,
                          struct coordinator_effects *effects) {
     const struct core_pipeline *serving = core_pipeline_in(core, PIPELINE_SERVING);
     bool must = core->wish == WISH_OTHER;
     char why[CORE_REASON_MAX];
-    bool step = !event->beside && event->step && (must || worth_it(core, event, event->step, &serving->plan, why));
+    bool step = !event->beside && event->step &&
+                (must ? bearable(event, &serving->plan) : worth_it(core, event, event->step, &serving->plan, why));
     if (!must && !step && !worth_it(core, event, event->plan, &serving->plan, why)) {
         effects_tell(effects, FLEET_KEPT, effects_keep(effects, why))->epoch = serving->epoch;
         forget_cause(core);
         return;
     }
     core->wish = WISH_NONE;
-    if (event->beside || step)
-        take_plan(core, step ? event->step : event->plan, step, now, effects);
+    if (step) /* of a period as good as the best one's there is no other to come */
+        take_plan(core, event->step, event->step->period_s > event->plan->period_s * (1 + SAME_PERIOD), now, effects);
+    else if (event->beside)
+        take_plan(core, event->plan, false, now, effects);
     else
         pipelines_pause(core, now, effects);
 }

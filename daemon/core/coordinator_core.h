@@ -88,19 +88,21 @@ struct coordinator_settings {
     int64_t repay_ns;           /* and has made good, after so long, for the pause that it costs */
     int64_t hung_ns; /* a stage that computes one microbatch for longer than this and HUNG_FACTOR times what the plan
                         says has hung; 0: not judged */
-    int64_t load_hung_ns; /* and one whose load has not got on for so long; 0: not judged */
+    int64_t load_hung_ns; /* a stage that prepares, and whose load has not got on for so long, has, too; 0: likewise */
 };
+
+enum core_hang { HANG_NONE, HANG_COMPUTING, HANG_LOADING };
 
 struct core_board {
     char name[MESSAGE_NAME_MAX + 1];
     enum board_state state;
     uint64_t memory_bytes;
     mono_t heard;
-    bool measured;  /* nothing is to be found out about it any more before it is planned with */
-    bool listed;    /* for the plan that was asked for last */
-    bool hung;      /* UNFIT because it computes one microbatch or loads for too long; IDLE again when it gets on */
-    unsigned hangs; /* how often; each time it is given twice as long */
-    int stage;      /* in the pipeline that serves, else in the one that is prepared; -1: in neither */
+    bool measured;                 /* nothing is to be found out about it any more before it is planned with */
+    bool listed;                   /* for the plan that was asked for last */
+    enum core_hang hang;           /* UNFIT because it got on with that for too long; IDLE again when that is over */
+    unsigned hangs;                /* how often; each time it is given twice as long */
+    int stage;                     /* in the pipeline that serves, else in the one that is prepared; -1: in neither */
     struct message_heartbeat last; /* of the epoch in force */
     char reason[CORE_REASON_MAX];  /* why unfit */
 };

@@ -189,7 +189,7 @@ static void test_a_board_leaves_by_a_step(void **state) {
     struct fixture *f = *state;
     serve_with_spare(f);
     step(f, (struct coordinator_event){.type = CORE_BOARD_LEAVING, .board = 0});
-    planned_with_step(f, 3);
+    planned_with_step(f, 0.5);
     assert_int_equal(f->core.state, COORDINATOR_SERVING);
     assert_true(core_pipeline_in(&f->core, PIPELINE_PREPARING)->step);
     ready(f, 1);
@@ -197,6 +197,27 @@ static void test_a_board_leaves_by_a_step(void **state) {
     result_in(f, 1, 1, 4);
     assert_int_equal(first_of(f, CORE_RELEASE)->board, 0);
     assert_int_equal(count_of(f, CORE_PLAN), 1);
+}
+
+static void test_a_crawl_is_no_step(void **state) {
+    struct fixture *f = *state;
+    serve_with_spare(f);
+    step(f, (struct coordinator_event){.type = CORE_BOARD_LEAVING, .board = 0});
+    planned_with_step(f, 0.51);
+    assert_int_equal(f->core.state, COORDINATOR_PAUSING);
+}
+
+/* Equal boards in another order, say. */
+static void test_a_step_as_good_as_the_best_is_the_last(void **state) {
+    struct fixture *f = *state;
+    serve_and_join(f);
+    planned_with_step(f, 0.25);
+    assert_string_equal(told(f, FLEET_PLANNED)->text, "board b joined");
+    ready(f, 0);
+    ready(f, 1);
+    result_in(f, 1, 1, 4);
+    tick_after(f, MONO_SECOND);
+    assert_int_equal(count_of(f, CORE_PLAN), 0);
 }
 
 static void test_a_failure_while_preparing_leaves_the_old_epoch(void **state) {
@@ -349,7 +370,7 @@ static void test_a_load_that_hangs_is_given_up(void **state) {
     assert_int_equal(count_of(f, CORE_PLAN), 1);
 }
 
-/* Nor does a load beside what serves: that goes on, and others may be planned with. */
+/* Nor does a load beside what serves: that goes on, and so does the board that serves and loads. */
 static void test_a_load_beside_that_hangs_is_given_up(void **state) {
     struct fixture *f = *state;
     serve_and_join(f);
@@ -360,6 +381,27 @@ static void test_a_load_beside_that_hangs_is_given_up(void **state) {
     assert_int_equal(f->core.state, COORDINATOR_SERVING);
     assert_null(core_pipeline_in(&f->core, PIPELINE_PREPARING));
     assert_int_equal(f->core.board[1].state, BOARD_UNFIT);
+    assert_int_equal(count_of(f, CORE_PLAN), 1); /* others may do without it */
+    planned(f);
+    assert_int_equal(f->core.state, COORDINATOR_SERVING);
+}
+
+static void test_what_serves_outlives_a_load_that_hangs(void **state) {
+    struct fixture *f = *state;
+    serve_and_join(f);
+    f->core.settings.load_hung_ns = 60 * MONO_SECOND;
+    planned(f);
+    struct message_heartbeat beat = {.epoch = {1}, .loading_ns = 60 * MONO_SECOND};
+    step(f, (struct coordinator_event){.type = CORE_HEARTBEAT, .board = 0, .heartbeat = &beat});
+    assert_int_equal(f->core.state, COORDINATOR_SERVING);
+    assert_null(core_pipeline_in(&f->core, PIPELINE_PREPARING));
+    assert_int_equal(f->core.board[0].state, BOARD_READY);
+    assert_int_equal(f->core.items_replayed, 0);
+    beat.loading_ns = 6000 * MONO_SECOND; /* nobody waits for that load any more */
+    step(f, (struct coordinator_event){.type = CORE_HEARTBEAT, .board = 0, .heartbeat = &beat});
+    assert_int_equal(f->core.state, COORDINATOR_SERVING);
+    assert_int_equal(f->core.board[0].state, BOARD_READY);
+    assert_null(told(f, FLEET_UNFIT));
 }
 
 /* It keeps its wish, is let go, and is not planned with again. */
@@ -406,6 +448,8 @@ int main(void) {
         TEST(test_steps_instead_of_a_pause),
         TEST(test_a_step_must_be_faster),
         TEST(test_a_board_leaves_by_a_step),
+        TEST(test_a_crawl_is_no_step),
+        TEST(test_a_step_as_good_as_the_best_is_the_last),
         TEST(test_a_failure_while_preparing_leaves_the_old_epoch),
         TEST(test_deaths_while_preparing),
         TEST(test_a_leaving_board_dies),
@@ -414,6 +458,7 @@ int main(void) {
         TEST(test_a_stage_that_hangs_holds_up_no_other_epoch),
         TEST(test_a_load_that_hangs_is_given_up),
         TEST(test_a_load_beside_that_hangs_is_given_up),
+        TEST(test_what_serves_outlives_a_load_that_hangs),
         TEST(test_a_leaving_stage_hangs),
         TEST(test_an_unmeasured_board_is_planned_with_in_need),
     };
