@@ -82,13 +82,13 @@ struct survey {
     struct survey_core core;
     struct prober prober;                                   /* the coordinator's end */
     struct state_writer *writer;                            /* NULL: nothing is kept */
-    struct link_list links;                                 /* what was known of links the last time */
+    struct link_list links;                                 /* what the coordinator before knew of them, not used yet */
     struct profile *profile[CORE_BOARDS_MAX];               /* owned; the last one known, NULL: none */
     char profile_of[CORE_BOARDS_MAX][MESSAGE_NAME_MAX + 1]; /* whose */
     char fault[320];                                        /* the last probe that failed */
     char unreached[CORE_BOARDS_MAX][320];                   /* why the last one between it and the coordinator did */
     char words[128];                                        /* logged last */
-    mono_t logged, ticked;
+    mono_t logged, ticked, kept;                            /* kept: links, in the file */
     bool was_busy;
     bool replan; /* a newcomer is measured that no plan was asked for with */
 };

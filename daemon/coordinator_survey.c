@@ -30,6 +30,7 @@
 #define BURST_MS           250
 #define BURST_BYTES        (UINT64_C(32) << 20)
 #define YIELD              4 /* while a pipeline serves, a burst is so much shorter: its microbatches wait meanwhile */
+#define TOUCH_NS           (60 * MONO_SECOND)
 #define NOBODY             UINT32_MAX
 #define BRIEF_BYTES        (UINT64_C(16) << 10) /* enough to see that frames come through */
 
@@ -205,16 +206,16 @@ static struct link_end link_end(const struct coordinator *c, unsigned end) {
     return made;
 }
 
-/* What is known of the links of a board that was here before, in this life of the coordinator or the one before. */
+/* What was measured of the links of a board while the coordinator before this one lived; each counts once. */
 static void recall_links(struct coordinator *c, unsigned board) {
     struct kept_link link;
     unsigned recalled = 0;
     const struct link_end own = link_end(c, board);
     for (unsigned end = 0; end < SURVEY_ENDS; end++) {
-        if (end == board || !c->survey.core.board[end].here)
+        if (end == board || !c->survey.core.board[end].here || c->board[board].instance == 0)
             continue;
         const struct link_end other = link_end(c, end);
-        if (!link_list_find(&c->survey.links, &own, &other, &link))
+        if (!link_list_take(&c->survey.links, &own, &other, &link))
             continue;
         recalled++;
         survey_step(c, &(struct survey_event){.type = SURVEY_RECALLED,
@@ -257,7 +258,7 @@ static void add_known(const struct coordinator *c, unsigned lower, unsigned high
     link_list_add(list, &link);
 }
 
-/* All links that are known now, and of those that were kept what is still of use. */
+/* All links that are known now, and of those of the coordinator before what is still of use. */
 static void keep_links(struct coordinator *c) {
     struct link_list kept = {0};
     for (unsigned lower = 0; lower < SURVEY_ENDS; lower++)
@@ -267,10 +268,9 @@ static void keep_links(struct coordinator *c) {
     for (size_t i = 0; i < c->survey.links.count && kept.count < LINKS_MOST; i++)
         if (still_of_use(c, &c->survey.links.link[i]))
             link_list_add(&kept, &c->survey.links.link[i]);
-    link_list_close(&c->survey.links);
-    c->survey.links = kept;
-    if (c->survey.writer)
-        state_writer_put_take(c->survey.writer, LINKS_FILE, link_list_print(&kept), "what was measured of links");
+    state_writer_put_take(c->survey.writer, LINKS_FILE, link_list_print(&kept), "what was measured of links");
+    link_list_close(&kept);
+    c->survey.kept = mono_now();
 }
 
 /* ---- what the core wants ---- */
@@ -467,7 +467,8 @@ static void log_progress(struct coordinator *c) {
     }
     if (c->survey.was_busy && !busy) {
         log_links(c);
-        keep_links(c);
+        if (c->survey.writer)
+            keep_links(c);
     }
     c->survey.was_busy = busy;
 }
@@ -500,6 +501,10 @@ static void ask_for_plan(struct coordinator *c) {
 /* Whatever waits for its time. */
 static void survey_tick(struct coordinator *c) {
     c->survey.ticked = mono_now();
+    if (c->survey.writer && mono_since(c->survey.ticked, c->survey.kept) >= TOUCH_NS) {
+        link_list_touch(c->options->state_directory);
+        c->survey.kept = c->survey.ticked;
+    }
     survey_step(c, &(struct survey_event){.type = SURVEY_TICK});
     for (unsigned board = 0; board < c->core.boards; board++) {
         bool waiting = c->core.state == COORDINATOR_WAITING && !c->core.changed; /* else they may all be planned with */

@@ -13,8 +13,12 @@
 #include "daemon/output.h"
 #include "model/json.h"
 
+#include <fcntl.h>
 #include <limits.h>
+#include <stdint.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <time.h>
 
 #define BYTES_MAX   ((size_t)4 << 20)
 #define LEAST       1e-12
@@ -26,7 +30,14 @@ void link_list_close(struct link_list *list) {
     *list = (struct link_list){0};
 }
 
+static bool in_range(double number, double most) {
+    return number >= LEAST && number <= most;
+}
+
 void link_list_add(struct link_list *list, const struct kept_link *link) {
+    if (!in_range(link->latency_s, SECONDS_MAX) || !in_range(link->bytes_per_second[0], RATE_MAX) ||
+        !in_range(link->bytes_per_second[1], RATE_MAX))
+        return;
     void *memory = list->link;
     allocate_grow(&memory, &list->capacity, list->count + 1, sizeof *list->link);
     list->link = memory;
@@ -37,17 +48,23 @@ static bool same_end(const struct link_end *left, const struct link_end *right) 
     return strcmp(left->name, right->name) == 0 && strcmp(left->who, right->who) == 0;
 }
 
-bool link_list_find(const struct link_list *list, const struct link_end *left, const struct link_end *right,
+static void swap_ends(struct kept_link *link) {
+    *link = (struct kept_link){.end = {link->end[1], link->end[0]},
+                               .latency_s = link->latency_s,
+                               .bytes_per_second = {link->bytes_per_second[1], link->bytes_per_second[0]}};
+}
+
+bool link_list_take(struct link_list *list, const struct link_end *left, const struct link_end *right,
                     struct kept_link *link) {
     for (size_t i = 0; i < list->count; i++) {
-        *link = list->link[i];
-        if (same_end(&link->end[0], left) && same_end(&link->end[1], right))
-            return true;
-        if (!same_end(&link->end[1], left) || !same_end(&link->end[0], right))
+        const struct link_end *end = list->link[i].end;
+        bool other_way = same_end(&end[1], left) && same_end(&end[0], right);
+        if (!other_way && !(same_end(&end[0], left) && same_end(&end[1], right)))
             continue;
-        *link = (struct kept_link){.end = {*left, *right},
-                                   .latency_s = link->latency_s,
-                                   .bytes_per_second = {link->bytes_per_second[1], link->bytes_per_second[0]}};
+        *link = list->link[i];
+        list->link[i] = list->link[--list->count];
+        if (other_way)
+            swap_ends(link);
         return true;
     }
     return false;
@@ -138,13 +155,23 @@ bool link_list_parse(const void *text, size_t size, const char *path, struct lin
     return ok;
 }
 
+void link_list_touch(const char *directory) {
+    char path[PATH_MAX];
+    if (path_join(path, sizeof path, directory, LINKS_FILE, NULL))
+        utimensat(AT_FDCWD, path, NULL, 0); /* no matter if it fails: then they are measured */
+}
+
 bool link_list_read(const char *directory, struct link_list *list, struct error *error) {
     char path[PATH_MAX];
+    struct stat about;
     void *contents;
     size_t size;
     if (!path_join(path, sizeof path, directory, LINKS_FILE, error))
         return false;
-    if (!file_exists(path))
+    if (stat(path, &about) != 0)
+        return true;
+    int64_t age = (int64_t)time(NULL) - about.st_mtime;
+    if (age < 0 || age > LINKS_AGE_MAX_S)
         return true;
     if (!file_read(path, BYTES_MAX, &contents, &size, error))
         return false;

@@ -14,7 +14,7 @@
 #include <pthread.h>
 #include <string.h>
 
-#define WAITING_MOST 64 /* a fleet's worth */
+#define WAITING_MOST 128 /* more than a fleet's worth */
 
 struct state_writer {
     const char *directory;

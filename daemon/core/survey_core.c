@@ -14,7 +14,9 @@
 #define BUSY_MOST        6           /* refusals in a row, half a minute */
 #define BUSY_DOUBLINGS   3
 #define LINK_ATTEMPTS    2
-#define LINK_GRACE       (2 * MONO_SECOND)  /* for the second end when the first says that it failed */
+#define LINK_GRACE       (2 * MONO_SECOND) /* for the second end when the first says that it failed */
+#define LATENCY_FACTOR   2                 /* what a link may take now of what it took when it was measured, and */
+#define LATENCY_SLACK_S  0.001
 #define RETRY_PAUSE      (10 * MONO_SECOND) /* of what was given up; doubled each time */
 #define RETRY_PAUSE_MOST (300 * MONO_SECOND)
 
@@ -200,6 +202,7 @@ static void link_over(struct survey_core *core, unsigned lower, unsigned higher,
     struct survey_link *link = &core->link[lower][higher];
     unsigned attempts = suspect(core, lower) || suspect(core, higher) ? 1 : LINK_ATTEMPTS;
     bool good = link->latency_s > 0 && link->bytes_per_second[0] > 0 && link->bytes_per_second[1] > 0;
+    bool as_before = good && link->latency_s <= LATENCY_FACTOR * link->recalled.latency_s + LATENCY_SLACK_S;
     link->state = SURVEY_UNKNOWN;
     if (good) {
         link->state = link->brief ? SURVEY_UNKNOWN : SURVEY_KNOWN;
@@ -209,6 +212,12 @@ static void link_over(struct survey_core *core, unsigned lower, unsigned higher,
         link_give_up(core, lower, higher, now, effects);
     if (link->brief) /* too little to be called a measurement */
         link->latency_s = link->bytes_per_second[0] = link->bytes_per_second[1] = 0;
+    if (link->recalled.latency_s > 0 && as_before) {
+        link->state = SURVEY_KNOWN;
+        link->latency_s = link->recalled.latency_s;
+        memcpy(link->bytes_per_second, link->recalled.bytes_per_second, sizeof link->bytes_per_second);
+    }
+    link->recalled.latency_s = 0;
 }
 
 static void on_told(struct survey_core *core, unsigned lower, unsigned higher, const struct survey_event *event,
@@ -248,28 +257,27 @@ static void on_recalled(struct survey_core *core, const struct survey_event *eve
     bool good = event->latency_s > 0 && event->bytes_per_second > 0 && event->back > 0;
     if (link->state != SURVEY_UNKNOWN || !core->board[event->board].here || !core->board[event->other].here || !good)
         return;
-    link->state = SURVEY_KNOWN;
-    link->reached = true;
-    link->latency_s = event->latency_s;
-    link->bytes_per_second[0] = lower ? event->bytes_per_second : event->back;
-    link->bytes_per_second[1] = lower ? event->back : event->bytes_per_second;
+    link->recalled.latency_s = event->latency_s;
+    link->recalled.bytes_per_second[0] = lower ? event->bytes_per_second : event->back;
+    link->recalled.bytes_per_second[1] = lower ? event->back : event->bytes_per_second;
 }
 
 static void start_probe(struct survey_core *core, unsigned lower, unsigned higher, bool brief, mono_t now,
                         struct survey_effects *effects) {
     struct survey_link *link = &core->link[lower][higher];
     *link = (struct survey_link){.state = SURVEY_ASKED,
-                                 .brief = brief,
+                                 .brief = brief || link->recalled.latency_s > 0,
                                  .reached = link->reached,
                                  .attempts = link->attempts,
                                  .given_up = link->given_up,
                                  .number = next_number(core),
-                                 .since = now};
+                                 .since = now,
+                                 .recalled = link->recalled};
     struct survey_effect *effect = effect_add(effects, SURVEY_START_PROBE);
     effect->board = lower;
     effect->other = higher;
     effect->number = link->number;
-    effect->brief = brief;
+    effect->brief = link->brief;
 }
 
 /* ---- what is next ---- */

@@ -55,8 +55,8 @@ enum survey_event_type {
     SURVEY_JOINED,   /* board; known: its profile is at hand; stranger: the number was another board's. Whatever was
                         known of its links is forgotten */
     SURVEY_GONE,     /* board */
-    SURVEY_RECALLED, /* board, other, latency_s, bytes_per_second (received by board), back (by other): of their link,
-                        which is taken for known if nothing newer is */
+    SURVEY_RECALLED, /* board, other, latency_s, bytes_per_second (received by board), back (by other): of their link
+                        some time ago; known again after a brief probe that finds about that latency */
     SURVEY_WANTED,   /* board: is to be measured, and waited for */
     SURVEY_NEWCOMER, /* board: has no part in what serves or is planned; if it was out of reach, it may be seen again */
     SURVEY_AGAIN,    /* a plan is asked for: what failed with wanted boards may be tried again */
@@ -117,6 +117,10 @@ struct survey_link {
     bool told[2];      /* by the lower end, by the higher one */
     double latency_s;
     double bytes_per_second[2]; /* received by the lower end, by the higher one; 0: no link, or not known */
+    struct {
+        double latency_s; /* 0: nothing is */
+        double bytes_per_second[2];
+    } recalled;
 };
 
 struct survey_core {

@@ -10,7 +10,7 @@ tidy: ## clang-tidy
 
 VARIANT = $(MAKE) --no-print-directory WERROR= OPTIMISE=-O1 OPTIMISE_VECTOR=-O1
 test-asan: ## every test under AddressSanitizer and UndefinedBehaviorSanitizer
-	+@E2E_PATIENCE=180 TEST_TIMEOUT=900 ASAN_OPTIONS=detect_stack_use_after_return=1:strict_string_checks=1 UBSAN_OPTIONS=print_stacktrace=1 \
+	+@E2E_PATIENCE=300 TEST_TIMEOUT=1500 ASAN_OPTIONS=detect_stack_use_after_return=1:strict_string_checks=1 UBSAN_OPTIONS=print_stacktrace=1 \
 	  $(VARIANT) test BUILD=build-asan CFLAGS='-fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer'
 # It is some fifty times slower, so that everything may take longer; where the kernel spreads addresses wider than the sanitizer's shadow allows, setarch -R holds them still.
 test-tsan: ## every test under ThreadSanitizer

@@ -1,125 +1,10 @@
 /* The survey against its contract: profiles at the same time, then disjoint pairs; what is known is not measured again;
  * boards that come, go and fall silent in the middle. The last test drives it through random histories and holds the
  * invariants after every step; SURVEY_SEED=N replays one. */
-#include "daemon/core/survey_core.h"
+#include "test/core/survey_fixture.h"
 
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-#include <cmocka.h>
-
-#define PROFILE_LIMIT (60 * MONO_SECOND)
-#define PROBE_LIMIT   (10 * MONO_SECOND)
-
-struct fixture {
-    struct survey_core core;
-    struct survey_effects effects;
-    mono_t now;
-    uint64_t highest;
-};
-
-/* Is a probe under way that began before what is happening now? */
-static bool older_probe(const struct fixture *f) {
-    for (unsigned lower = 0; lower < SURVEY_ENDS; lower++)
-        for (unsigned higher = lower + 1; higher < SURVEY_ENDS; higher++)
-            if (f->core.link[lower][higher].state == SURVEY_ASKED && f->core.link[lower][higher].number <= f->highest)
-                return true;
-    return false;
-}
-
-static void step(struct fixture *f, struct survey_event event) {
-    survey_core_step(&f->core, &event, f->now, &f->effects);
-    const char *broken = survey_core_broken(&f->core);
-    if (broken)
-        fail_msg("event %d: %s", (int)event.type, broken);
-    bool probing = older_probe(f);
-    for (unsigned i = 0; i < f->effects.count; i++) {
-        if (f->effects.effect[i].type == SURVEY_ASK_PROFILE && probing)
-            fail_msg("event %d: a profile is asked for while a link is probed", (int)event.type);
-        const struct survey_effect *effect = &f->effects.effect[i];
-        if (effect->type != SURVEY_ASK_PROFILE && effect->type != SURVEY_START_PROBE)
-            continue;
-        assert_true(effect->number > f->highest);
-        f->highest = effect->number;
-    }
-}
-
-static unsigned count_of(const struct fixture *f, enum survey_effect_type type) {
-    unsigned count = 0;
-    for (unsigned i = 0; i < f->effects.count; i++)
-        count += f->effects.effect[i].type == type;
-    return count;
-}
-
-static void join(struct fixture *f, unsigned board, bool known) {
-    step(f, (struct survey_event){.type = SURVEY_JOINED, .board = board, .known = known});
-}
-
-static void want(struct fixture *f, unsigned board) {
-    step(f, (struct survey_event){.type = SURVEY_WANTED, .board = board});
-}
-
-static void profiled(struct fixture *f, unsigned board, bool ok) {
-    step(f, (struct survey_event){
-                .type = SURVEY_PROFILED, .board = board, .number = f->core.board[board].number, .ok = ok});
-}
-
-static void tell(struct fixture *f, unsigned end, uint64_t number, double rate) {
-    step(f, (struct survey_event){
-                .type = SURVEY_PROBED, .board = end, .number = number, .latency_s = 0.001, .bytes_per_second = rate});
-}
-
-static void newcomer(struct fixture *f, unsigned board) {
-    step(f, (struct survey_event){.type = SURVEY_NEWCOMER, .board = board});
-}
-
-static void tick_after(struct fixture *f, int64_t ns) {
-    f->now = mono_after(f->now, ns);
-    step(f, (struct survey_event){.type = SURVEY_TICK});
-}
-
-/* Both ends of the first probe under way tell; false when there is none. The end that receives from 0 tells 100... */
-static bool finish_probe(struct fixture *f) {
-    for (unsigned lower = 0; lower < SURVEY_ENDS; lower++)
-        for (unsigned higher = lower + 1; higher < SURVEY_ENDS; higher++) {
-            const struct survey_link *link = &f->core.link[lower][higher];
-            if (link->state != SURVEY_ASKED)
-                continue;
-            uint64_t number = link->number;
-            tell(f, lower, number, 1000.0 * higher + lower);
-            tell(f, higher, number, 1000.0 * lower + higher);
-            return true;
-        }
-    return false;
-}
-
-static struct fixture start(unsigned boards) {
-    struct fixture f = {.now = {MONO_SECOND}};
-    const struct survey_settings settings = {.first_number = 7,
-                                             .profile_limit_ns = PROFILE_LIMIT,
-                                             .probe_limit_ns = PROBE_LIMIT,
-                                             .profiles = true,
-                                             .links = true};
-    survey_core_init(&f.core, &settings);
-    for (unsigned i = 0; i < boards; i++)
-        join(&f, i, false);
-    return f;
-}
-
-static struct fixture known(unsigned boards) {
-    struct fixture f = start(0);
-    for (unsigned i = 0; i < boards; i++)
-        join(&f, i, true);
-    for (unsigned i = 0; i < boards; i++)
-        want(&f, i);
-    while (finish_probe(&f)) {
-    }
-    assert_true(survey_core_done(&f.core));
-    return f;
-}
 
 static void test_profiles_first_then_disjoint_pairs(void **state) {
     (void)state;
@@ -167,44 +52,6 @@ static void test_what_is_known_is_not_measured_again(void **state) {
     while (finish_probe(&f))
         probes++;
     assert_int_equal(probes, 3);
-}
-
-/* A link of before counts until one of its ends goes; it is not taken back over what is newer, nor for who is not here.
- */
-static void test_a_recalled_link_is_not_measured(void **state) {
-    (void)state;
-    struct fixture fixture = start(0), *f = &fixture;
-    double latency, rate;
-    const struct survey_event recalled = {
-        .type = SURVEY_RECALLED, .board = 1, .other = 0, .latency_s = 0.002, .bytes_per_second = 5, .back = 7};
-    join(f, 0, true);
-    step(f, recalled); /* 1 is not here */
-    join(f, 1, true);
-    assert_false(survey_core_link_known(&f->core, 0, 1));
-    struct survey_event wrong = recalled;
-    wrong.back = 0;
-    step(f, wrong);
-    assert_false(survey_core_link_known(&f->core, 0, 1));
-    step(f, recalled);
-    assert_true(survey_core_link_known(&f->core, 0, 1) && survey_core_link_known(&f->core, 1, 0));
-    survey_core_way(&f->core, 0, 1, &latency, &rate);
-    assert_true(latency == 0.002 && rate == 5);
-    survey_core_way(&f->core, 1, 0, &latency, &rate);
-    assert_true(rate == 7);
-    step(f, (struct survey_event){.type = SURVEY_RECALLED,
-                                  .board = 0,
-                                  .other = SURVEY_COORDINATOR,
-                                  .latency_s = 0.002,
-                                  .bytes_per_second = 5,
-                                  .back = 7});
-    want(f, 0);
-    assert_true(survey_core_done(&f->core));
-    want(f, 1);
-    assert_int_equal(count_of(f, SURVEY_START_PROBE), 1); /* with the coordinator */
-    step(f, (struct survey_event){.type = SURVEY_GONE, .board = 1});
-    assert_false(survey_core_link_known(&f->core, 0, 1));
-    survey_core_way(&f->core, 0, SURVEY_COORDINATOR, &latency, &rate);
-    assert_true(rate == 7);
 }
 
 static void test_a_board_goes_while_it_is_profiled(void **state) {
@@ -328,15 +175,6 @@ static void test_a_failure_is_not_waited_for_twice(void **state) {
     assert_int_equal(mono_since(deadline, f.now), 2 * MONO_SECOND);
     tick_after(&f, 2 * MONO_SECOND);
     assert_int_equal(count_of(&f, SURVEY_START_PROBE), 1); /* once more */
-}
-
-/* Both attempts at the link between these ends fail, at once. */
-static void fail_link(struct fixture *f, unsigned lower, unsigned higher) {
-    for (unsigned attempt = 0; attempt < 2 && f->core.link[lower][higher].state == SURVEY_ASKED; attempt++) {
-        tell(f, lower, f->core.link[lower][higher].number, 0);
-        tell(f, higher, f->core.link[lower][higher].number, 0);
-    }
-    assert_int_equal(f->core.link[lower][higher].state, SURVEY_FAILED);
 }
 
 static void again(struct fixture *f) {
@@ -662,7 +500,6 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_profiles_first_then_disjoint_pairs),
         cmocka_unit_test(test_what_is_known_is_not_measured_again),
-        cmocka_unit_test(test_a_recalled_link_is_not_measured),
         cmocka_unit_test(test_a_board_goes_while_it_is_profiled),
         cmocka_unit_test(test_a_board_goes_while_it_is_probed),
         cmocka_unit_test(test_a_newcomer_is_profiled_between_probes),

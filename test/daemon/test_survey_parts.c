@@ -179,14 +179,16 @@ static void test_links_read_back(void **state) {
     char *text = link_list_print(&list);
     assert_true(link_list_parse(text, strlen(text), "links", &read, &error));
     assert_int_equal(read.count, 2);
-    assert_true(link_list_find(&read, &left, &right, &link));
+    assert_true(link_list_take(&read, &left, &right, &link));
     assert_true(link.latency_s == 0.0003 && link.bytes_per_second[0] == 1.0 / 3 && link.bytes_per_second[1] == 1e9);
-    assert_true(link_list_find(&read, &left, &coordinator, &link)); /* the other way round */
+    const struct link_end moved = {"b1", "0123456789abcdef@tcp://10.0.0.6:40001"};
+    assert_false(link_list_take(&read, &moved, &coordinator, &link));
+    assert_true(link_list_take(&read, &left, &coordinator, &link)); /* the other way round */
     assert_true(link.bytes_per_second[0] == 8 && link.bytes_per_second[1] == 7);
     assert_string_equal(link.end[0].name, "b1");
-    assert_false(link_list_find(&read, &right, &coordinator, &link));
-    const struct link_end moved = {"b1", "0123456789abcdef@tcp://10.0.0.6:40001"};
-    assert_false(link_list_find(&read, &moved, &right, &link));
+    assert_int_equal(read.count, 0);                                             /* each once */
+    link_list_add(&read, &(struct kept_link){{left, right}, 0.0003, {1e99, 1}}); /* would not be read back */
+    assert_int_equal(read.count, 0);
     release(text);
     link_list_close(&list);
     link_list_close(&read);

@@ -89,15 +89,17 @@ rm -f "$scratch/coordinator.log"
 start_coordinator --policy optimal --stages 3 --model "$scratch/model" --microbatch 4 --state "$state"
 check 'a coordinator that starts anew serves' wait_serving_some
 check 'a coordinator that starts anew measures no board' test "$(measured_lines)" = 0
-check 'nor any link' not logged 'measuring boards: '
-check 'and says why' logged 'of its links were kept'
+check 'and knows the links, but for a look at each' logged 'board b[1-3]: 3 of its links were kept'
 unset LISTEN
 start_stage b4
 spare() { [ "$(board_value b4 state)" = spare ]; }
 wait_until "$PATIENCE" spare
 kill_now "${stage_pid[b1]}"
-check 'links of another process are measured' wait_until "$PATIENCE" logged 'measuring boards: '
+start_stage b1
+again() { [ "$(grep -c 'board b1 joined' "$scratch/coordinator.log")" = 2 ]; }
+check 'a board comes back' wait_until "$PATIENCE" again
 check 'and it serves' wait_serving_some
+check 'links of another process are not those that were kept' test "$(grep -c 'board b[14]: .*of its links' "$scratch/coordinator.log")" -le 1
 stop_fleet
 
 # ---- the second start: the profiles are at hand ----
