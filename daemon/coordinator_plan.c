@@ -10,6 +10,7 @@
  */
 #include "base/allocate.h"
 #include "base/log.h"
+#include "base/seconds.h"
 #include "daemon/coordinator_internal.h"
 #include "daemon/fleet_write.h"
 #include "daemon/slice_words.h"
@@ -247,7 +248,7 @@ static void log_unused(struct coordinator *c, const struct core_pipeline *pipeli
 }
 
 static void log_plan(struct coordinator *c, const struct planner_result *result) {
-    char words[SLICE_WORDS_MAX], predicted[48] = "";
+    char words[SLICE_WORDS_MAX], duration[SECONDS_WORDS_MAX], predicted[48] = "";
     const struct core_pipeline *pipeline = core_pipeline_of(&c->core, c->core.epoch);
     const struct plan *plan = &pipeline->plan;
     bool best = strcmp(c->policy, "optimal") != 0 || plan->optimal;
@@ -255,13 +256,13 @@ static void log_plan(struct coordinator *c, const struct planner_result *result)
     for (unsigned i = 0; i < plan->stages; i++) {
         const struct plan_stage *stage = &plan->stage[i];
         if (c->survey.needed)
-            snprintf(predicted, sizeof predicted, ", %.3g ms", 1e3 * stage->compute_s);
+            snprintf(predicted, sizeof predicted, ", %s", seconds_words(stage->compute_s, duration));
         log_info("  %-16s %s (units %u-%u)%s", c->core.board[stage->board].name,
                  slice_words(c->config, stage->first, stage->end, words), stage->first, stage->end - 1, predicted);
     }
     log_unused(c, pipeline, result);
     if (c->survey.needed)
-        log_info("predicted: %.4g ms for a microbatch of %u, %.4g images/s%s", 1e3 * plan->period_s,
+        log_info("predicted: %s for a microbatch of %u, %.4g images/s%s", seconds_words(plan->period_s, duration),
                  c->options->microbatch, c->options->microbatch / plan->period_s,
                  pipeline->step ? "; a better plan is to follow"
                  : best         ? ""

@@ -7,6 +7,7 @@
  */
 #include "daemon/gantt.h"
 
+#include "base/seconds.h"
 #include "daemon/gantt_schedule.h"
 #include "daemon/plan_reason.h"
 #include "daemon/slice_words.h"

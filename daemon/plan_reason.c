@@ -8,6 +8,8 @@
  */
 #include "daemon/plan_reason.h"
 
+#include "base/seconds.h"
+
 #include "base/allocate.h"
 #include "partitioner/price.h"
 
@@ -134,17 +136,18 @@ const char *plan_unused_reason(const struct problem *problem, const struct plan 
     double period = plan->period_s * (1 + SAME);
     struct chances chances = find_chances(problem, board, period);
     double mebi = 1048576;
+    char words[SECONDS_WORDS_MAX];
     if (isinf(chances.least_compute))
         snprintf(buffer, PLAN_REASON_MAX, "no slice fits its memory: the smallest needs %.1f MiB, it has %.1f MiB",
                  (double)chances.least_bytes / mebi, (double)problem->memory_bytes[board] / mebi);
     else if (chances.least_compute > period)
-        snprintf(buffer, PLAN_REASON_MAX, "too slow: it computes no slice in less than %.4g ms",
-                 1e3 * chances.least_compute);
+        snprintf(buffer, PLAN_REASON_MAX, "too slow: it computes no slice in less than %s",
+                 seconds_words(chances.least_compute, words));
     else if (isinf(chances.least_transfers))
         snprintf(buffer, PLAN_REASON_MAX, "not linked: nobody can send to it, or it to nobody");
     else if (chances.least_transfers > period)
-        snprintf(buffer, PLAN_REASON_MAX, "its links are too slow: receiving or sending takes at least %.4g ms",
-                 1e3 * chances.least_transfers);
+        snprintf(buffer, PLAN_REASON_MAX, "its links are too slow: receiving or sending takes at least %s",
+                 seconds_words(chances.least_transfers, words));
     else
         snprintf(buffer, PLAN_REASON_MAX, "%s", policy_reason(plan));
     return buffer;

@@ -3,6 +3,7 @@
  * kept; errors of the stream are the caller's to look for. */
 #include "daemon/plan_text.h"
 
+#include "base/seconds.h"
 #include "daemon/output.h"
 #include "daemon/plan_reason.h"
 #include "daemon/slice_words.h"
@@ -11,16 +12,6 @@
 #include <string.h>
 
 #define MEBI 1048576.0
-
-const char *seconds_words(double seconds, char buffer[SECONDS_WORDS_MAX]) {
-    if (!isfinite(seconds))
-        snprintf(buffer, SECONDS_WORDS_MAX, "endless");
-    else if (seconds < 1)
-        snprintf(buffer, SECONDS_WORDS_MAX, "%.*f ms", seconds < 0.01 ? 3 : 1, 1e3 * seconds);
-    else
-        snprintf(buffer, SECONDS_WORDS_MAX, "%.*f s", seconds < 100 ? 3 : 1, seconds);
-    return buffer;
-}
 
 /* ---- JSON ---- */
 

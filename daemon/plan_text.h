@@ -7,8 +7,6 @@
 
 #include <stdio.h>
 
-#define SECONDS_WORDS_MAX 24
-
 struct plan_report {
     const char *model;                 /* its name, for headings */
     const struct model_config *config; /* NULL: units are PipeEdge's layers */
@@ -16,9 +14,6 @@ struct plan_report {
     const struct plan *plan;
     bool microbatch_chosen; /* by us: the JSON then says which */
 };
-
-/* "12.3 ms", "1.23 s"; buffer is filled and returned. */
-const char *seconds_words(double seconds, char buffer[SECONDS_WORDS_MAX]);
 
 /* One line, as docs promise it to scripts. */
 void plan_print_json(const struct plan_report *report, FILE *to);

@@ -2,6 +2,8 @@
  * Pure; any thread; what does not fit into the caller's text is cut off. */
 #include "daemon/core/fleet_event.h"
 
+#include "base/seconds.h"
+
 #include <stdio.h>
 
 const char *fleet_event_kind_name(enum fleet_event_kind kind) {
@@ -20,11 +22,11 @@ static double seconds(int64_t ns) {
 }
 
 static void planned_words(const struct fleet_event *event, char *text, size_t size) {
-    char predicted[64] = "", cause[512] = "";
+    char predicted[64] = "", cause[512] = "", period[SECONDS_WORDS_MAX];
     if (event->text[0])
         snprintf(cause, sizeof cause, ": %.500s", event->text);
     if (event->period_s > 0)
-        snprintf(predicted, sizeof predicted, ", %.4g ms per microbatch predicted", 1e3 * event->period_s);
+        snprintf(predicted, sizeof predicted, ", %s per microbatch predicted", seconds_words(event->period_s, period));
     snprintf(text, size, "epoch %llu is planned after %.2f s: %u of %u boards%s; they load%s",
              (unsigned long long)event->epoch.number, seconds(event->took_ns), event->stages, event->boards, predicted,
              cause);

@@ -28,7 +28,7 @@ start_measured 3 --write-fleet "$scratch/fleet.yaml"
 check 'measures, then serves' wait_serving_some
 check 'each board is measured' test "$(measured_lines)" = 3
 check 'six links, in both directions' logged 'links: [0-9]* to [0-9]* Mbit/s'
-check 'says what it predicts' logged 'predicted: [0-9.]* ms for a microbatch of 4, [0-9.]* images/s'
+check 'says what it predicts' logged 'predicted: [0-9.]* m\?s for a microbatch of 4, [0-9.]* images/s'
 check 'the answers are those of one process' answers_right
 check 'profiles are kept' test "$(profiles)" = 3
 
