@@ -398,16 +398,15 @@ bool survey_arrived(struct coordinator *c, const struct net_message *received) {
 
 /* ---- progress ---- */
 
+static void want(struct coordinator *c, unsigned board) {
+    if (c->survey.core.board[board].here && !c->survey.core.board[board].wanted)
+        survey_step(c, &(struct survey_event){.type = SURVEY_WANTED, .board = board});
+}
+
 bool survey_ready(struct coordinator *c, const unsigned *boards, unsigned count) {
-    bool done = true;
-    for (unsigned i = 0; c->survey.needed && i < count; i++) {
-        if (!c->survey.core.board[boards[i]].here)
-            continue; /* it is gone, or about to go: nothing more will be known of it */
-        if (!c->survey.core.board[boards[i]].wanted)
-            survey_step(c, &(struct survey_event){.type = SURVEY_WANTED, .board = boards[i]});
-        done = done && survey_core_board_done(&c->survey.core, boards[i]);
-    }
-    return done;
+    for (unsigned i = 0; c->survey.needed && i < count; i++)
+        want(c, boards[i]);
+    return !c->survey.needed || survey_core_boards_done(&c->survey.core, boards, count);
 }
 
 void survey_plan_asked(struct coordinator *c) {
@@ -478,7 +477,10 @@ static void measure_newcomer(struct coordinator *c, unsigned board) {
     if (c->board[board].measured || c->core.board[board].state != BOARD_IDLE || plan_includes(c, board))
         return;
     survey_step(c, &(struct survey_event){.type = SURVEY_NEWCOMER, .board = board});
-    if (!survey_core_newcomer_done(&c->survey.core, board) || !survey_ready(c, &board, 1))
+    if (!survey_core_newcomer_done(&c->survey.core, board))
+        return;
+    want(c, board);
+    if (!survey_core_board_done(&c->survey.core, board))
         return;
     c->board[board].measured = c->survey.replan = true;
     coordinator_step(c, &(struct coordinator_event){.type = CORE_BOARD_MEASURED, .board = board});

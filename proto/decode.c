@@ -189,6 +189,7 @@ static struct message_heartbeat heartbeat_get(const Stagecoach__Heartbeat *from)
         .serving_ns = from->serving_ns,
         .computing_ns = from->computing_ns,
         .loading_ns = from->loading_ns,
+        .computed = {from->computed},
         .memory_used = from->memory_used,
         .allocations = from->allocations,
         .rejected = rejected_get(from->rejected),

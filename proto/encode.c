@@ -254,6 +254,7 @@ static void heartbeat_put(struct arena *arena, const struct message_heartbeat *f
     to->serving_ns = from->serving_ns;
     to->computing_ns = from->computing_ns;
     to->loading_ns = from->loading_ns;
+    to->computed = from->computed.number;
     to->memory_used = from->memory_used;
     to->allocations = from->allocations;
     to->rejected = rejected_put(arena, &from->rejected);

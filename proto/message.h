@@ -208,6 +208,7 @@ struct rejected { /* frames and connections turned away, counted since start */
 struct message_heartbeat {
     epoch_t epoch;
     uint64_t microbatches, items;
+    sequence_t computed;          /* the last microbatch of that epoch that was; 0: none */
     uint64_t busy_ns, serving_ns; /* computing, and serving at all, in this epoch */
     uint64_t computing_ns;        /* what is being computed has been for so long; 0: nothing is */
     uint64_t loading_ns;          /* the load under way has not got on for so long; 0: there is none */

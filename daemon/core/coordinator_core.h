@@ -29,8 +29,9 @@
  *
  * Replay. A flight keeps its items until they are answered. When its pipeline breaks, or a later one overtakes it, it
  * is sent again, whole and before anything new, under a new sequence number: the same items together give the same
- * bits. A result counts once, by epoch and sequence number. A microbatch that every pipeline dies of is given up after
- * CORE_ATTEMPTS_MAX.
+ * bits. A result counts once, by epoch and sequence number. A microbatch that pipelines die of is given up after
+ * CORE_SUSPECTED_MAX. Suspected is only what the board that is gone may have been computing, as its last heartbeat has
+ * it; others die along with it any number of times, and are sent again as often.
  *
  * Items are numbered by the caller (0 to CORE_ITEMS_MAX - 1). Boards are kept by name: one that comes back takes its
  * old place. Where more are here than wanted, those that came first are chosen; they are listed for the plan in the
@@ -49,11 +50,11 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#define CORE_BOARDS_MAX   MESSAGE_BOARDS_MAX
-#define CORE_ITEMS_MAX    4096
-#define CORE_FLIGHTS_MAX  288
-#define CORE_ATTEMPTS_MAX 8
-#define CORE_REASON_MAX   320
+#define CORE_BOARDS_MAX    MESSAGE_BOARDS_MAX
+#define CORE_ITEMS_MAX     4096
+#define CORE_FLIGHTS_MAX   288
+#define CORE_SUSPECTED_MAX 8
+#define CORE_REASON_MAX    320
 
 enum coordinator_state {
     COORDINATOR_WAITING,
@@ -195,6 +196,7 @@ struct core_flight {
     epoch_t epoch;         /* that it was sent in last */
     unsigned first, count; /* items, linked by core->next */
     unsigned attempts;     /* how often it was sent */
+    unsigned suspected;    /* how often its pipeline ended so that it might have been the reason */
 };
 
 enum pipeline_state { PIPELINE_NONE, PIPELINE_PREPARING, PIPELINE_SERVING, PIPELINE_DRAINING };

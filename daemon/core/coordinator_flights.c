@@ -7,6 +7,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#define BEAT_NS MONO_SECOND /* at least what lies between two heartbeats */
+
 /* ---- the queue ---- */
 
 void flights_admit(struct coordinator_core *core, unsigned item, mono_t now) {
@@ -117,10 +119,39 @@ static void tell_replayed(struct coordinator_effects *effects, unsigned items, u
     event->microbatches = microbatches;
 }
 
+/* Those beyond `after`, the first `count` of them. */
+struct suspects {
+    sequence_t after;
+    unsigned count;
+};
+static const struct suspects everyone = {.count = CORE_FLIGHTS_MAX}, nobody = {.count = 0};
+
+/* What the board may have been computing when it was last heard of, or begun since, at the pace it had. Its heartbeats
+ * tell of one epoch; of an older one nobody is suspected, since a guilty one will be when it is sent again. */
+static struct suspects suspects_of(const struct coordinator_core *core, unsigned board, epoch_t epoch, mono_t now) {
+    const struct core_pipeline *serving = core_pipeline_in(core, PIPELINE_SERVING);
+    const struct message_heartbeat *last = &core->board[board].last;
+    if (!serving || serving->epoch.number != epoch.number)
+        return nobody;
+    if (last->epoch.number != epoch.number || last->microbatches == 0)
+        return everyone;
+    double each_ns = (double)last->busy_ns / (double)last->microbatches;
+    double unseen_ns = (double)(mono_since(now, core->board[board].heard) + BEAT_NS);
+    double begun = fmin(unseen_ns / fmax(each_ns, 1), CORE_FLIGHTS_MAX);
+    return (struct suspects){.after = last->computed, .count = (unsigned)begun + 2};
+}
+
+static bool suspect(struct core_flight *flight, struct suspects *suspects) {
+    if (suspects->count == 0 || flight->sequence.number <= suspects->after.number)
+        return false;
+    suspects->count--;
+    return ++flight->suspected >= CORE_SUSPECTED_MAX;
+}
+
 /* Of the first `count` flights under way, those of that epoch will not arrive: they are to be sent again, in their
  * order and before those that wait for it already; or they are given up. */
-static void replay(struct coordinator_core *core, unsigned count, epoch_t epoch, const char *why,
-                   struct coordinator_effects *effects) {
+static void replay(struct coordinator_core *core, unsigned count, epoch_t epoch, struct suspects suspects,
+                   const char *why, struct coordinator_effects *effects) {
     struct core_flight again[CORE_FLIGHTS_MAX];
     unsigned kept = 0, items = 0, failed = 0;
     char text[CORE_REASON_MAX];
@@ -128,8 +159,8 @@ static void replay(struct coordinator_core *core, unsigned count, epoch_t epoch,
     for (unsigned index = 0; count > 0; count--) {
         if (core->flight[index].epoch.number != epoch.number) {
             index++;
-        } else if (core->flight[index].attempts >= CORE_ATTEMPTS_MAX) {
-            snprintf(text, sizeof text, "given up after %d attempts: %.240s", CORE_ATTEMPTS_MAX, why);
+        } else if (suspect(&core->flight[index], &suspects)) {
+            snprintf(text, sizeof text, "given up after %u attempts: %.240s", core->flight[index].attempts, why);
             given_up = given_up ? given_up : effects_keep(effects, text);
             failed += flight_fail(core, effects, index, given_up);
         } else {
@@ -148,7 +179,12 @@ static void replay(struct coordinator_core *core, unsigned count, epoch_t epoch,
 
 void flights_replay(struct coordinator_core *core, epoch_t epoch, const char *why,
                     struct coordinator_effects *effects) {
-    replay(core, core->sent, epoch, why, effects);
+    replay(core, core->sent, epoch, everyone, why, effects);
+}
+
+void flights_replay_without(struct coordinator_core *core, epoch_t epoch, unsigned board, const char *why, mono_t now,
+                            struct coordinator_effects *effects) {
+    replay(core, core->sent, epoch, suspects_of(core, board, epoch, now), why, effects);
 }
 
 /* ---- dispatch and results ---- */
@@ -219,7 +255,8 @@ void flights_result(struct coordinator_core *core, const struct coordinator_even
     flight_take(core, index);
     core->progressed = core->pipeline[epoch_lane(event->epoch)].progressed = now;
     /* a pipeline keeps order: whatever was sent through it before this one and has not arrived will not */
-    replay(core, overtaken, event->epoch, "a damaged microbatch was dropped on its way through the pipeline", effects);
+    replay(core, overtaken, event->epoch, everyone, "a damaged microbatch was dropped on its way through the pipeline",
+           effects);
 }
 
 /* ---- time ---- */

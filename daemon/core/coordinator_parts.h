@@ -32,8 +32,6 @@ void pipeline_prepare(struct coordinator_core *core, const struct plan *plan, bo
 /* Ends it; what is under way in it must have been dealt with. */
 void pipeline_retire(struct coordinator_core *core, struct core_pipeline *pipeline,
                      struct coordinator_effects *effects);
-/* Nothing serves nor is prepared any more: all pipelines end and what is under way is sent again. */
-void pipelines_break(struct coordinator_core *core, const char *why, mono_t now, struct coordinator_effects *effects);
 /* A board is gone, or cannot do its part. what: "was lost". Ends the pipelines that cannot go on without it. */
 void pipelines_without(struct coordinator_core *core, unsigned board, const char *what, mono_t now,
                        struct coordinator_effects *effects);
@@ -51,8 +49,12 @@ void flights_withdraw(struct coordinator_core *core, unsigned item, struct coord
 void flights_dispatch(struct coordinator_core *core, mono_t now, struct coordinator_effects *effects);
 void flights_result(struct coordinator_core *core, const struct coordinator_event *event, mono_t now,
                     struct coordinator_effects *effects);
-/* The microbatches under way in that epoch will not arrive: they are to be sent again, or are given up. */
+/* The microbatches under way in that epoch will not arrive, for nobody knows what reason: they are to be sent again, or
+ * are given up. */
 void flights_replay(struct coordinator_core *core, epoch_t epoch, const char *why, struct coordinator_effects *effects);
+/* The same, because of what has become of a board. */
+void flights_replay_without(struct coordinator_core *core, epoch_t epoch, unsigned board, const char *why, mono_t now,
+                            struct coordinator_effects *effects);
 /* Replays what makes no progress. */
 void flights_stalled(struct coordinator_core *core, mono_t now, struct coordinator_effects *effects);
 /* Fails what has waited for too long for a pipeline that does not serve. */

@@ -197,16 +197,18 @@ static void wait_for_plan(struct coordinator_core *core, mono_t now, struct coor
     core->changed = true;
 }
 
-void pipelines_break(struct coordinator_core *core, const char *why, mono_t now, struct coordinator_effects *effects) {
+/* Nothing serves nor is prepared any more: all pipelines end and what is under way is sent again. */
+static void break_all(struct coordinator_core *core, unsigned board, const char *why, mono_t now,
+                      struct coordinator_effects *effects) {
     for (unsigned lane = 0; lane < MESSAGE_LANES; lane++)
-        flights_replay(core, core->pipeline[lane].epoch, why, effects);
+        flights_replay_without(core, core->pipeline[lane].epoch, board, why, now, effects);
     wait_for_plan(core, now, effects);
 }
 
 /* What is prepared without the board goes on being prepared, though nothing serves meanwhile. */
-static void break_serving(struct coordinator_core *core, struct core_pipeline *serving, const char *why, mono_t now,
-                          struct coordinator_effects *effects) {
-    flights_replay(core, serving->epoch, why, effects);
+static void break_serving(struct coordinator_core *core, struct core_pipeline *serving, unsigned board, const char *why,
+                          mono_t now, struct coordinator_effects *effects) {
+    flights_replay_without(core, serving->epoch, board, why, now, effects);
     pipeline_retire(core, serving, effects);
     stop_serving(core, COORDINATOR_PREPARING, now);
     settle_boards(core);
@@ -230,7 +232,7 @@ void pipelines_without(struct coordinator_core *core, unsigned board, const char
     epoch_t over = serving ? serving->epoch : core->epoch; /* what is prepared is the newest */
     if (draining && pipeline_stage_of(draining, board) >= 0) {
         say_why(core, draining, board, what);
-        flights_replay(core, draining->epoch, core->cause, effects);
+        flights_replay_without(core, draining->epoch, board, core->cause, now, effects);
         pipeline_retire(core, draining, effects);
         if (!serves)
             core->cause[0] = '\0';
@@ -249,9 +251,9 @@ void pipelines_without(struct coordinator_core *core, unsigned board, const char
     core_caused(core, now);
     effects_tell(effects, FLEET_REPLANNING, effects_keep(effects, core->cause))->epoch = over;
     if (serves && preparing && !prepares)
-        break_serving(core, serving, core->cause, now, effects);
+        break_serving(core, serving, board, core->cause, now, effects);
     else
-        pipelines_break(core, core->cause, now, effects);
+        break_all(core, board, core->cause, now, effects);
 }
 
 void pipelines_pause(struct coordinator_core *core, mono_t now, struct coordinator_effects *effects) {

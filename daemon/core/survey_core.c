@@ -487,6 +487,20 @@ bool survey_core_board_done(const struct survey_core *core, unsigned board) {
     return true;
 }
 
+bool survey_core_boards_done(const struct survey_core *core, const unsigned *boards, unsigned count) {
+    for (unsigned i = 0; i < count; i++) {
+        if (!counts(core, boards[i]))
+            continue; /* nothing more will be known of it */
+        if (!settled(core->board[boards[i]].profile) ||
+            (core->settings.links && !link_settled(core, boards[i], SURVEY_COORDINATOR)))
+            return false;
+        for (unsigned j = 0; core->settings.links && j < i; j++)
+            if (counts(core, boards[j]) && !link_settled(core, boards[i], boards[j]))
+                return false;
+    }
+    return true;
+}
+
 bool survey_core_newcomer_done(const struct survey_core *core, unsigned board) {
     return core->board[board].here && settled(core->board[board].profile) && reached(core, board);
 }

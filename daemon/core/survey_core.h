@@ -147,6 +147,8 @@ struct survey_progress survey_core_progress(const struct survey_core *core);
 bool survey_core_done(const struct survey_core *core);
 /* The same for one board and its links to the wanted ones. */
 bool survey_core_board_done(const struct survey_core *core, unsigned board);
+/* The same for these boards, the links between them and to the coordinator, whoever else is wanted. */
+bool survey_core_boards_done(const struct survey_core *core, const unsigned *boards, unsigned count);
 /* Is known of this newcomer what is to be known before it is wanted: that it is reached, and its profile if it has one?
  */
 bool survey_core_newcomer_done(const struct survey_core *core, unsigned board);

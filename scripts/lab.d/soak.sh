@@ -70,27 +70,44 @@ sample_memory() {
     done >>"$scratch/memory"
 }
 
-# Of processes that lived for half of the time: what they held; and least squares over what that was beyond the plan, for slices grow
-# and shrink, without the first fifth, when they warm up.
+# Of processes that lived for half of the time: what they held; and how fast that grew beyond the plan. Slices grow and shrink, and
+# while one epoch follows another a board holds both, so each fifteenth of a life counts by what was exceeded in four samples of five, and
+# the line through those is the median of the slopes between any two (Theil and Sen). The first three, when it warms up, and a board
+# that has no part in the plan do not count.
 report_memory() { # SECONDS
     printf '\n%-14s %9s %9s %9s %9s %10s\n' process 'lived min' 'first MB' 'last MB' 'most MB' 'MB per h'
     awk -v whole="$1" '
-        function process() { return $2 " " $3 }
-        FNR == NR { if (!(process() in born)) born[process()] = $1; died[process()] = $1; next }
-        $1 - born[process()] < (died[process()] - born[process()]) / 5 { next }
+        { p = $2 " " $3; held = $4 / 1e6 }
+        FNR == NR { if (!(p in born)) born[p] = $1; died[p] = $1; next }
         {
-            p = process(); held = $4 / 1e6
-            if (!n[p]++) first[p] = held
+            window = int(15 * ($1 - born[p]) / (died[p] - born[p] + 1))
+            if (window < 3 || ($5 == 0 && $2 != "coordinator")) next
+            if (!(p in first)) first[p] = held
             last[p] = held; if (held > most[p]) most[p] = held
-            x = ($1 - born[p]) / 3600; y = ($4 - $5) / 1e6
-            sx[p] += x; sy[p] += y; sxx[p] += x * x; sxy[p] += x * y
+            beyond[p, window, ++samples[p, window]] = ($4 - $5) / 1e6
+        }
+        function least(array, key, count, rank,    i, j, low, t) { # the rank-th smallest of array[key, 1..count]
+            for (i = 1; i <= rank; i++) {
+                low = i
+                for (j = i + 1; j <= count; j++) if (array[key, j] < array[key, low]) low = j
+                t = array[key, i]; array[key, i] = array[key, low]; array[key, low] = t
+            }
+            return array[key, rank]
         }
         END {
-            for (p in n) {
-                if (died[p] - born[p] < whole / 2 || n[p] < 3) continue
+            for (p in first) {
+                if (died[p] - born[p] < whole / 2) continue
+                windows = slopes = 0
+                for (w = 3; w < 15; w++)
+                    if (samples[p, w] > 4) {
+                        at[++windows] = w; floor_of[windows] = least(beyond, p SUBSEP w, samples[p, w], int(samples[p, w] / 5) + 1)
+                    }
+                for (i = 1; i <= windows; i++) for (j = i + 1; j <= windows; j++)
+                    slope["all", ++slopes] = (floor_of[j] - floor_of[i]) / (at[j] - at[i])
+                hours = (died[p] - born[p]) / 15 / 3600
                 split(p, f, " ")
-                printf "%-14s %9.1f %9.2f %9.2f %9.2f %10.2f\n", f[1], (died[p] - born[p]) / 60, first[p], last[p], most[p],
-                    (n[p] * sxy[p] - sx[p] * sy[p]) / (n[p] * sxx[p] - sx[p] ^ 2)
+                printf "%-14s %9.1f %9.2f %9.2f %9.2f %10s\n", f[1], (died[p] - born[p]) / 60, first[p], last[p], most[p],
+                    (slopes > 5 ? sprintf("%.2f", least(slope, "all", slopes, int((slopes + 1) / 2)) / hours) : "-")
             }
         }' "$scratch/memory" "$scratch/memory" | sort
 }

@@ -116,20 +116,51 @@ static void test_poisonous_microbatch_is_given_up(void **state) {
     struct fixture *f = *state;
     serve(f, 1);
     admit(f, 0);
-    for (unsigned attempt = 1; attempt <= CORE_ATTEMPTS_MAX; attempt++) {
+    for (unsigned attempt = 1; attempt <= CORE_SUSPECTED_MAX; attempt++) {
         writable(f);
         tick_after(f, 5 * MONO_MS);
         assert_int_equal(count_of(f, CORE_DISPATCH), attempt == 1 ? 1 : 0); /* replays need not wait */
         assert_int_equal(f->core.sent, 1);
         step(f, (struct coordinator_event){.type = CORE_BOARD_LOST, .board = 0});
-        assert_int_equal(count_of(f, CORE_FAIL), attempt == CORE_ATTEMPTS_MAX ? 1 : 0);
-        if (attempt < CORE_ATTEMPTS_MAX) {
+        assert_int_equal(count_of(f, CORE_FAIL), attempt == CORE_SUSPECTED_MAX ? 1 : 0);
+        if (attempt < CORE_SUSPECTED_MAX) {
             join(f, "b0");
             planned(f);
             ready(f, 0);
         }
     }
     assert_non_null(strstr(first_of(f, CORE_FAIL)->text, "given up after 8 attempts: stage b0"));
+}
+
+/* Who is sent through pipelines that die of something else, however often, is innocent. */
+static void test_innocent_microbatches_are_not_given_up(void **state) {
+    struct fixture *f = *state;
+    serve(f, 1);
+    for (unsigned i = 0; i < 12; i++)
+        admit(f, i);
+    for (unsigned death = 1; death <= 3 * CORE_SUSPECTED_MAX; death++) {
+        for (unsigned i = 0; i < 3; i++)
+            writable(f); /* three microbatches */
+        assert_int_equal(f->core.sent, 3);
+        const struct core_flight *first = &f->core.flight[0];
+        struct message_heartbeat beat = {.epoch = f->core.epoch,
+                                         .microbatches = 9,
+                                         .busy_ns = 9 * 30 * MONO_SECOND, /* of half a minute each */
+                                         .computed = first->sequence};
+        step(f, (struct coordinator_event){.type = CORE_HEARTBEAT, .board = 0, .heartbeat = &beat});
+        step(f, (struct coordinator_event){.type = CORE_BOARD_LOST, .board = 0});
+        if (death == CORE_SUSPECTED_MAX) {
+            assert_int_equal(count_of(f, CORE_FAIL), 8); /* the second and third, that it may have been computing */
+            break;
+        }
+        assert_int_equal(count_of(f, CORE_FAIL), 0);
+        join(f, "b0");
+        planned(f);
+        ready(f, 0);
+    }
+    assert_int_equal(f->core.flights, 1);
+    assert_int_equal(f->core.flight[0].suspected, 0);
+    assert_int_equal(f->core.flight[0].attempts, CORE_SUSPECTED_MAX);
 }
 
 static void test_replay_waits_no_longer_than_patience(void **state) {
@@ -531,6 +562,7 @@ int main(void) {
         TEST(test_back_pressure),
         TEST(test_lost_stage_comes_back_and_its_flights_are_replayed),
         TEST(test_poisonous_microbatch_is_given_up),
+        TEST(test_innocent_microbatches_are_not_given_up),
         TEST(test_replay_waits_no_longer_than_patience),
         TEST(test_spare_board_takes_over),
         TEST(test_silent_board_is_lost),

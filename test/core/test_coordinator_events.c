@@ -133,12 +133,12 @@ static void test_many_given_up_flights_say_the_same(void **state) {
     serve(f, 8); /* 18 flights */
     for (unsigned i = 0; i < 18 * 4; i++)
         admit(f, i);
-    for (unsigned attempt = 1; attempt <= CORE_ATTEMPTS_MAX; attempt++) {
+    for (unsigned attempt = 1; attempt <= CORE_SUSPECTED_MAX; attempt++) {
         for (unsigned i = 0; i < 18; i++)
             writable(f);
         assert_int_equal(f->core.sent, 18);
         step(f, (struct coordinator_event){.type = CORE_BOARD_LOST, .board = 0});
-        if (attempt == CORE_ATTEMPTS_MAX)
+        if (attempt == CORE_SUSPECTED_MAX)
             break;
         join(f, "b0");
         planned(f);

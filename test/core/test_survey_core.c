@@ -54,6 +54,26 @@ static void test_what_is_known_is_not_measured_again(void **state) {
     assert_int_equal(probes, 3);
 }
 
+/* Boards that are known do not wait for one that is being measured. */
+static void test_a_plan_waits_for_its_boards_only(void **state) {
+    (void)state;
+    struct fixture f = known(3);
+    static const unsigned three[] = {2, 0, 1}, four[] = {0, 1, 2, 3};
+    join(&f, 3, true);
+    want(&f, 3);
+    assert_false(survey_core_board_done(&f.core, 0));
+    assert_true(survey_core_boards_done(&f.core, three, 3));
+    assert_false(survey_core_boards_done(&f.core, four, 4));
+    while (finish_probe(&f)) {
+    }
+    assert_true(survey_core_boards_done(&f.core, four, 4));
+    step(&f, (struct survey_event){.type = SURVEY_GONE, .board = 1});
+    assert_true(survey_core_boards_done(&f.core, four, 4)); /* of who is here */
+    join(&f, 1, false);
+    want(&f, 1);
+    assert_false(survey_core_boards_done(&f.core, three, 3));
+}
+
 static void test_a_board_goes_while_it_is_profiled(void **state) {
     (void)state;
     struct fixture f = start(2);
@@ -500,6 +520,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_profiles_first_then_disjoint_pairs),
         cmocka_unit_test(test_what_is_known_is_not_measured_again),
+        cmocka_unit_test(test_a_plan_waits_for_its_boards_only),
         cmocka_unit_test(test_a_board_goes_while_it_is_profiled),
         cmocka_unit_test(test_a_board_goes_while_it_is_probed),
         cmocka_unit_test(test_a_newcomer_is_profiled_between_probes),

@@ -123,6 +123,7 @@ static void fill_heartbeat(struct message_heartbeat *heartbeat) {
         .serving_ns = number(),
         .computing_ns = number(),
         .loading_ns = number(),
+        .computed = {number()},
         .allocations = number(),
         .memory_used = number(),
         .rejected = rejected(),

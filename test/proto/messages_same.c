@@ -87,6 +87,7 @@ static void same_heartbeat(const struct message_heartbeat *left, const struct me
     SAME(serving_ns);
     SAME(computing_ns);
     SAME(loading_ns);
+    SAME(computed.number);
     SAME(allocations);
     SAME(memory_used);
     SAME_REJECTED(rejected);

@@ -133,8 +133,8 @@ void clients_refused(struct world *world, unsigned slot, const char *text) {
     unsigned number = c->item_of[slot];
     const struct sim_item *item = &world->item[number];
     bool tired = mono_since(world->now, item->admitted) >= c->core.settings.patience_ns;
-    bool given_up = strncmp(text, "given up after ", 15) == 0 && item->sends >= CORE_ATTEMPTS_MAX &&
-                    item->handed >= CORE_ATTEMPTS_MAX / 2;
+    bool given_up = strncmp(text, "given up after ", 15) == 0 && item->sends >= CORE_SUSPECTED_MAX &&
+                    item->handed >= CORE_SUSPECTED_MAX / 2;
     sim_trace(world, SIM_COORDINATOR, "item %u fails: %s", number, text);
     if (!finish(world, slot, SIM_FAILED))
         return;
