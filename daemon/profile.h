@@ -54,6 +54,9 @@ struct profile_settings {
     const unsigned *microbatches; /* ascending */
     unsigned sizes;               /* how many, at most PROFILE_MICROBATCHES */
     double budget_s;              /* for all of them together */
+    double stretch; /* above 1: the budget is of the calling thread's processor time, so that a board with a quota or
+                       with others beside it gets as many runs as one of its own; it takes so many times as long at
+                       most */
     uint64_t memory_bytes;        /* that may be taken at most; 0: what the system has */
     bool (*go_on)(void *context); /* may be NULL; asked between runs, false ends it with an error "cancelled" */
     void *context;

@@ -25,6 +25,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #define VALUES         65521 /* random numbers that everything is filled from: a prime, so that rows differ */
@@ -47,6 +48,7 @@ struct measuring {
     void *context;
     struct profile *out;
     mono_t start;
+    double processor_start, stretch;
     double budget_s, work_left; /* work: operations of one pass over all that is not measured yet */
     uint64_t room;              /* bytes that a run may take, beside `others`; about UINT64_MAX: not known */
     size_t weight_bytes;        /* of the whole model */
@@ -70,8 +72,18 @@ struct bench {
     double *once;    /* [units of the run]: of one pass */
 };
 
-static double elapsed(mono_t since) {
-    return (double)mono_since(mono_now(), since) / 1e9;
+/* Of this thread. */
+static double processor_seconds(void) {
+    struct timespec used;
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &used);
+    return (double)used.tv_sec + 1e-9 * (double)used.tv_nsec;
+}
+
+/* Of the budget. */
+static double elapsed(const struct measuring *measuring) {
+    double wall = (double)mono_since(mono_now(), measuring->start) / 1e9;
+    return measuring->stretch > 1 ? fmax(processor_seconds() - measuring->processor_start, wall / measuring->stretch)
+                                  : wall;
 }
 
 static bool asked_to_go_on(const struct measuring *measuring, struct error *error) {
@@ -297,15 +309,15 @@ static unsigned take_sample(struct measuring *measuring, const struct bench *ben
     do {
         if (!asked_to_go_on(measuring, error))
             return 0;
-        double before = elapsed(measuring->start);
+        double before = elapsed(measuring);
         pass(measuring, bench, items, bench->once);
         for (unsigned u = 0; u < units; u++) {
             seconds[u] += bench->once[u];
             took += bench->once[u];
         }
-        longest = fmax(longest, elapsed(measuring->start) - before);
+        longest = fmax(longest, elapsed(measuring) - before);
         passes++;
-    } while (took < SAMPLE_S && elapsed(measuring->start) + longest < end_s);
+    } while (took < SAMPLE_S && elapsed(measuring) + longest < end_s);
     for (unsigned u = 0; u < units; u++)
         seconds[u] /= passes;
     return passes;
@@ -314,7 +326,7 @@ static unsigned take_sample(struct measuring *measuring, const struct bench *ben
 static bool measure_size(struct measuring *measuring, const struct bench *bench, unsigned index, struct error *error) {
     unsigned items = measuring->microbatches[index], units = bench->slice.end - bench->slice.first;
     unsigned samples = 0, passes = 0;
-    double work = items * bench->flops, now = elapsed(measuring->start);
+    double work = items * bench->flops, now = elapsed(measuring);
     double end = now + (measuring->budget_s - now) * work / measuring->work_left;
     memset(bench->seconds, 0, (size_t)SAMPLES_MOST * units * sizeof *bench->seconds);
     for (bool more = true; more;) {
@@ -324,7 +336,7 @@ static bool measure_size(struct measuring *measuring, const struct bench *bench,
             return false;
         samples++;
         passes += taken;
-        now = elapsed(measuring->start);
+        now = elapsed(measuring);
         bool settled = samples >= SAMPLES_ENOUGH && spread(bench, samples, bench->once) < QUIET;
         more = samples < SAMPLES_MOST && !settled && now + (now - before) / taken < end;
     }
@@ -481,6 +493,7 @@ static uint64_t room_within(uint64_t memory_bytes) {
 static void prepare(struct measuring *measuring, uint64_t memory_bytes) {
     double flops = 0, items = 0;
     measuring->start = mono_now();
+    measuring->processor_start = processor_seconds();
     measuring->room = room_within(memory_bytes);
     profile_kinds(measuring->config, measuring->kind);
     for (unsigned unit = 0; unit < measuring->out->units; unit++) {
@@ -535,7 +548,8 @@ bool profile_measure(const struct profile_settings *settings, struct profile *ou
                                     .go_on = settings->go_on,
                                     .context = settings->context,
                                     .out = out,
-                                    .budget_s = settings->budget_s};
+                                    .budget_s = settings->budget_s,
+                                    .stretch = settings->stretch};
     describe(settings->config, settings->kernels, pool_threads(settings->pool), settings->sizes, out);
     prepare(measuring, settings->memory_bytes);
     bool ok = measure_all(measuring, error);

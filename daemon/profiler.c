@@ -17,6 +17,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#define STRETCH 10 /* the coordinator has patience for that */
+
 struct profiler {
     struct profiler_settings settings;
     uint64_t survey;
@@ -47,6 +49,7 @@ static bool measure_with(struct profiler *profiler, const struct model_config *c
         .microbatches = profiler->microbatches,
         .sizes = profiler->sizes,
         .budget_s = profiler->budget_s,
+        .stretch = STRETCH,
         .memory_bytes = profiler->settings.memory_bytes,
         .go_on = go_on,
         .context = profiler,

@@ -12,8 +12,9 @@ median() { sort -g | awk '{ v[NR] = $1 } END { if (NR) print NR % 2 ? v[(NR + 1)
 
 # ---- counters ----
 
-# "HOST CPU_NS THREAD:NS,... SENT_BYTES SENT_FRAMES RECEIVED_BYTES RECEIVED_FRAMES" for each host, in its table's order, after
-# "time SECONDS". The threads are those of its daemon.
+# "HOST CPU_NS THREAD:NS,... SENT_BYTES SENT_FRAMES RECEIVED_BYTES RECEIVED_FRAMES TCP_BYTES" for each host, in its table's order, after
+# "time SECONDS". The threads are those of its daemon. TCP_BYTES: what its sockets have sent; of its port's bytes nobody knows how many
+# are headers, for the kernel hands many segments on as one frame.
 sample() {
     local host number counters=() pid task ns all
     echo "time $EPOCHREALTIME"
@@ -24,12 +25,16 @@ sample() {
         for task in "/proc/$pid/task"/*; do
             ! read -r ns _ 2>/dev/null <"$task/schedstat" || all+=${all:+,}${task##*/}:$ns
         done
-        echo "$host $(cpu_nanoseconds "$host") ${all:--} ${counters[number]#* }"
+        echo "$host $(cpu_nanoseconds "$host") ${all:--} ${counters[number]#* } $(tcp_sent "$host")"
     done <"$LAB_STATE/hosts"
 }
 
+tcp_sent() { # HOST
+    in_namespace "$1" ss -tinH | grep -o 'bytes_sent:[0-9]*' | awk -F : '{ sum += $2 } END { printf "%.0f", sum }'
+}
+
 # What happened between $folder/sample.start and sample.end, a line for each host with what its table says of it:
-#   HOST SECONDS CPU_S KERNEL_S DAEMON_S SENT_BYTES SENT_FRAMES RECEIVED_BYTES RECEIVED_FRAMES SHARE BIT_PER_S
+#   HOST SECONDS CPU_S KERNEL_S DAEMON_S SENT_BYTES SENT_FRAMES RECEIVED_BYTES RECEIVED_FRAMES TCP_BYTES SHARE BIT_PER_S
 # KERNEL_S: of as many of the daemon's threads as compute there, those that used most. SHARE: of a processor; 0: no limit.
 sample_differences() {
     awk '
@@ -50,7 +55,7 @@ sample_differences() {
                 kernel += used[best]; used[best] = 0
             }
             printf "%s %.6f %.6f %.6f %.6f", $1, t, ($2 - old[$1, 2]) / 1e9, kernel, sum
-            for (i = 4; i <= 7; i++) printf " %.0f", $i - old[$1, i]
+            for (i = 4; i <= 8; i++) printf " %.0f", $i - old[$1, i]
             printf " %s %s\n", share[$1] + 0, rate[$1] + 0
         }' "$LAB_STATE/hosts" "$folder/sample.start" "$folder/sample.end"
 }
@@ -76,7 +81,7 @@ memory_of_daemons() { # "HOST RSS_ANON_BYTES VM_HWM_BYTES"
 
 # Sends WARM + COUNT + WARM microbatches of B; then $folder/window has a line for each host that computed,
 #   HOST QUOTA_USED OUTSIDE_KERNELS SENT_BYTES SENT_TCP_BYTES LINK_USED DAEMON_SECONDS      shares of 1; bytes per image
-# and the seconds for each microbatch are printed. TCP bytes: frames without Ethernet's, IP's and TCP's 66 bytes.
+# and the seconds for each microbatch are printed.
 measure_stream() { # B WARM COUNT
     local items=$(($1 * (2 * $2 + $3)))
     rm -f "$folder"/sample.*
@@ -87,8 +92,8 @@ measure_stream() { # B WARM COUNT
     ) || return 1
     sample_differences | awk -v items=$(($1 * $3)) '$1 == "coordinator" || $5 > 0 {
         most = $6 > $8 ? $6 : $8
-        printf "%s %.4f %.4f %.0f %.0f %.4f %.3f\n", $1, $3 / $2 / ($10 ? $10 : 1), $5 ? 1 - $4 / $5 : 0, $6 / items,
-            ($6 - 66 * $7) / items, $11 ? 8 * most / $2 / $11 : 0, $5 }' >"$folder/window"
+        printf "%s %.4f %.4f %.0f %.0f %.4f %.3f\n", $1, $3 / $2 / ($11 ? $11 : 1), $5 ? 1 - $4 / $5 : 0, $6 / items,
+            $10 / items, $12 ? 8 * most / $2 / $12 : 0, $5 }' >"$folder/window"
     sample_differences | awk -v count="$3" 'NR == 1 { printf "%.6f\n", $2 / count }'
 }
 

@@ -266,6 +266,35 @@ static void test_no_more_memory_than_it_may_take(void **state) {
     model_config_destroy(&config);
 }
 
+static bool interrupted(void *context) {
+    usleep(5000);
+    return patient(context);
+}
+
+/* A processor that is away for most of the time makes a profile take longer, not worse; up to a limit. */
+static void test_a_budget_of_processor_time(void **state) {
+    static const unsigned sizes[] = {1};
+    struct model_config *config = config_new(32, 3, "b");
+    struct profile *profile = allocate(1, sizeof *profile);
+    struct error error = {0};
+    unsigned asked[2];
+    (void)state;
+    for (unsigned i = 0; i < 2; i++) {
+        struct patience patience = {0, 0};
+        struct profile_settings settings = settings_for(config, sizes, 1);
+        settings.budget_s = 0.2;
+        settings.stretch = i ? 10 : 0;
+        settings.go_on = interrupted;
+        settings.context = &patience;
+        assert_true(profile_measure(&settings, profile, &error));
+        asked[i] = patience.asked;
+    }
+    if (asked[1] < 2 * asked[0])
+        fail_msg("%u and %u passes", asked[0], asked[1]);
+    release(profile);
+    model_config_destroy(&config);
+}
+
 static void test_sizes_refused(void **state) {
     static const unsigned cases[][2] = {{0, 1}, {2, 2}, {4, 1}, {1, 4097}};
     struct model_config *config = config_new(32, 3, "b");
@@ -484,6 +513,7 @@ int main(void) {
         cmocka_unit_test(test_cancelled),
         cmocka_unit_test(test_no_memory),
         cmocka_unit_test(test_no_more_memory_than_it_may_take),
+        cmocka_unit_test(test_a_budget_of_processor_time),
         cmocka_unit_test(test_sizes_refused),
         cmocka_unit_test(test_json_reads_back),
         cmocka_unit_test(test_old_profile),
