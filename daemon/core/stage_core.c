@@ -335,12 +335,13 @@ struct message_heartbeat stage_core_heartbeat(const struct stage_core *core, mon
     unsigned number = lane_to_tell(core);
     bool serving = number != NO_LANE && core->lane[number].state == LANE_SERVING;
     epoch_t none = {0};
+    sequence_t nothing = {0};
     int64_t under_way = lanes_computing(core) ? mono_since(now, core->computing_since) : 0;
     return (struct message_heartbeat){
         .epoch = number == NO_LANE ? none : core->lane[number].epoch,
         .microbatches = serving ? core->microbatches : 0,
         .items = serving ? core->items : 0,
-        .computed = number == NO_LANE ? (sequence_t){0} : core->lane[number].newest,
+        .computed = number == NO_LANE ? nothing : core->lane[number].newest,
         .busy_ns = serving ? (uint64_t)(core->busy_ns + under_way) : 0,
         .computing_ns = (uint64_t)under_way,
         .loading_ns = core->loader_busy ? (uint64_t)mono_since(now, core->loader_got_on) : 0,

@@ -57,5 +57,5 @@ check 'each death has its row' rows 'kill|start|cut|heal' 7
 check 'boards join' living joins --from 2 --interval 4
 check 'each join has its row' rows join 2
 check 'an hour of changes, shortened' living soak --minutes 0.2 --seed 3
-check 'memory of every process is told' grep -qE '^coordinator +[0-9.]+ +[0-9.]+ +[0-9.]+ +[0-9.]+ +-?[0-9.]+$' "$scratch/said"
+check 'memory of every process is told' grep -qE '^coordinator +[0-9.]+ +[0-9.]+ +[0-9.]+ +[0-9.]+ +(-|-?[0-9.]+)$' "$scratch/said"
 check 'nothing is left of the lab' test ! -e /run/stagecoach-lab

@@ -117,8 +117,8 @@ check 'damaged profiles: serves' wait_serving_some
 check 'damaged profiles: one warning each' test "$(grep -c 'kept profile cannot be used' "$scratch/coordinator.log")" = 3
 check 'damaged links: one warning' test "$(grep -c 'known of links cannot be used' "$scratch/coordinator.log")" = 1
 check 'damaged profiles: measured anew' test "$(measured_lines)" = 3
+check 'damaged profiles: written anew' wait_until "$PATIENCE" not grep -q half "$state"/*.json
 stop_fleet
-check 'damaged profiles: written anew' not grep -q half "$state"/*.json
 rm -rf "$state"
 
 # ---- a board that dies while it is measured ----
