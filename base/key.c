@@ -56,7 +56,7 @@ bool key_usable(const struct public_key *key) {
 }
 
 bool key_handy(const struct public_key *key) {
-    char text[KEY_TEXT_BYTES];
+    char text[KEY_TEXT_BYTES] = "";
     key_print(key->bytes, text);
     return text[0] != '-';
 }
