@@ -5,7 +5,8 @@
  * serves or is planned. One is seen to be reached and profiled, and its links are probed in the lane that no epoch
  * uses, before it is planned with; one out of reach is left where it is and tried again now and then. What failed is
  * tried again when the next plan is asked for, and where there is no plan, as soon as that may help. Profiles are kept
- * in memory and in the state directory, and one that fits a board that says hello is not made again. Nothing a board
+ * in memory and in the state directory, and one that fits a board that says hello is not made again; links are kept
+ * there for a coordinator that starts again at once (link_store.h). Nothing a board
  * says is believed beyond its own times: the profile must be of this model, the numbers finite and positive. All of it
  * runs in the I/O thread but for the measuring itself and the writing of what was measured (state_writer.h); it is
  * read here, files of some tens of kilobytes when a board joins.
@@ -212,7 +213,8 @@ static void recall_links(struct coordinator *c, unsigned board) {
     unsigned recalled = 0;
     const struct link_end own = link_end(c, board);
     for (unsigned end = 0; end < SURVEY_ENDS; end++) {
-        if (end == board || !c->survey.core.board[end].here || c->board[board].instance == 0)
+        bool unknown = end != SURVEY_COORDINATOR && c->board[end].instance == 0;
+        if (end == board || !c->survey.core.board[end].here || unknown || c->board[board].instance == 0)
             continue;
         const struct link_end other = link_end(c, end);
         if (!link_list_take(&c->survey.links, &own, &other, &link))

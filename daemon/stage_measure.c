@@ -34,7 +34,7 @@ void measure_profile_get(struct stage *stage, const struct message_profile_get *
     }
     stage->profiler = profiler_new(get, &settings, &error);
     if (stage->profiler)
-        log_info("measuring for about %.1f s", get->budget_ms / 1e3);
+        log_info("measuring for about %.1f s of processor time", get->budget_ms / 1e3);
     else
         refuse(stage, get->survey, error.text, false);
 }

@@ -31,7 +31,7 @@
  * is sent again, whole and before anything new, under a new sequence number: the same items together give the same
  * bits. A result counts once, by epoch and sequence number. A microbatch that pipelines die of is given up after
  * CORE_SUSPECTED_MAX. Suspected is only what the board that is gone may have been computing, as its last heartbeat has
- * it; others die along with it any number of times, and are sent again as often.
+ * it; others die along with it and are sent again, CORE_ATTEMPTS_MAX times at most, for heartbeats may be wrong.
  *
  * Items are numbered by the caller (0 to CORE_ITEMS_MAX - 1). Boards are kept by name: one that comes back takes its
  * old place. Where more are here than wanted, those that came first are chosen; they are listed for the plan in the
@@ -54,6 +54,7 @@
 #define CORE_ITEMS_MAX     4096
 #define CORE_FLIGHTS_MAX   288
 #define CORE_SUSPECTED_MAX 8
+#define CORE_ATTEMPTS_MAX  64
 #define CORE_REASON_MAX    320
 
 enum coordinator_state {

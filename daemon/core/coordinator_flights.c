@@ -7,7 +7,8 @@
 #include <stdio.h>
 #include <string.h>
 
-#define BEAT_NS MONO_SECOND /* at least what lies between two heartbeats */
+#define BEAT_NS    MONO_SECOND /* at least what lies between two heartbeats */
+#define PLAN_SLACK 2           /* so much faster than planned a board may be */
 
 /* ---- the queue ---- */
 
@@ -131,21 +132,26 @@ static const struct suspects everyone = {.count = CORE_FLIGHTS_MAX}, nobody = {.
 static struct suspects suspects_of(const struct coordinator_core *core, unsigned board, epoch_t epoch, mono_t now) {
     const struct core_pipeline *serving = core_pipeline_in(core, PIPELINE_SERVING);
     const struct message_heartbeat *last = &core->board[board].last;
-    if (!serving || serving->epoch.number != epoch.number)
+    int stage = serving ? pipeline_stage_of(serving, board) : -1;
+    if (stage < 0 || serving->epoch.number != epoch.number)
         return nobody;
-    if (last->epoch.number != epoch.number || last->microbatches == 0)
-        return everyone;
-    double each_ns = (double)last->busy_ns / (double)last->microbatches;
+    bool told = last->epoch.number == epoch.number && last->microbatches > 0;
+    if (!told && !core->settings.measured_first)
+        return everyone; /* nobody knows how fast it is */
+    double each_ns = told ? (double)last->busy_ns / (double)last->microbatches
+                          : 1e9 * serving->plan.stage[stage].compute_s / PLAN_SLACK;
     double unseen_ns = (double)(mono_since(now, core->board[board].heard) + BEAT_NS);
     double begun = fmin(unseen_ns / fmax(each_ns, 1), CORE_FLIGHTS_MAX);
-    return (struct suspects){.after = last->computed, .count = (unsigned)begun + 2};
+    return (struct suspects){.after = {told ? last->computed.number : 0}, .count = (unsigned)begun + 2};
 }
 
+/* Is it to be given up? */
 static bool suspect(struct core_flight *flight, struct suspects *suspects) {
-    if (suspects->count == 0 || flight->sequence.number <= suspects->after.number)
-        return false;
-    suspects->count--;
-    return ++flight->suspected >= CORE_SUSPECTED_MAX;
+    if (suspects->count > 0 && flight->sequence.number > suspects->after.number) {
+        suspects->count--;
+        flight->suspected++;
+    }
+    return flight->suspected >= CORE_SUSPECTED_MAX || flight->attempts >= CORE_ATTEMPTS_MAX;
 }
 
 /* Of the first `count` flights under way, those of that epoch will not arrive: they are to be sent again, in their

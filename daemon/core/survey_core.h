@@ -19,11 +19,12 @@
  *                ^                   |
  *                +- again, was brief +-- given up --> FAILED --SURVEY_AGAIN, SURVEY_NEWCOMER after a pause--> UNKNOWN
  *
- * What is known stays known: a profile while its board is here, a link while both its ends are. What failed is not
- * known but settled: nobody waits for it, and it is tried again, once, at the next occasion behind a pause that grows
- * from ten seconds to five minutes. A board that goes takes its links along; the pairs that were being probed with it
- * are free for others at once. How often it died while it was profiled is remembered, so that one that starts again at
- * once does not keep the others waiting for ever. A refusal of a busy board is not a failure.
+ * What is known stays known: a profile while its board is here, a link while both its ends are. What a coordinator
+ * before this one knew of a link (SURVEY_RECALLED) is known after a brief probe in place of a whole one. What failed is
+ * not known but settled: nobody waits for it, and it is tried again, once, at the next occasion behind a pause that
+ * grows from ten seconds to five minutes. A board that goes takes its links along; the pairs that were being probed
+ * with it are free for others at once. How often it died while it was profiled is remembered, so that one that starts
+ * again at once does not keep the others waiting for ever. A refusal of a busy board is not a failure.
  *
  * Invariants (survey_core_broken checks them): an end is in at most one probe under way, and is here; numbers of
  * surveys and probes are never given twice. Memory: one struct of fixed size. Threads: none; one caller. Errors: a

@@ -163,6 +163,44 @@ static void test_innocent_microbatches_are_not_given_up(void **state) {
     assert_int_equal(f->core.flight[0].attempts, CORE_SUSPECTED_MAX);
 }
 
+/* A stage far behind the first one has computed nothing yet when it dies: it may have begun with the first microbatches
+ * at most, at the pace that is planned. */
+static void test_a_stage_that_has_not_begun(void **state) {
+    struct fixture *f = *state;
+    serve(f, 1);
+    f->core.settings.measured_first = true;
+    f->core.pipeline[epoch_lane(f->core.epoch)].plan.stage[0].compute_s = 10;
+    for (unsigned i = 0; i < 16; i++)
+        admit(f, i);
+    for (unsigned i = 0; i < 4; i++)
+        writable(f);
+    assert_int_equal(f->core.sent, 4);
+    step(f, (struct coordinator_event){.type = CORE_BOARD_LOST, .board = 0});
+    for (unsigned i = 0; i < 4; i++)
+        assert_int_equal(f->core.flight[i].suspected, i < 2);
+}
+
+/* Whatever heartbeats say, nothing is sent for ever. */
+static void test_attempts_have_an_end(void **state) {
+    struct fixture *f = *state;
+    serve(f, 1);
+    admit(f, 0);
+    for (unsigned attempt = 1; attempt <= CORE_ATTEMPTS_MAX; attempt++) {
+        writable(f);
+        tick_after(f, 5 * MONO_MS);
+        struct message_heartbeat beat = {
+            .epoch = f->core.epoch, .microbatches = 1, .busy_ns = 1, .computed = {UINT64_MAX}};
+        step(f, (struct coordinator_event){.type = CORE_HEARTBEAT, .board = 0, .heartbeat = &beat});
+        step(f, (struct coordinator_event){.type = CORE_BOARD_LOST, .board = 0});
+        assert_int_equal(count_of(f, CORE_FAIL), attempt == CORE_ATTEMPTS_MAX ? 1 : 0);
+        if (attempt < CORE_ATTEMPTS_MAX) {
+            join(f, "b0");
+            planned(f);
+            ready(f, 0);
+        }
+    }
+}
+
 static void test_replay_waits_no_longer_than_patience(void **state) {
     struct fixture *f = *state;
     serve(f, 1);
@@ -563,6 +601,8 @@ int main(void) {
         TEST(test_lost_stage_comes_back_and_its_flights_are_replayed),
         TEST(test_poisonous_microbatch_is_given_up),
         TEST(test_innocent_microbatches_are_not_given_up),
+        TEST(test_a_stage_that_has_not_begun),
+        TEST(test_attempts_have_an_end),
         TEST(test_replay_waits_no_longer_than_patience),
         TEST(test_spare_board_takes_over),
         TEST(test_silent_board_is_lost),
