@@ -392,6 +392,9 @@ static void test_what_serves_outlives_a_load_that_hangs(void **state) {
     f->core.settings.load_hung_ns = 60 * MONO_SECOND;
     planned(f);
     struct message_heartbeat beat = {.epoch = {1}, .loading_ns = 60 * MONO_SECOND};
+    ready(f, 1);
+    step(f, (struct coordinator_event){.type = CORE_HEARTBEAT, .board = 1, .heartbeat = &beat});
+    assert_non_null(core_pipeline_in(&f->core, PIPELINE_PREPARING)); /* said before it was ready */
     step(f, (struct coordinator_event){.type = CORE_HEARTBEAT, .board = 0, .heartbeat = &beat});
     assert_int_equal(f->core.state, COORDINATOR_SERVING);
     assert_null(core_pipeline_in(&f->core, PIPELINE_PREPARING));

@@ -136,6 +136,24 @@ static void test_heartbeats(void **state) {
     assert_int_equal(heartbeat.items, 2);
     assert_int_equal(heartbeat.busy_ns, 1000);
     assert_int_equal(heartbeat.serving_ns, 500 * MONO_MS);
+    assert_int_equal(heartbeat.computed.number, 1);
+    assert_int_equal(heartbeat.loading_ns, 0);
+}
+
+/* For how long a load has not got on: since it began, or last reported. */
+static void test_a_load_that_does_not_get_on(void **state) {
+    (void)state;
+    struct fixture fixture = in_state(LIFE_LOADING);
+    fixture.now = mono_after(fixture.now, 9 * MONO_SECOND);
+    assert_int_equal(stage_core_heartbeat(&fixture.core, fixture.now).loading_ns, 9 * MONO_SECOND);
+    happen(&fixture, STAGE_PROGRESSED);
+    fixture.now = mono_after(fixture.now, MONO_SECOND);
+    assert_int_equal(stage_core_heartbeat(&fixture.core, fixture.now).loading_ns, MONO_SECOND);
+    loaded(&fixture);
+    assert_int_equal(stage_core_heartbeat(&fixture.core, fixture.now).loading_ns, 0);
+    fixture.now = mono_after(fixture.now, MONO_SECOND);
+    assign(&fixture, 2);
+    assert_int_equal(stage_core_heartbeat(&fixture.core, fixture.now).loading_ns, 0);
 }
 
 /* A slow board is seen to work before its first microbatch is done. */
@@ -609,6 +627,7 @@ int main(void) {
         cmocka_unit_test(test_table),
         cmocka_unit_test(test_hello_is_repeated),
         cmocka_unit_test(test_heartbeats),
+        cmocka_unit_test(test_a_load_that_does_not_get_on),
         cmocka_unit_test(test_work_under_way_counts),
         cmocka_unit_test(test_reconnection),
         cmocka_unit_test(test_shutdown_everywhere),
