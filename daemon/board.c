@@ -128,13 +128,8 @@ uint64_t board_memory_available(void) {
 }
 
 uint64_t board_memory_used(void) {
-    uint64_t pages = 0;
-    FILE *file = fopen("/proc/self/statm", "re");
-    if (file && fscanf(file, "%*s %" SCNu64, &pages) != 1)
-        pages = 0;
-    if (file)
-        fclose(file);
-    return pages * (uint64_t)sysconf(_SC_PAGESIZE);
+    uint64_t kibibytes = number_of(fopen("/proc/self/status", "re"), "VmRSS");
+    return kibibytes == NO_LIMIT ? 0 : kibibytes << 10;
 }
 
 bool board_memory_offered(uint64_t memory, uint64_t reserve, uint64_t *bytes, struct error *error) {

@@ -296,7 +296,9 @@ struct hash *cache_list(const char *directory, size_t most, size_t *count) {
     struct resident *list = residents(tensors, count, &bytes);
     if (*count > most)
         *count = most;
-    struct hash *hashes = list ? allocate(*count, sizeof *hashes) : NULL;
+    if (!list)
+        return NULL;
+    struct hash *hashes = allocate(*count, sizeof *hashes);
     for (size_t i = 0; i < *count; i++)
         hashes[i] = list[i].hash;
     release(list);

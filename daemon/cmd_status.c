@@ -2,6 +2,7 @@
  * per line (status_print.h). A watch draws the screen anew on a terminal and prints a block per turn elsewhere; a
  * coordinator that is away is waited for, and told of once. SIGINT and SIGTERM end a watch with status 0: the question
  * that is under way is given up within a tenth of a second. */
+#include "base/decimal.h"
 #include "base/mono.h"
 #include "daemon/client.h"
 #include "daemon/commands.h"
@@ -124,16 +125,16 @@ static bool watch_status(struct watch *watch, struct error *error) {
 /* The operand; one second without it. */
 static bool interval(const struct values *values, char **operands, unsigned count, unsigned *seconds,
                      struct error *error) {
-    char *end;
+    uint64_t number;
     *seconds = 1;
     if (count == 0)
         return true;
     if (!values->watch)
         return error_set(error, ERROR_USAGE, "'%.40s': only --watch takes a number of seconds", operands[0]);
-    unsigned long number = strtoul(operands[0], &end, 10);
+    if (!decimal_parse(operands[0], SECONDS_MAX, &number) || number < 1)
+        return error_set(error, ERROR_USAGE, "--watch: got '%.40s', want 1 to %d seconds", operands[0], SECONDS_MAX);
     *seconds = (unsigned)number;
-    return (operands[0][0] >= '1' && operands[0][0] <= '9' && *end == '\0' && number <= SECONDS_MAX) ||
-           error_set(error, ERROR_USAGE, "--watch: got '%.40s', want 1 to %d seconds", operands[0], SECONDS_MAX);
+    return true;
 }
 
 static int run(const void *options, char **operands, unsigned count) {

@@ -178,7 +178,7 @@ static bool check_keyless(const struct join_options *options, bool keyed, struct
 }
 
 bool join_coordinator(const struct join_options *options, struct identity *identity, bool *keyed, struct error *error) {
-    struct token token;
+    struct token token = {.role = options->role};
     bool given;
     *error = (struct error){0};
     *keyed = false;

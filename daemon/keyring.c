@@ -10,6 +10,7 @@
 #include "daemon/keyring.h"
 
 #include "base/allocate.h"
+#include "base/decimal.h"
 #include "base/file.h"
 #include "proto/codec.h"
 
@@ -39,14 +40,24 @@ enum role role_parse(const char *text) {
 
 /* ---- reading ---- */
 
+/* Seconds since 1970: 0 to what an int64_t holds. */
+static bool read_time(const char *text, int64_t *seconds) {
+    uint64_t number;
+    bool ok = decimal_parse(text, INT64_MAX, &number);
+    if (ok)
+        *seconds = (int64_t)number;
+    return ok;
+}
+
 static bool read_key(struct keyring *keyring, const char *line) {
-    char role[16], state[16], key[64], name[128];
+    char role[16], state[16], since[24], key[64], name[128];
     int end = 0;
     struct keyring_key *entry = &keyring->key[keyring->keys];
     if (keyring->keys == KEYRING_KEYS_MAX)
         return false;
-    if (sscanf(line, "key %15s %15s %" SCNd64 " %63s %127s%n", role, state, &entry->since, key, name, &end) != 5 ||
-        line[end] != '\0' || !key_parse(key, entry->key.bytes) || !board_name_valid(name) ||
+    if (sscanf(line, "key %15s %15s %23s %63s %127s%n", role, state, since, key, name, &end) != 5 ||
+        line[end] != '\0' || !read_time(since, &entry->since) || !key_parse(key, entry->key.bytes) ||
+        !board_name_valid(name) ||
         keyring_find(keyring, &entry->key)) /* twice, and perhaps revoked once: which one holds? */
         return false;
     entry->role = role_parse(role);
@@ -57,14 +68,17 @@ static bool read_key(struct keyring *keyring, const char *line) {
 }
 
 static bool read_token(struct keyring *keyring, const char *line) {
-    char role[16], key[64];
+    char role[16], uses[24], until[24], key[64];
+    uint64_t number;
     int end = 0;
     struct keyring_token *token = &keyring->token[keyring->tokens];
     if (keyring->tokens == KEYRING_TOKENS_MAX)
         return false;
-    if (sscanf(line, "token %15s %" SCNu32 " %" SCNd64 " %63s%n", role, &token->uses, &token->until, key, &end) != 4 ||
-        line[end] != '\0' || !key_parse(key, token->key.bytes))
+    if (sscanf(line, "token %15s %23s %23s %63s%n", role, uses, until, key, &end) != 4 || line[end] != '\0' ||
+        !decimal_parse(uses, UINT32_MAX, &number) || !read_time(until, &token->until) ||
+        !key_parse(key, token->key.bytes))
         return false;
+    token->uses = (uint32_t)number;
     token->role = role_parse(role);
     keyring->tokens++;
     return token->role != 0;

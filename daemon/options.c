@@ -2,7 +2,8 @@
  * flags. */
 #include "daemon/options.h"
 
-#include <errno.h>
+#include "base/decimal.h"
+
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -51,15 +52,6 @@ const char *size_text(uint64_t bytes, char buffer[OPTION_SIZE_TEXT]) {
     return buffer;
 }
 
-static bool parse_unsigned(const char *text, uint64_t *number) {
-    char *end;
-    if (text[0] < '0' || text[0] > '9')
-        return false;
-    errno = 0;
-    *number = strtoull(text, &end, 10);
-    return errno == 0 && *end == '\0';
-}
-
 static bool set_list(struct option_list *list, const char *text) {
     list->count = 0;
     while (*text) {
@@ -102,13 +94,13 @@ bool option_set(const struct option *option, void *values, const char *text, con
     case OPTION_FLAG:
         return set_flag(to, text) || error_set(error, ERROR_USAGE, "%s: got '%s', want true or false", where, text);
     case OPTION_NUMBER:
-        if (!parse_unsigned(text, &number) || number < option->minimum || number > option->maximum)
+        if (!decimal_parse(text, option->maximum, &number) || number < option->minimum)
             return error_set(error, ERROR_USAGE, "%s: got '%s', want a whole number from %u to %u", where, text,
                              option->minimum, option->maximum);
         *(unsigned *)to = (unsigned)number;
         return true;
     case OPTION_SEED:
-        return parse_unsigned(text, to) ||
+        return decimal_parse(text, UINT64_MAX, to) ||
                error_set(error, ERROR_USAGE, "%s: got '%s', want a whole number", where, text);
     case OPTION_SIZE:
         return set_size(option, to, text, where, error);

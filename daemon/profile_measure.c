@@ -120,7 +120,7 @@ static void fill(const struct measuring *measuring, float *to, size_t count, flo
 static void fill_tensor(const struct measuring *measuring, const struct tensor *tensor, size_t count) {
     size_t length = strlen(tensor->name);
     bool gain = tensor->rank == 1 && length > 7 && strcmp(tensor->name + length - 7, ".weight") == 0;
-    float inputs = (float)(count / (size_t)tensor->shape[0]);
+    float inputs = (float)count / (float)tensor->shape[0];
     bool matrix = tensor->rank == 2 || tensor->rank == 4;
     fill(measuring, measuring->tensor, count, gain ? 1 : 0, matrix ? 1.1F / sqrtf(inputs) : 0.1F);
 }

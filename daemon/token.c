@@ -28,7 +28,7 @@ void token_print(const struct token *token, char text[TOKEN_TEXT_MAX]) {
     memcpy(bytes + 1 + KEY_BYTES, token->seed, KEY_SEED_BYTES);
     struct hash sum = hash_of(bytes, BODY_BYTES);
     memcpy(bytes + BODY_BYTES, sum.bytes, SUM_BYTES);
-    memcpy(text, PREFIX, strlen(PREFIX));
+    memcpy(text, PREFIX, sizeof PREFIX);
     base64_print(bytes, sizeof bytes, text + strlen(PREFIX), TOKEN_TEXT_MAX - strlen(PREFIX));
     key_forget(bytes, sizeof bytes);
 }

@@ -15,9 +15,8 @@
 #define TOKEN_TEXT_MAX 96
 
 struct token {
-    enum role
-        role; /* what it makes of its bearer: told so that a mix-up is noticed early; the coordinator's list decides
-               */
+    /* What it makes of its bearer: told so that a mix-up is noticed early; the coordinator's list decides. */
+    enum role role;
     struct public_key coordinator;
     uint8_t seed[KEY_SEED_BYTES];
 };

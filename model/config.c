@@ -7,6 +7,7 @@
  * freely; its creator owns it and everything borrowed from it.
  */
 #include "base/allocate.h"
+#include "base/decimal.h"
 #include "model/family.h"
 
 #include <assert.h>
@@ -71,9 +72,8 @@ static bool find_architecture(struct model_config *config, const struct json *ro
 /* A key of id2label: digits only, below count. */
 static bool parse_class(const struct json *member, size_t count, size_t *class_index, struct error *error) {
     const char *key = json_key(member);
-    char *end = NULL;
-    unsigned long value = *key >= '0' && *key <= '9' ? strtoul(key, &end, 10) : 0;
-    if (!end || *end || strlen(key) > 9 || value >= count)
+    uint64_t value;
+    if (count == 0 || !decimal_parse(key, count - 1, &value))
         return error_set(error, ERROR_INPUT, "config.json: id2label: got the key \"%.60s\", want 0 to %zu", key,
                          count - 1);
     *class_index = value;

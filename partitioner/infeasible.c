@@ -33,7 +33,7 @@ static unsigned largest_board(const struct problem *problem) {
 static void least_bytes(const struct problem *problem, uint64_t *least) {
     uint64_t bytes[PARTITIONER_UNITS_MAX];
     for (unsigned unit = 0; unit < problem->units; unit++)
-        least[unit] = UINT64_MAX;
+        least[unit] = bytes[unit] = UINT64_MAX;
     for (unsigned first = 0; first < problem->units; first++) {
         struct slice_bytes slice = slice_bytes_at(problem, first);
         while (slice.end < problem->units) {

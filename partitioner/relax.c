@@ -12,6 +12,7 @@
 #include "base/allocate.h"
 #include "partitioner/ascent.h"
 
+#include <assert.h>
 #include <limits.h>
 #include <math.h>
 #include <string.h>
@@ -84,6 +85,7 @@ static unsigned send_class(const struct relaxation *relaxation, const struct gra
  * for, a shorter one does too. */
 static void cheapest_by_class(const struct relaxation *relaxation, const struct graph *graph, unsigned cut,
                               unsigned from, double *least) {
+    assert(relaxation->classes > 0);
     for (unsigned class = 0; class < relaxation->classes; class ++)
         least[class] = INFINITY;
     for (unsigned to = 0; to < relaxation->fleet->ends; to++) {

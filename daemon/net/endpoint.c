@@ -7,6 +7,8 @@
  * numbers alone (net_endpoint_check_numeric). */
 #include "daemon/net/socket.h"
 
+#include "base/decimal.h"
+
 #include <arpa/inet.h>
 #include <netdb.h>
 #include <stdio.h>
@@ -31,8 +33,8 @@ static bool host_valid(const struct net_address *address) {
 static bool port_valid(const char *port) {
     if (strcmp(port, "*") == 0)
         return true;
-    size_t length = strlen(port);
-    return length >= 1 && length <= 5 && strspn(port, DIGITS) == length && atoi(port) <= 65535;
+    uint64_t number;
+    return strlen(port) <= 5 && decimal_parse(port, 65535, &number);
 }
 
 /* Copies [from, from + size) as a string; false when it does not fit. */
@@ -45,6 +47,7 @@ static bool copy(char *to, size_t room, const char *from, size_t size) {
 }
 
 bool net_address_parse(const char *endpoint, struct net_address *address, struct error *error) {
+    *address = (struct net_address){.ipv6 = false};
     if (strlen(endpoint) >= NET_ENDPOINT_MAX)
         return malformed("...", "longer than 127 characters", error);
     if (strncmp(endpoint, SCHEME, strlen(SCHEME)) != 0)
@@ -96,8 +99,9 @@ bool net_endpoint_check_numeric(const char *endpoint, struct error *error) {
     struct sockaddr_storage numbers;
     if (!net_address_parse(endpoint, &address, error))
         return false;
-    bool port = strcmp(address.port, "*") != 0 && atoi(address.port) > 0;
-    if (port && numeric_address(&address, &numbers) && !unspecified(&numbers))
+    uint64_t port = 0;
+    if (decimal_parse(address.port, 65535, &port) && port > 0 && numeric_address(&address, &numbers) &&
+        !unspecified(&numbers))
         return true;
     return error_set(error, ERROR_USAGE,
                      "\"%s\": want one address in numbers and a port, such as tcp://192.168.1.7:7601", endpoint);

@@ -76,7 +76,7 @@ static bool handshake_end(struct net_socket *socket, int connection, char *addre
 }
 
 static bool peer_address(int connection, char address[NET_ADDRESS_MAX]) {
-    struct sockaddr_storage peer;
+    struct sockaddr_storage peer = {.ss_family = AF_UNSPEC};
     socklen_t size = sizeof peer;
     char host[NET_ADDRESS_MAX - 8], port[8];
     if (getpeername(connection, (struct sockaddr *)&peer, &size) != 0 ||

@@ -73,12 +73,16 @@ check 'the fleet file that it writes plans to the same period' replans
 
 # ---- a board that starts anew: known by its profile; its links are measured afresh ----
 
+cp "$state/links.json" "$scratch/links_before"
 kill_now "${stage_pid[b2]}"
 start_stage b2
 profile_was_kept() { logged 'board b2: its profile was kept'; }
 check 'a board that is back is not profiled again' wait_until "$PATIENCE" profile_was_kept
 check 'and it serves' wait_serving_some
 check 'each board was measured once' test "$(measured_lines)" = 3
+# It may serve without the new b2 before that one's links are measured.
+links_were_kept() { ! cmp -s "$state/links.json" "$scratch/links_before" && [ "$(grep -c '"ends"' "$state/links.json")" = 6 ]; }
+check 'its links are measured and kept' wait_until "$PATIENCE" links_were_kept
 
 # ---- the coordinator starts anew: boards and links are known ----
 
