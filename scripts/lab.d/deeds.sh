@@ -157,9 +157,12 @@ deaths() {
     done
 }
 
-# A board each --interval seconds, whatever the one before it has come to.
+# A board each --interval seconds, whatever the one before it has come to. All boards are profiled before, together: the lab's
+# share one machine's caches and memory, and a plan can only be as good as the profiles of boards that are as busy as later.
 joins() {
     local board start before next
+    start_fleet "$count"
+    lab stop
     begin "$from"
     heading
     for board in "${fleet_boards[@]:$from}"; do
