@@ -19,7 +19,7 @@ static void read_back(const struct fleet_file *file) {
     if (fclose(to) != 0 || used < 0)
         abort();
     if ((size_t)used < PRINTED_MAX - 1) {
-        struct fleet_file *again = fleet_file_parse(text, (size_t)used, "again.yaml", NULL, 0, &error);
+        struct fleet_file *again = fleet_file_parse(text, (size_t)used, "again.yaml", NULL, &error);
         if (!again || !same_fleet(file, again))
             abort();
         fleet_file_destroy(&again);
@@ -29,7 +29,7 @@ static void read_back(const struct fleet_file *file) {
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     struct error error;
-    struct fleet_file *file = fleet_file_parse(data, size, "fuzz.yaml", NULL, 0, &error);
+    struct fleet_file *file = fleet_file_parse(data, size, "fuzz.yaml", NULL, &error);
     if (file)
         read_back(file);
     fleet_file_destroy(&file);
