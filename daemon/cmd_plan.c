@@ -14,6 +14,7 @@
 #include "daemon/model_outline.h"
 #include "daemon/pipeedge.h"
 #include "daemon/plan_text.h"
+#include "daemon/profile.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -132,8 +133,10 @@ static bool source_open(struct source *source, const struct values *values, stru
             !model_outline_open(&source->outline, values->model, error))
             return false;
         source->config = source->outline.config;
-        source->file =
-            fleet_file_read(values->fleet, model_architecture(source->config), model_units(source->config), error);
+        char fingerprint[33];
+        profile_fingerprint(source->config, fingerprint);
+        const struct fleet_model model = {model_architecture(source->config), model_units(source->config), fingerprint};
+        source->file = fleet_file_read(values->fleet, &model, error);
         if (!source->file)
             return false;
     }
@@ -147,8 +150,10 @@ static void source_close(struct source *source) {
 
 static bool make_problem(const struct source *source, unsigned items, struct fleet_problem *made, struct error *error) {
     const struct values *values = source->values;
-    return values->pipeedge ? pipeedge_read(made, values->pipeedge, values->model_name, items, error)
-                            : fleet_problem_fill(made, source->file, source->config, items, error);
+    if (values->pipeedge)
+        return pipeedge_read(made, values->pipeedge, values->model_name, items, error);
+    return fleet_problem_fill(made, source->file, source->config, items, error) ||
+           error_wrap(error, "%s", values->fleet);
 }
 
 /* ---- solving ---- */

@@ -57,14 +57,20 @@ struct fleet_file {
 struct fleet_file *fleet_file_new(void);
 void fleet_file_destroy(struct fleet_file **file);
 
-/* Reads a fleet file and the profiles it names, which are looked for beside it. architecture and units are those of the
- * model that is to be planned: a fleet of another model is refused at the line that says so; NULL and 0 take any. NULL
- * with ERROR_USAGE and "file:line:column: ..." on any fault. */
-struct fleet_file *fleet_file_read(const char *path, const char *architecture, unsigned units, struct error *error);
+/* The model that is to be planned, as far as it is known; of it must be the times of a fleet. */
+struct fleet_model {
+    const char *architecture; /* NULL: any */
+    unsigned units;           /* 0: any */
+    const char *fingerprint;  /* profile_fingerprint's; NULL: any */
+};
+
+/* Reads a fleet file and the profiles it names, which are looked for beside it. A fleet of another model is refused at
+ * the line that says so; model NULL takes any. NULL with ERROR_USAGE and "file:line:column: ..." on any fault. */
+struct fleet_file *fleet_file_read(const char *path, const struct fleet_model *model, struct error *error);
 
 /* The same with a file's contents; path is for errors and to find profiles. */
-struct fleet_file *fleet_file_parse(const void *bytes, size_t size, const char *path, const char *architecture,
-                                    unsigned units, struct error *error);
+struct fleet_file *fleet_file_parse(const void *bytes, size_t size, const char *path, const struct fleet_model *model,
+                                    struct error *error);
 
 /* Prints a fleet file that reads back to the same fleet, number by number. It stands alone, profiles written out,
  * but for boards whose `profile` names one.

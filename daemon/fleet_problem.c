@@ -5,6 +5,7 @@
 
 #include "base/allocate.h"
 #include "daemon/profile.h"
+#include "daemon/slice_words.h"
 
 #include <math.h>
 #include <string.h>
@@ -20,6 +21,7 @@ void fleet_problem_init(struct fleet_problem *made, unsigned boards, unsigned un
     made->payload_bytes = allocate((size_t)units + 1, sizeof *made->payload_bytes);
     made->memory_bytes = allocate(boards, sizeof *made->memory_bytes);
     made->name = allocate(boards, sizeof *made->name);
+    made->unit_name = allocate(units, sizeof *made->unit_name);
     for (size_t link = 0; link < ends * ends; link++)
         made->bandwidth[link] = INFINITY;
     made->problem = (struct problem){
@@ -33,7 +35,14 @@ void fleet_problem_init(struct fleet_problem *made, unsigned boards, unsigned un
         .bandwidth = made->bandwidth,
         .latency = made->latency,
         .board_names = (const char *const *)made->name,
+        .unit_names = (const char *const *)made->unit_name,
     };
+}
+
+void fleet_problem_name_units(struct fleet_problem *made, const struct model_config *config) {
+    char words[SLICE_WORDS_MAX];
+    for (unsigned unit = 0; unit < made->problem.units; unit++)
+        made->unit_name[unit] = allocate_string(slice_words(config, unit, unit + 1, words));
 }
 
 void fleet_problem_close(struct fleet_problem *made) {
@@ -47,6 +56,9 @@ void fleet_problem_close(struct fleet_problem *made) {
     for (unsigned board = 0; made->name && board < made->problem.boards; board++)
         release(made->name[board]);
     release(made->name);
+    for (unsigned unit = 0; made->unit_name && unit < made->problem.units; unit++)
+        release(made->unit_name[unit]);
+    release(made->unit_name);
     memset(made, 0, sizeof *made);
 }
 
@@ -68,6 +80,7 @@ static uint64_t unit_workspace(const struct fleet_file *file, const struct model
 static void fill_model(struct fleet_problem *made, const struct fleet_file *file, const struct model_config *config,
                        unsigned items) {
     struct payload payload;
+    fleet_problem_name_units(made, config);
     for (unsigned unit = 0; unit < made->problem.units; unit++) {
         made->weight_bytes[unit] = model_unit_weight_bytes(config, unit);
         made->workspace_bytes[unit] = unit_workspace(file, config, unit, items);

@@ -14,12 +14,15 @@ struct fleet_problem {
     struct problem problem; /* borrows what follows */
     double *unit_seconds, *bandwidth, *latency;
     uint64_t *weight_bytes, *workspace_bytes, *payload_bytes, *memory_bytes;
-    char **name; /* [boards], owned */
+    char **name;      /* [boards], owned */
+    char **unit_name; /* [units], owned */
 };
 
 /* Zeroed costs, links that are free. Close it in any case. */
 void fleet_problem_init(struct fleet_problem *made, unsigned boards, unsigned units);
 void fleet_problem_close(struct fleet_problem *made);
+/* Once: names its units as slice_words does; config NULL: PipeEdge's layers. */
+void fleet_problem_name_units(struct fleet_problem *made, const struct model_config *config);
 
 /* The fleet's boards on microbatches of `items` of this model. Close it in any case. ERROR_USAGE when a board has no
  * times for that microbatch, or when they are another model's. */

@@ -21,24 +21,26 @@ static bool join_beside(const char *beside, const char *name, char path[PATH_MAX
     return error_set(error, ERROR_USAGE, "%.80s...: the path is too long", name);
 }
 
-static bool check_model(const struct profile *profile, const char *path, const char *architecture,
-                        struct fleet_file *file, struct error *error) {
+static bool check_model(const struct profile *profile, const char *path, const struct fleet_model *model,
+                        const struct fleet_file *file, struct error *error) {
     static const char foreign[] = "this is another model's profile";
+    const char *architecture = file->architecture ? file->architecture : model->architecture;
+    const char *fingerprint = file->fingerprint[0] ? file->fingerprint : model->fingerprint;
     if (profile->architecture[0] && architecture && strcmp(profile->architecture, architecture) != 0)
         return error_set(error, ERROR_USAGE, "%s: architecture: got \"%s\", want %s: %s", path, profile->architecture,
                          architecture, foreign);
     if (file->units && file->units != profile->units)
         return error_set(error, ERROR_USAGE, "%s: units: got %u, want %u: %s", path, profile->units, file->units,
                          foreign);
-    if (file->fingerprint[0] && profile->fingerprint[0] && strcmp(profile->fingerprint, file->fingerprint) != 0)
+    if (fingerprint && profile->fingerprint[0] && strcmp(profile->fingerprint, fingerprint) != 0)
         return error_set(error, ERROR_USAGE, "%s: fingerprint: got %s, want %s: %s", path, profile->fingerprint,
-                         file->fingerprint, foreign);
+                         fingerprint, foreign);
     return true;
 }
 
-static bool take(struct profile *profile, const char *path, const char *architecture, struct fleet_file *file,
+static bool take(struct profile *profile, const char *path, const struct fleet_model *model, struct fleet_file *file,
                  struct fleet_board *board, struct error *error) {
-    if (!check_model(profile, path, architecture, file, error))
+    if (!check_model(profile, path, model, file, error))
         return false;
     file->units = profile->units;
     if (profile->fingerprint[0])
@@ -47,15 +49,14 @@ static bool take(struct profile *profile, const char *path, const char *architec
     return true;
 }
 
-bool fleet_profile_read(const char *beside, const char *name, const char *architecture, struct fleet_file *file,
+bool fleet_profile_read(const char *beside, const char *name, const struct fleet_model *model, struct fleet_file *file,
                         struct fleet_board *board, struct error *error) {
     char path[PATH_MAX];
     void *contents = NULL;
     size_t size;
     struct profile *profile = allocate(1, sizeof *profile);
     bool ok = join_beside(beside, name, path, error) && file_read(path, PROFILE_BYTES_MAX, &contents, &size, error) &&
-              profile_from_json(contents, size, path, profile, error) &&
-              take(profile, path, architecture, file, board, error);
+              profile_from_json(contents, size, path, profile, error) && take(profile, path, model, file, board, error);
     if (!ok && error)
         error->code = ERROR_USAGE;
     release(contents);

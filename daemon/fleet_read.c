@@ -23,7 +23,7 @@ struct group {
 
 struct reader {
     const char *path;
-    const char *architecture; /* of the model to be planned, or NULL */
+    struct fleet_model model; /* to be planned */
     struct fleet_file *file;
     struct group group[PARTITIONER_BOARDS_MAX];
     unsigned groups;
@@ -83,6 +83,9 @@ static bool read_fingerprint(struct reader *reader, const struct yaml *root) {
         return false;
     if (strlen(text) != 32 || strspn(text, "0123456789abcdef") != 32)
         return yaml_refuse(node, reader->error, "got '%.40s', want 32 hexadecimal digits", text);
+    if (reader->model.fingerprint && strcmp(text, reader->model.fingerprint) != 0)
+        return yaml_refuse(node, reader->error, "these are another model's times: got %s, but --model has %s", text,
+                           reader->model.fingerprint);
     memcpy(fingerprint, text, sizeof reader->file->fingerprint);
     return true;
 }
@@ -96,8 +99,9 @@ static bool read_model(struct reader *reader, const struct yaml *root) {
     if (model) {
         if (!yaml_as_text(model, &name, reader->error))
             return false;
-        if (reader->architecture && strcmp(name, reader->architecture) != 0)
-            return yaml_refuse(model, reader->error, "got '%.80s', but --model is a %s", name, reader->architecture);
+        if (reader->model.architecture && strcmp(name, reader->model.architecture) != 0)
+            return yaml_refuse(model, reader->error, "got '%.80s', but --model is a %s", name,
+                               reader->model.architecture);
         file->architecture = allocate_string(name);
     }
     if (units) {
@@ -163,8 +167,7 @@ static bool read_profile(struct reader *reader, const struct yaml *profile, stru
     char where[500];
     if (!yaml_as_text(profile, &name, reader->error))
         return false;
-    const char *architecture = reader->file->architecture ? reader->file->architecture : reader->architecture;
-    if (fleet_profile_read(reader->path, name, architecture, reader->file, board, reader->error))
+    if (fleet_profile_read(reader->path, name, &reader->model, reader->file, board, reader->error))
         return true;
     yaml_where(profile, where, sizeof where);
     return error_wrap(reader->error, "%s", where);
@@ -379,12 +382,13 @@ static bool read_fleet(struct reader *reader, const struct yaml *root) {
 }
 
 /* Takes the tree in any case. */
-static struct fleet_file *read_tree(struct yaml *root, const char *path, const char *architecture, unsigned units,
+static struct fleet_file *read_tree(struct yaml *root, const char *path, const struct fleet_model *model,
                                     struct error *error) {
     struct reader *reader = allocate(1, sizeof *reader);
-    *reader = (struct reader){.path = path, .architecture = architecture, .file = fleet_file_new(), .error = error};
+    *reader = (struct reader){
+        .path = path, .model = model ? *model : (struct fleet_model){0}, .file = fleet_file_new(), .error = error};
     reader->usual.bandwidth = INFINITY;
-    reader->file->units = units;
+    reader->file->units = reader->model.units;
     if (!read_fleet(reader, root))
         fleet_file_destroy(&reader->file);
     struct fleet_file *file = reader->file;
@@ -393,13 +397,13 @@ static struct fleet_file *read_tree(struct yaml *root, const char *path, const c
     return file;
 }
 
-struct fleet_file *fleet_file_parse(const void *bytes, size_t size, const char *path, const char *architecture,
-                                    unsigned units, struct error *error) {
+struct fleet_file *fleet_file_parse(const void *bytes, size_t size, const char *path, const struct fleet_model *model,
+                                    struct error *error) {
     struct yaml *root = yaml_parse(bytes, size, path, error);
-    return root ? read_tree(root, path, architecture, units, error) : NULL;
+    return root ? read_tree(root, path, model, error) : NULL;
 }
 
-struct fleet_file *fleet_file_read(const char *path, const char *architecture, unsigned units, struct error *error) {
+struct fleet_file *fleet_file_read(const char *path, const struct fleet_model *model, struct error *error) {
     struct yaml *root = yaml_read(path, error);
-    return root ? read_tree(root, path, architecture, units, error) : NULL;
+    return root ? read_tree(root, path, model, error) : NULL;
 }

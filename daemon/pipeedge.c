@@ -227,6 +227,7 @@ static bool fill(struct reader *reader, struct fleet_problem *made) {
     if (!find_model(reader))
         return false;
     fleet_problem_init(made, PARTITIONER_BOARDS_MAX, reader->layers);
+    fleet_problem_name_units(made, NULL);
     made->problem.items = reader->microbatch;
     made->problem.input_slots = made->problem.output_slots = SLOTS;
     made->problem.source_slots_spared = SLOTS_SPARED;

@@ -84,8 +84,10 @@ static void print_boards(FILE *to, const struct message_status *status) {
 static void print_times(FILE *to, const struct message_status *status) {
     if (status->predicted_period_s <= 0)
         return;
-    fprintf(to, "\n%-16s %9s %9s %9s %9s %9s\n", "", "predicted", "predicted", "predicted", "predicted", "measured");
-    fprintf(to, "%-16s %9s %9s %9s %9s %9s\n", "ms/microbatch", "receive", "compute", "send", "period", "period");
+    fprintf(to, "\n%-16s %9s %9s %9s %9s %9s %9s\n", "", "predicted", "predicted", "predicted", "predicted", "measured",
+            "measured");
+    fprintf(to, "%-16s %9s %9s %9s %9s %9s %9s\n", "ms/microbatch", "receive", "compute", "send", "period", "compute",
+            "period");
     for (size_t i = 0; i < status->board_count; i++) {
         const struct board_status *board = &status->boards[i];
         if (board->predicted_compute_s <= 0)
@@ -100,6 +102,7 @@ static void print_times(FILE *to, const struct message_status *status) {
     }
     fprintf(to, "%-16s %9s %9s %9s", "pipeline", "", "", "");
     print_seconds(to, status_predicted_period(status));
+    fprintf(to, " %9s", "");
     print_seconds(to, status->measured_period_s);
     fprintf(to, "  predicted %.4g images/s", status_throughput(status, status_predicted_period(status)));
     if (status_preparation_is_slowest(status))

@@ -9,14 +9,24 @@
 
 #include "partitioner/optimal.h"
 
-#include <inttypes.h>
 #include <math.h>
+#include <stdio.h>
 
 #define SCALE_RATIO 1.001
 #define SCALE_MOST  1048576.0
+#define MEBIBYTE    1048576.0
+#define AMOUNT_TEXT 32
 
-static double mebibytes(double bytes) {
-    return bytes / 1048576;
+static const char *amount(double bytes, char text[AMOUNT_TEXT]) {
+    if (bytes < MEBIBYTE)
+        snprintf(text, AMOUNT_TEXT, "%.0f bytes", ceil(bytes));
+    else
+        snprintf(text, AMOUNT_TEXT, "%.1f MiB", bytes / MEBIBYTE);
+    return text;
+}
+
+static const char *board_name(const struct problem *problem, unsigned board) {
+    return problem->board_names ? problem->board_names[board] : "of all";
 }
 
 static unsigned largest_board(const struct problem *problem) {
@@ -48,26 +58,30 @@ static void least_bytes(const struct problem *problem, uint64_t *least) {
     }
 }
 
+/* The unit that the largest board lacks the most memory for. */
 static bool explain_unit(const struct problem *problem, struct error *error) {
-    uint64_t least[PARTITIONER_UNITS_MAX];
-    unsigned board = largest_board(problem);
+    uint64_t least[PARTITIONER_UNITS_MAX] = {0};
+    unsigned board = largest_board(problem), worst = 0;
+    const uint64_t memory = problem->memory_bytes[board];
+    char name[64] = "", needs[AMOUNT_TEXT], has[AMOUNT_TEXT], missing[AMOUNT_TEXT];
     least_bytes(problem, least);
-    for (unsigned unit = 0; unit < problem->units; unit++)
-        if (least[unit] > problem->memory_bytes[board]) {
-            error_set(error, ERROR_INFEASIBLE,
-                      "unit %u fits no board: with its buffers it needs %" PRIu64
-                      " bytes (%.1f MiB), the largest board, %s, "
-                      "has %" PRIu64 " (%.1f MiB)",
-                      unit, least[unit], mebibytes((double)least[unit]),
-                      problem->board_names ? problem->board_names[board] : "of all", problem->memory_bytes[board],
-                      mebibytes((double)problem->memory_bytes[board]));
-            return true;
-        }
-    return false;
+    for (unsigned unit = 1; unit < problem->units; unit++)
+        if (least[unit] > least[worst])
+            worst = unit;
+    if (least[worst] <= memory)
+        return false;
+    if (problem->unit_names)
+        snprintf(name, sizeof name, " (%.60s)", problem->unit_names[worst]);
+    error_set(error, ERROR_INFEASIBLE,
+              "unit %u%s fits no board: with its buffers it needs %s, the largest board, %s, has %s: %s are missing",
+              worst, name, amount((double)least[worst], needs), board_name(problem, board), amount((double)memory, has),
+              amount((double)(least[worst] - memory), missing));
+    return true;
 }
 
 static bool explain_sum(const struct problem *problem, struct error *error) {
     double weights = 0, memory = 0;
+    char needs[AMOUNT_TEXT], have[AMOUNT_TEXT], missing[AMOUNT_TEXT];
     for (unsigned unit = 0; unit < problem->units; unit++)
         weights += (double)problem->weight_bytes[unit];
     for (unsigned board = 0; board < problem->boards; board++)
@@ -75,19 +89,64 @@ static bool explain_sum(const struct problem *problem, struct error *error) {
     if (weights <= memory)
         return false;
     error_set(error, ERROR_INFEASIBLE,
-              "the weights alone are %.1f MiB, all %u boards together have %.1f MiB: %.1f MiB of memory are missing",
-              mebibytes(weights), problem->boards, mebibytes(memory), mebibytes(weights - memory));
+              "the weights alone are %s, all %u boards together have %s of memory: %s are missing",
+              amount(weights, needs), problem->boards, amount(memory, have), amount(weights - memory, missing));
     return true;
 }
 
+/* What is left of the time that all of the explaining may take. */
+struct trials {
+    const struct problem *problem;
+    struct policy_options options;
+    double deadline; /* by the options' clock; without one there is no limit */
+};
+
+static struct trials trials_begin(const struct problem *problem, const struct policy_options *options) {
+    struct trials trials = {.problem = problem};
+    if (options)
+        trials.options = *options;
+    if (trials.options.clock)
+        trials.deadline = trials.options.clock(trials.options.clock_context) + trials.options.time_limit_s;
+    return trials;
+}
+
 /* Is there a plan, however slow, if every board has `scale` times its memory? */
-static enum search_result solve_scaled(const struct problem *problem, const struct policy_options *options,
-                                       double scale) {
+static enum search_result solve_scaled(const struct trials *trials, double scale) {
+    struct policy_options options = trials->options;
     struct solver solver;
-    solver_init(&solver, problem, scale, options);
+    if (options.clock && options.time_limit_s > 0) {
+        options.time_limit_s = trials->deadline - options.clock(options.clock_context);
+        if (options.time_limit_s <= 0)
+            return SEARCH_GAVE_UP;
+    }
+    solver_init(&solver, trials->problem, scale, &options);
     enum search_result result = solver_try(&solver, solver.longest, 0);
     solver_close(&solver);
     return result;
+}
+
+/* What is not found in the time left counts as not there, so that what is told may be too much, never too little. */
+static bool explain_scale(const struct trials *trials, struct error *error) {
+    const struct problem *problem = trials->problem;
+    unsigned board = largest_board(problem);
+    double low = 1, high = 2;
+    char more[AMOUNT_TEXT];
+    while (high < SCALE_MOST && solve_scaled(trials, high) != SEARCH_FOUND) {
+        low = high;
+        high *= 2;
+    }
+    while (high > low * SCALE_RATIO) {
+        double middle = sqrt(low * high);
+        if (solve_scaled(trials, middle) == SEARCH_FOUND)
+            high = middle;
+        else
+            low = middle;
+    }
+    return error_set(
+        error, ERROR_INFEASIBLE,
+        "weights and buffers do not fit the boards: a plan would need about %.1f %% more memory on each of them, "
+        "%s more on the largest, %s",
+        100 * (high - 1), amount((high - 1) * (double)problem->memory_bytes[board], more), board_name(problem, board));
 }
 
 bool explain_infeasible(const struct problem *problem, const struct policy_options *options, struct error *error) {
@@ -95,25 +154,15 @@ bool explain_infeasible(const struct problem *problem, const struct policy_optio
         return error_set(error, ERROR_INFEASIBLE, "no plan fits the boards beside the one in force");
     if (explain_unit(problem, error) || explain_sum(problem, error))
         return false;
-    if (solve_scaled(problem, options, SCALE_MOST) != SEARCH_FOUND)
+    const struct trials trials = trials_begin(problem, options);
+    enum search_result result = solve_scaled(&trials, SCALE_MOST);
+    if (result == SEARCH_NONE)
         return error_set(error, ERROR_INFEASIBLE,
-                         "no chain of links leads from the coordinator through boards and back");
-    double low = 1, high = 2;
-    while (high < SCALE_MOST && solve_scaled(problem, options, high) != SEARCH_FOUND) {
-        low = high;
-        high *= 2;
-    }
-    while (high > low * SCALE_RATIO) {
-        double middle = sqrt(low * high);
-        if (solve_scaled(problem, options, middle) == SEARCH_FOUND)
-            high = middle;
-        else
-            low = middle;
-    }
-    unsigned board = largest_board(problem);
-    return error_set(
-        error, ERROR_INFEASIBLE,
-        "weights and buffers do not fit the boards: a plan would need about %.1f %% more memory on each of them, "
-        "%.1f MiB more on the largest",
-        100 * (high - 1), mebibytes((high - 1) * (double)problem->memory_bytes[board]));
+                         "no chain of links leads from the coordinator through boards and back: look for links of no "
+                         "bandwidth to and from it");
+    if (result == SEARCH_GAVE_UP)
+        return error_set(
+            error, ERROR_INFEASIBLE,
+            "no plan fits the boards; whether memory or links are missing was not found in the time allowed");
+    return explain_scale(&trials, error);
 }

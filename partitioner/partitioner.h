@@ -43,6 +43,7 @@ struct problem {
     bool half_duplex; /* a board's receive and send add up instead of overlapping */
 
     const char *const *board_names; /* [boards], for messages; may be NULL */
+    const char *const *unit_names;  /* [units], for messages; may be NULL */
 
     /* NULL, or a plan that stays in force until the new one can take over: a board needs memory for its slice in both,
      * units of both being there once. Its boards are numbered as here, PLAN_NO_BOARD: one that is not of this problem;

@@ -17,7 +17,7 @@
 
 static struct fleet_file *read_fleet(const char *path, const char *architecture, unsigned units) {
     struct error error = {0};
-    struct fleet_file *file = fleet_file_read(path, architecture, units, &error);
+    struct fleet_file *file = fleet_file_read(path, &(struct fleet_model){architecture, units, NULL}, &error);
     if (!file)
         fail_msg("%s", error.text);
     return file;
@@ -25,7 +25,7 @@ static struct fleet_file *read_fleet(const char *path, const char *architecture,
 
 static struct fleet_file *parse_fleet(const char *text, size_t size) {
     struct error error = {0};
-    struct fleet_file *file = fleet_file_parse(text, size, "fleet.yaml", NULL, 0, &error);
+    struct fleet_file *file = fleet_file_parse(text, size, "fleet.yaml", NULL, &error);
     if (!file)
         fail_msg("%s in\n%s", error.text, text);
     return file;
@@ -243,7 +243,7 @@ static void test_faults(void **state) {
     (void)state;
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         struct error error = {0};
-        struct fleet_file *file = fleet_file_parse(cases[i].text, strlen(cases[i].text), "fleet.yaml", NULL, 0, &error);
+        struct fleet_file *file = fleet_file_parse(cases[i].text, strlen(cases[i].text), "fleet.yaml", NULL, &error);
         assert_null(file);
         assert_int_equal(error.code, ERROR_USAGE);
         if (!strstr(error.text, cases[i].expected))
@@ -254,9 +254,9 @@ static void test_faults(void **state) {
 static void test_another_models_fleet(void **state) {
     struct error error;
     (void)state;
-    assert_null(fleet_file_read(EVERYTHING, "DeiTForImageClassification", 6, &error));
+    assert_null(fleet_file_read(EVERYTHING, &(struct fleet_model){"DeiTForImageClassification", 6, NULL}, &error));
     assert_non_null(strstr(error.text, "everything.yaml:2:8: model: got 'ViTForImageClassification', but --model is"));
-    assert_null(fleet_file_read(EVERYTHING, "ViTForImageClassification", 50, &error));
+    assert_null(fleet_file_read(EVERYTHING, &(struct fleet_model){"ViTForImageClassification", 50, NULL}, &error));
     assert_non_null(strstr(error.text, "everything.yaml:3:8: units: got 6, but --model has 50"));
 }
 
@@ -264,9 +264,11 @@ static void test_another_models_profile(void **state) {
     static const char text[] = "boards: [{name: a, profile: profile.json}]\n";
     struct error error;
     (void)state;
-    assert_null(fleet_file_parse(text, sizeof text - 1, "test/data/fleet/x.yaml", NULL, 50, &error));
+    assert_null(fleet_file_parse(text, sizeof text - 1, "test/data/fleet/x.yaml", &(struct fleet_model){NULL, 50, NULL},
+                                 &error));
     assert_non_null(strstr(error.text, "units: got 6, want 50: this is another model's profile"));
-    assert_null(fleet_file_parse(text, sizeof text - 1, "test/data/fleet/x.yaml", "DeiTModel", 6, &error));
+    assert_null(fleet_file_parse(text, sizeof text - 1, "test/data/fleet/x.yaml",
+                                 &(struct fleet_model){"DeiTModel", 6, NULL}, &error));
     assert_non_null(strstr(error.text, "another model's profile"));
     assert_int_equal(error.code, ERROR_USAGE);
 }

@@ -85,7 +85,7 @@ static void test_random_fleets(void **state) {
         struct fleet_file *file = make_fleet(seed);
         if (!fleet_write(file, seed % 2 ? "a comment\n\nof lines" : NULL, path, &error))
             fail_msg("seed %u: %s", (unsigned)seed, error.text);
-        struct fleet_file *again = fleet_file_read(path, NULL, 0, &error);
+        struct fleet_file *again = fleet_file_read(path, NULL, &error);
         if (!again)
             fail_msg("seed %u: %s", (unsigned)seed, error.text);
         if (!same_fleet(file, again))
@@ -132,7 +132,7 @@ static void test_rounded_fleets(void **state) {
         assert_true(fleet_write(file, NULL, path, &error) && file_read(path, 1 << 20, &text, &size, &error));
         if (longest_number(text) > 10)
             fail_msg("seed %u: a number of %zu characters in\n%s", (unsigned)seed, longest_number(text), (char *)text);
-        struct fleet_file *again = fleet_file_read(path, NULL, 0, &error);
+        struct fleet_file *again = fleet_file_read(path, NULL, &error);
         assert_true(again && same_fleet(file, again));
         release(text);
         fleet_file_destroy(&again);

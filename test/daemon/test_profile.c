@@ -446,7 +446,7 @@ static void test_fleet_refers(void **state) {
     assert_string_equal(file->board[0].profile, "one.json");
     assert_true(fleet_write(file, "two\nlines", place.fleet, &error));
     fleet_file_destroy(&file);
-    file = fleet_file_read(place.fleet, "ViTForImageClassification", UNITS, &error);
+    file = fleet_file_read(place.fleet, &(struct fleet_model){"ViTForImageClassification", UNITS, NULL}, &error);
     if (!file)
         fail_msg("%s", error.text);
     assert_string_equal(file->fingerprint, profile->fingerprint);
@@ -454,7 +454,13 @@ static void test_fleet_refers(void **state) {
     assert_true(file->board[0].storage == 8e7 && file->board[0].memory_bytes == (uint64_t)1 << 30);
     assert_true(fleet_board_seconds(&file->board[0], 3)[2] == profile->times[1].unit_s[2]);
     assert_true(fleet_problem_fill(&made, file, config, 3, &error));
+    assert_string_equal(made.problem.unit_names[1], "block 0.1");
     fleet_problem_close(&made);
+    char fingerprint[33];
+    profile_fingerprint(wider, fingerprint);
+    assert_null(fleet_file_read(place.fleet, &(struct fleet_model){NULL, UNITS, fingerprint}, &error));
+    assert_non_null(strstr(error.text, "fingerprint: these are another model"));
+    assert_non_null(strstr(error.text, place.fleet));
     assert_false(fleet_problem_fill(&made, file, wider, 3, &error));
     assert_non_null(strstr(error.text, "another model's profile"));
     assert_int_equal(error.code, ERROR_USAGE);
@@ -476,7 +482,7 @@ static void test_profiles_of_two_models(void **state) {
     write_profile(place.profile, config);
     write_profile(place.other, wider);
     write_text(place.fleet, "boards:\n  - {name: a, profile: one.json}\n  - {name: b, profile: two.json}\n");
-    assert_null(fleet_file_read(place.fleet, NULL, 0, &error));
+    assert_null(fleet_file_read(place.fleet, NULL, &error));
     assert_int_equal(error.code, ERROR_USAGE);
     assert_non_null(strstr(error.text, "fleet.yaml:3:"));
     assert_non_null(strstr(error.text, "another model's profile"));

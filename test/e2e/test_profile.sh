@@ -37,7 +37,7 @@ check 'the fleet file refers to the profile' grep -q 'profile: "pi.json"' "$scra
 check 'memory is what is there less the reserve' grep -q '"memory_bytes": 805306368' "$scratch/pi.json"
 check 'the fleet file plans' planned 1 "$scratch/pi.yaml" --microbatch 4
 check 'auto chooses among the sizes measured' planned 1 "$scratch/pi.yaml" --microbatch auto
-check 'a microbatch that was not measured is refused' fails_with 2 'has no times for microbatch 8, but for 1, 4: choose' \
+check 'a microbatch that was not measured is refused' fails_with 2 'yaml: board .* has no times for microbatch 8, but for 1, 4: choose' \
     plan --model "$scratch/model" --fleet "$scratch/pi.yaml" --microbatch 8
 check 'so it is where none was asked for' fails_with 2 'no times for microbatch 8, but for 1, 4: choose' \
     plan --model "$scratch/model" --fleet "$scratch/pi.yaml"
@@ -87,7 +87,7 @@ check 'and tells the same model' same_fingerprint
 sed 's/"hidden_size": [0-9]*/"hidden_size": 96/' "$scratch/model/config.json" >"$scratch/bytes/config.json"
 profile --model "$scratch/bytes" --out "$scratch/wide.json" --fleet "$scratch/wide.yaml" >/dev/null || give_up 'no profile of a wider model'
 printf 'boards:\n  - {name: a, profile: pi.json}\n  - {name: b, profile: wide.json}\n' >"$scratch/mixed.yaml"
-check "another model's profile is refused" fails_with 2 "another model's profile" plan --model "$scratch/model" --fleet "$scratch/wide.yaml"
+check "another model's profile is refused" fails_with 2 "wide.yaml:[0-9]*:[0-9]*: fingerprint: these are another model's times" plan --model "$scratch/model" --fleet "$scratch/wide.yaml"
 check 'so are profiles of two models' fails_with 2 "mixed.yaml:3:.*another model's profile" plan --model "$scratch/model" --fleet "$scratch/mixed.yaml"
 check 'no model' fails_with 2 '--model DIR is missing' profile
 check 'no such model' fails_with 2 'nothing: No such file' profile --model "$scratch/nothing"

@@ -292,12 +292,24 @@ static void test_reasons(void **state) {
     struct made_fleet made;
     made_fleet_rack(&made, REGIME_COMPUTE, 4, 4, 1);
     made.weight_bytes[12] = UINT64_C(9) << 30;
-    expect_reason(&made, "unit 12 fits no board");
+    expect_reason(&made, "unit 12 fits no board: with its buffers it needs 9356.5 MiB, the largest board, of all, has "
+                         "8192.0 MiB: 1164.5 MiB are missing");
+    made_fleet_rack(&made, REGIME_COMPUTE, 4, 4, 1);
+    const char *units[PARTITIONER_UNITS_MAX];
+    for (unsigned unit = 0; unit < made.problem.units; unit++)
+        units[unit] = unit == 12 ? "block 3.1" : "another";
+    made.problem.unit_names = units;
+    made.weight_bytes[12] = UINT64_C(9) << 30;
+    expect_reason(&made, "unit 12 (block 3.1) fits no board");
+    made_fleet_rack(&made, REGIME_COMPUTE, 4, 4, 1);
+    for (unsigned board = 0; board < 4; board++)
+        made.memory_bytes[board] = made.payload_bytes[0] / 2;
+    expect_reason(&made, " are missing");
 
     made_fleet_rack(&made, REGIME_COMPUTE, 4, 4, 1);
     for (unsigned board = 0; board < 4; board++)
         made.memory_bytes[board] = UINT64_C(500) << 20;
-    expect_reason(&made, "of memory are missing");
+    expect_reason(&made, "of memory: 411.0 MiB are missing");
 
     made_fleet_rack(&made, REGIME_COMPUTE, 4, 4, 1);
     for (unsigned board = 0; board < 4; board++)
