@@ -60,15 +60,6 @@ counts_preparation() {
 check 'preparation of images counts' counts_preparation
 as_text() { run status | grep -q '^pipeline .* predicted [0-9.]* images/s'; }
 check 'as text, too' as_text
-# Two numbers behind the word: the period as planned and as measured, under their headings; a stage's own is what it computes.
-in_columns() {
-    run status | awk '
-        /^ms\/microbatch/ { planned = index($0, "period") + 5; compute = 0; if (match($0, /compute +period$/)) { compute = RSTART + 6; measured = length($0) } }
-        $1 == "pipeline" && compute { two = substr($0, planned, 1) ~ /[0-9]/ && substr($0, compute, 1) == " " && substr($0, measured, 1) ~ /[0-9]/ }
-        /^b[123] / && compute && substr($0, compute, 1) ~ /[0-9]/ && length($0) == compute { stages++ }
-        END { exit !(two && stages > 0) }'
-}
-check 'what was measured stands under its headings' in_columns
 check 'nothing was turned away' test "$(coordinator_value malformed)" = 0
 
 replans() { # the fleet file makes the same plan
