@@ -74,6 +74,11 @@ bool file_guarded(const char *path, enum file_guard guard, struct error *error) 
     struct stat status;
     if (stat(path, &status) != 0)
         return error_set_errno(error, "%s", path);
+    if (status.st_uid != geteuid() && status.st_uid != 0)
+        return error_set(error, ERROR_USAGE,
+                         "%s: belongs to another user (number %u), who could change whom to trust: chown it, or take a "
+                         "directory of your own",
+                         path, (unsigned)status.st_uid);
     if ((status.st_mode & (mode_t)guard) == 0)
         return true;
     if (guard == FILE_NOT_READ)
@@ -123,7 +128,24 @@ static bool write_fully(int descriptor, const char *from, size_t size) {
     return true;
 }
 
-static bool write_whole(const char *path, mode_t mode, const void *contents, size_t size, struct error *error) {
+/* What was renamed or linked is there after a loss of power, too. Where the file system cannot promise that, it cannot.
+ */
+static void sync_directory_of(const char *path) {
+    char directory[4096];
+    const char *slash = strrchr(path, '/');
+    int length = slash ? (int)(slash + (slash == path) - path) : 1;
+    if (snprintf(directory, sizeof directory, "%.*s", length, slash ? path : ".") >= (int)sizeof directory)
+        return;
+    int descriptor = open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (descriptor < 0)
+        return;
+    fsync(descriptor);
+    close(descriptor);
+}
+
+/* `there` NULL: over what is there. */
+static bool write_whole(const char *path, mode_t mode, const void *contents, size_t size, bool *there,
+                        struct error *error) {
     char part[4096];
     int length = snprintf(part, sizeof part, "%s.%ld.part", path, (long)getpid());
     if (length < 0 || (size_t)length >= sizeof part)
@@ -134,19 +156,31 @@ static bool write_whole(const char *path, mode_t mode, const void *contents, siz
         return error_set_errno(error, "%s", part);
     bool ok = write_fully(descriptor, contents, size) && fsync(descriptor) == 0;
     ok = close(descriptor) == 0 && ok;
-    if (ok && rename(part, path) == 0)
-        return true;
-    error_set_errno(error, "%s: write", path);
-    unlink(part);
-    return false;
+    if (ok && there) {
+        ok = link(part, path) == 0;
+        *there = !ok && errno == EEXIST;
+        ok = ok || *there;
+    } else if (ok)
+        ok = rename(part, path) == 0;
+    if (!ok)
+        error_set_errno(error, "%s: write", path);
+    if (!ok || there)
+        unlink(part);
+    if (ok)
+        sync_directory_of(path);
+    return ok;
 }
 
 bool file_write_atomic(const char *path, const void *contents, size_t size, struct error *error) {
-    return write_whole(path, 0666, contents, size, error);
+    return write_whole(path, 0666, contents, size, NULL, error);
 }
 
 bool file_write_private(const char *path, const void *contents, size_t size, struct error *error) {
-    return write_whole(path, 0600, contents, size, error);
+    return write_whole(path, 0600, contents, size, NULL, error);
+}
+
+bool file_create_private(const char *path, const void *contents, size_t size, bool *there, struct error *error) {
+    return write_whole(path, 0600, contents, size, there, error);
 }
 
 bool file_check_writable(const char *path, struct error *error) {

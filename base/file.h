@@ -15,7 +15,8 @@ bool file_exists(const char *path);
 
 /* What others (group or everybody) may not do with a file or directory for file_guarded. */
 enum file_guard { FILE_NOT_READ = 077, FILE_NOT_WRITTEN = 022 };
-/* False with ERROR_USAGE when others may, by its mode; "PATH: others may write there: chmod go-w". */
+/* False with ERROR_USAGE when others may, by its mode or because it is another user's (root's is nobody's else);
+ * "PATH: others may write there: chmod go-w". */
 bool file_guarded(const char *path, enum file_guard guard, struct error *error);
 
 /* Maps a file read-only; a file of 0 bytes gives data NULL. The mapping outlives the descriptor. A file that is
@@ -30,6 +31,9 @@ void file_forget(const void *data, size_t size);
 bool file_write_atomic(const char *path, const void *contents, size_t size, struct error *error);
 /* The same for what only its owner may read, such as keys: mode 0600. */
 bool file_write_private(const char *path, const void *contents, size_t size, struct error *error);
+/* The same, but never over a file that is there, also where two processes make it at once: *there is true then, and the
+ * result too. */
+bool file_create_private(const char *path, const void *contents, size_t size, bool *there, struct error *error);
 
 /* Could a file be written there? To be asked before work whose result goes there. Nothing is changed or left. */
 bool file_check_writable(const char *path, struct error *error);

@@ -59,12 +59,6 @@ static bool add(struct keyring *keyring, void *context, struct error *error) {
     return keyring_add_token(keyring, &made->token, made->now, error);
 }
 
-static bool coordinator_keys(const char *directory, struct key_pair *keys, struct error *error) {
-    bool found;
-    return identity_read_keys(directory, WHO, keys, &found, error) &&
-           (found || identity_make_keys(directory, WHO, keys, error));
-}
-
 static bool describe(const struct values *values, struct new_token *made, struct error *error) {
     made->token.role = role_parse(values->role);
     made->token.uses = values->uses > 0 ? values->uses : values->until ? 0 : 1;
@@ -83,7 +77,7 @@ static bool make_token(const char *directory, const struct values *values, struc
     struct key_pair keys, pair;
     struct token token;
     char text[TOKEN_TEXT_MAX];
-    if (!describe(values, &made, error) || !coordinator_keys(directory, &keys, error))
+    if (!describe(values, &made, error) || !identity_own_keys(directory, WHO, &keys, error))
         return false;
     token_make(made.token.role, &keys.own, &token, &pair);
     key_forget(&keys, sizeof keys);
@@ -176,10 +170,17 @@ static bool take_out(struct keyring *keyring, void *context, struct error *error
 
 static bool revoke(const char *directory, const char *which, struct keyring *keyring, struct error *error) {
     struct revocation revocation = {.which = which};
+    unsigned open = 0;
     if (!keyring_update(directory, keyring, take_out, &revocation, error))
         return false;
     fprintf(stderr, "revoked %s: %u key%s or token%s\n", which, revocation.count, revocation.count == 1 ? "" : "s",
             revocation.count == 1 ? "" : "s");
+    for (unsigned i = 0; i < keyring->tokens; i++)
+        open += keyring_token_open(&keyring->token[i], time(NULL));
+    if (open > 0)
+        fprintf(stderr,
+                "%u token%s open still: who has one can come back under another name ('stagecoach keys list')\n", open,
+                open == 1 ? " is" : "s are");
     return true;
 }
 

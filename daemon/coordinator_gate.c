@@ -44,9 +44,16 @@ static void tell_sockets(struct coordinator *c) {
     struct public_key *keys = allocate(KEYRING_KEYS_MAX + KEYRING_TOKENS_MAX, sizeof *keys);
     net_admit(c->results, keys, keys_of(keyring, false, keys));
     unsigned count = keys_of(keyring, true, keys);
-    for (unsigned i = 0; i < keyring->tokens; i++)
-        if (keyring_token_open(&keyring->token[i], time(NULL)))
-            keys[count++] = keyring->token[i].key;
+    const int64_t now = time(NULL);
+    c->gate.next_expiry = 0;
+    for (unsigned i = 0; i < keyring->tokens; i++) {
+        const struct keyring_token *token = &keyring->token[i];
+        if (!keyring_token_open(token, now))
+            continue;
+        keys[count++] = token->key;
+        if (token->until != 0 && (c->gate.next_expiry == 0 || token->until < c->gate.next_expiry))
+            c->gate.next_expiry = token->until;
+    }
     net_admit(c->control, keys, count);
     release(keys);
 }
@@ -121,17 +128,11 @@ void gate_turn(struct coordinator *c) {
         gate->told = false;
     if (now || (gate->outdated && mono_since(mono_now(), gate->read_at) >= MONO_SECOND))
         reload(c);
+    if (gate->next_expiry != 0 && time(NULL) >= gate->next_expiry)
+        tell_sockets(c);
 }
 
 /* ---- the first start, and every other ---- */
-
-static bool own_keys(struct coordinator *c, struct error *error) {
-    const char *directory = c->options->state_directory;
-    bool found;
-    if (!identity_read_keys(directory, "coordinator", &c->gate.keys, &found, error))
-        return false;
-    return found || identity_make_keys(directory, "coordinator", &c->gate.keys, error);
-}
 
 static bool watch(struct coordinator *c, struct error *error) {
     const char *directory = c->options->state_directory;
@@ -155,7 +156,8 @@ bool gate_prepare(struct coordinator *c, struct error *error) {
                          "does without, on a network you trust",
                          options->listen);
     c->gate.keyring = allocate(1, sizeof *c->gate.keyring);
-    return own_keys(c, error) && watch(c, error) && keyring_read(options->state_directory, c->gate.keyring, error);
+    return identity_own_keys(options->state_directory, "coordinator", &c->gate.keys, error) && watch(c, error) &&
+           keyring_read(options->state_directory, c->gate.keyring, error);
 }
 
 void gate_close(struct coordinator *c) {
@@ -177,8 +179,9 @@ static bool begin(struct keyring *keyring, void *context, struct error *error) {
     bool stages = keyring->tokens > 0, client = false;
     for (unsigned i = 0; i < keyring->keys; i++) {
         stages = stages || keyring->key[i].role == ROLE_STAGE;
-        client = client || strcmp(keyring->key[i].name, beginning->client.name) == 0 ||
-                 key_equal(&keyring->key[i].key, &beginning->client.key);
+        client = client || key_equal(&keyring->key[i].key, &beginning->client.key) ||
+                 (!keyring->key[i].revoked && keyring->key[i].role == ROLE_CLIENT &&
+                  strcmp(keyring->key[i].name, beginning->client.name) == 0);
     }
     if (!client && keyring->keys < KEYRING_KEYS_MAX)
         keyring->key[keyring->keys++] = beginning->client;
@@ -207,11 +210,9 @@ static bool first_start(struct coordinator *c, struct error *error) {
     const char *directory = c->options->state_directory;
     struct key_pair pair, client;
     struct token token;
-    bool found;
     struct beginning beginning = {.client = {.role = ROLE_CLIENT, .since = time(NULL), .name = "local"}};
     unsigned stages = c->options->cut_count ? c->options->cut_count + 1 : c->options->stages;
-    if (!identity_read_keys(directory, "client", &client, &found, error) ||
-        (!found && !identity_make_keys(directory, "client", &client, error)))
+    if (!identity_own_keys(directory, "client", &client, error))
         return false;
     beginning.client.key = c->gate.owner = client.own;
     key_forget(&client, sizeof client);
@@ -294,8 +295,13 @@ static void on_join(struct coordinator *c, const struct net_message *received, c
         return;
     }
     struct admission admission = {.token = received->key, .wanted = {.key = *join->key, .role = join->role}};
-    struct keyring *fresh = allocate(1, sizeof *fresh);
     snprintf(admission.wanted.name, sizeof admission.wanted.name, "%s", join->name);
+    if (keyring_admitted(c->gate.keyring,
+                         &admission.wanted)) { /* the answer was lost, perhaps; nothing to be written */
+        coordinator_send(c, &received->peer, &(struct message){.type = MESSAGE_JOINED}, NULL);
+        return;
+    }
+    struct keyring *fresh = allocate(1, sizeof *fresh);
     if (keyring_update(c->options->state_directory, fresh, admit, &admission, &error)) {
         release(c->gate.keyring);
         c->gate.keyring = fresh;

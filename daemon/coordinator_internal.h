@@ -111,6 +111,7 @@ struct gate {
     bool on; /* else there are no keys */
     struct key_pair keys;
     struct keyring *keyring; /* as it was last read; owned */
+    int64_t next_expiry;     /* of an open token, seconds since 1970; 0: none expires */
     struct public_key owner; /* of the client whose keys lie beside the coordinator's: may drain boards */
     struct public_key last_stage[MESSAGE_LANES]; /* of the last pipeline in each lane: its results come from it alone */
     int watch;                                   /* of the state directory */

@@ -9,6 +9,7 @@
 #include <limits.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #define BYTES_MAX       ((size_t)64 << 10)
 #define KNOWN_NAME      "coordinators"
@@ -52,18 +53,55 @@ bool identity_read_keys(const char *directory, const char *who, struct key_pair 
     return *found;
 }
 
-bool identity_make_keys(const char *directory, const char *who, struct key_pair *keys, struct error *error) {
+static bool make_keys(const char *directory, const char *who, struct key_pair *keys, bool *there, struct error *error) {
     char path[PATH_MAX], own[KEY_TEXT_BYTES], secret[KEY_TEXT_BYTES], text[256];
-    if (!directory_make(directory, error) || !key_path(path, directory, who, error))
+    if (!directory_make(directory, error) || !file_guarded(directory, FILE_NOT_WRITTEN, error) ||
+        !key_path(path, directory, who, error))
         return false;
     key_pair_make(keys);
     key_print(keys->own.bytes, own);
     key_print(keys->secret, secret);
     int length = snprintf(text, sizeof text, KEY_FILE_FORMAT, own, secret);
-    bool ok = file_write_private(path, text, (size_t)length, error);
+    bool ok = file_create_private(path, text, (size_t)length, there, error);
     key_forget(secret, sizeof secret);
     key_forget(text, sizeof text);
     return ok;
+}
+
+bool identity_own_keys(const char *directory, const char *who, struct key_pair *keys, struct error *error) {
+    bool found, there = false;
+    if (!identity_read_keys(directory, who, keys, &found, error))
+        return false;
+    if (!found && !make_keys(directory, who, keys, &there, error))
+        return false;
+    return !there || (identity_read_keys(directory, who, keys, &found, error) && found) ||
+           error_set(error, ERROR_INPUT, "%s: the keys of '%s' came and went", directory, who);
+}
+
+/* ---- key pairs to come ---- */
+
+static void next_name(char next[IDENTITY_WHO_MAX + 8], const char *who) {
+    snprintf(next, IDENTITY_WHO_MAX + 8, "next-%.*s", IDENTITY_WHO_MAX, who);
+}
+
+bool identity_next_keys(const char *directory, const char *who, struct key_pair *keys, struct error *error) {
+    char next[IDENTITY_WHO_MAX + 8];
+    next_name(next, who);
+    return identity_own_keys(directory, next, keys, error);
+}
+
+bool identity_next_good(const char *directory, const char *who, struct error *error) {
+    char next[IDENTITY_WHO_MAX + 8], from[PATH_MAX], to[PATH_MAX];
+    next_name(next, who);
+    return key_path(from, directory, next, error) && key_path(to, directory, who, error) &&
+           (rename(from, to) == 0 || error_set_errno(error, "%s", to));
+}
+
+void identity_next_bad(const char *directory, const char *who) {
+    char next[IDENTITY_WHO_MAX + 8], path[PATH_MAX];
+    next_name(next, who);
+    if (key_path(path, directory, next, NULL))
+        unlink(path);
 }
 
 /* ---- known coordinators ---- */

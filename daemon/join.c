@@ -125,6 +125,7 @@ static bool present(const struct join_options *options, const struct token *toke
 
 /* ---- joining ---- */
 
+/* The keys that are there, unless they are no good any more (fresh); they are kept until new ones are admitted. */
 static bool redeem(const struct join_options *options, const struct token *token, bool fresh, struct identity *identity,
                    struct error *error) {
     char who[IDENTITY_WHO_MAX];
@@ -132,10 +133,15 @@ static bool redeem(const struct join_options *options, const struct token *token
     who_of(options, who);
     if (!fresh && !identity_read_keys(options->state_directory, who, &identity->keys, &found, error))
         return false;
-    if (!found && !identity_make_keys(options->state_directory, who, &identity->keys, error))
+    if (!found && !identity_next_keys(options->state_directory, who, &identity->keys, error))
         return false;
     identity->coordinator = token->coordinator;
-    if (!present(options, token, identity, error) ||
+    if (!present(options, token, identity, error)) {
+        if (!found && (error->code == ERROR_DENIED || error->code == ERROR_INPUT))
+            identity_next_bad(options->state_directory, who);
+        return false;
+    }
+    if ((!found && !identity_next_good(options->state_directory, who, error)) ||
         !identity_remember(options->state_directory, options->coordinator, &token->coordinator, error))
         return false;
     if (options->role == ROLE_STAGE)

@@ -3,7 +3,7 @@
  * The file is a first line with its version, then a line for each key and token:
  *
  *   key stage admitted 1767225600 KEY NAME
- *   token client USES UNTIL KEY
+ *   token client USES MADE UNTIL KEY
  *
  * It is read strictly: a line that is none of these means that somebody damaged the file, and guessing whom to let in
  * would be worse than to stop. Blocking file operations, tens of kilobytes at the most. Threads: none of its own. */
@@ -68,15 +68,15 @@ static bool read_key(struct keyring *keyring, const char *line) {
 }
 
 static bool read_token(struct keyring *keyring, const char *line) {
-    char role[16], uses[24], until[24], key[64];
+    char role[16], uses[24], made[24], until[24], key[64];
     uint64_t number;
     int end = 0;
     struct keyring_token *token = &keyring->token[keyring->tokens];
     if (keyring->tokens == KEYRING_TOKENS_MAX)
         return false;
-    if (sscanf(line, "token %15s %23s %23s %63s%n", role, uses, until, key, &end) != 4 || line[end] != '\0' ||
-        !decimal_parse(uses, UINT32_MAX, &number) || !read_time(until, &token->until) ||
-        !key_parse(key, token->key.bytes))
+    if (sscanf(line, "token %15s %23s %23s %23s %63s%n", role, uses, made, until, key, &end) != 5 ||
+        line[end] != '\0' || !decimal_parse(uses, UINT32_MAX, &number) || !read_time(made, &token->made) ||
+        !read_time(until, &token->until) || !key_parse(key, token->key.bytes))
         return false;
     token->uses = (uint32_t)number;
     token->role = role_parse(role);
@@ -148,8 +148,8 @@ static bool write_all(const char *directory, const struct keyring *keyring, stru
     for (unsigned i = 0; i < keyring->tokens; i++) {
         const struct keyring_token *token = &keyring->token[i];
         key_print(token->key.bytes, key);
-        used += (size_t)snprintf(text + used, room - used, "token %s %" PRIu32 " %" PRId64 " %s\n",
-                                 role_name(token->role), token->uses, token->until, key);
+        used += (size_t)snprintf(text + used, room - used, "token %s %" PRIu32 " %" PRId64 " %" PRId64 " %s\n",
+                                 role_name(token->role), token->uses, token->made, token->until, key);
     }
     bool ok = file_write_private(path, text, used, error);
     release(text);
@@ -217,7 +217,8 @@ bool keyring_add_token(struct keyring *keyring, const struct keyring_token *toke
             remove_token(keyring, &keyring->token[i]);
     if (keyring->tokens == KEYRING_TOKENS_MAX)
         return error_set(error, ERROR_INPUT, "%d tokens are open already; revoke some", KEYRING_TOKENS_MAX);
-    keyring->token[keyring->tokens++] = *token;
+    keyring->token[keyring->tokens] = *token;
+    keyring->token[keyring->tokens++].made = now;
     return true;
 }
 
@@ -226,6 +227,30 @@ static const struct keyring_key *holder_of_name(const struct keyring *keyring, c
         if (!keyring->key[i].revoked && keyring->key[i].role == role && strcmp(keyring->key[i].name, name) == 0)
             return &keyring->key[i];
     return NULL;
+}
+
+/* A token that stays in a unit file must not bring back, on its next start, the board that it was to keep out. */
+static bool revoked_since(const struct keyring *keyring, const struct keyring_key *wanted, int64_t made) {
+    for (unsigned i = 0; i < keyring->keys; i++) {
+        const struct keyring_key *entry = &keyring->key[i];
+        if (entry->revoked && entry->role == wanted->role && entry->since > made &&
+            strcmp(entry->name, wanted->name) == 0)
+            return true;
+    }
+    return false;
+}
+
+/* Makes room for a key; false when there is none. */
+static bool make_room(struct keyring *keyring) {
+    struct keyring_key *oldest = NULL;
+    if (keyring->keys < KEYRING_KEYS_MAX)
+        return true;
+    for (unsigned i = 0; i < keyring->keys; i++)
+        if (keyring->key[i].revoked && (!oldest || keyring->key[i].since < oldest->since))
+            oldest = &keyring->key[i];
+    if (oldest)
+        *oldest = keyring->key[--keyring->keys];
+    return oldest != NULL;
 }
 
 static bool may_admit(const struct keyring *keyring, const struct keyring_token *token,
@@ -245,20 +270,28 @@ static bool may_admit(const struct keyring *keyring, const struct keyring_token 
             "a %s named %s is admitted already: choose another --name, or have the operator revoke that one "
             "('stagecoach keys revoke %s')",
             role_name(wanted->role), wanted->name, wanted->name);
-    return keyring->keys < KEYRING_KEYS_MAX ||
-           error_set(error, ERROR_INPUT, "the coordinator's list of %d keys is full", KEYRING_KEYS_MAX);
+    return !revoked_since(keyring, wanted, token->made) ||
+           error_set(error, ERROR_INPUT,
+                     "%s was revoked after this token was made: have the coordinator's operator make another",
+                     wanted->name);
+}
+
+bool keyring_admitted(const struct keyring *keyring, const struct keyring_key *wanted) {
+    const struct keyring_key *known = keyring_find(keyring, &wanted->key);
+    return known && !known->revoked && known->role == wanted->role && strcmp(known->name, wanted->name) == 0;
 }
 
 bool keyring_admit(struct keyring *keyring, const struct public_key *key, const struct keyring_key *wanted, int64_t now,
                    struct error *error) {
     struct keyring_token *token = keyring_find_token(keyring, key);
-    const struct keyring_key *known = keyring_find(keyring, &wanted->key);
-    if (known && !known->revoked && known->role == wanted->role && strcmp(known->name, wanted->name) == 0)
+    if (keyring_admitted(keyring, wanted))
         return true; /* its first answer was lost, perhaps */
     if (!key_usable(&wanted->key) || keyring_find_token(keyring, &wanted->key))
         return error_set(error, ERROR_INPUT, "others can pass for the owner of this key: make a new one");
     if (!may_admit(keyring, token, wanted, now, error))
         return false;
+    if (!make_room(keyring))
+        return error_set(error, ERROR_INPUT, "the coordinator's list of %d keys is full", KEYRING_KEYS_MAX);
     struct keyring_key *entry = &keyring->key[keyring->keys++];
     *entry = *wanted;
     entry->revoked = false;
@@ -275,17 +308,23 @@ static bool key_starts(const struct public_key *key, const char *which) {
 }
 
 bool keyring_revoke(struct keyring *keyring, const char *which, int64_t now, unsigned *count, struct error *error) {
+    bool stage = holder_of_name(keyring, which, ROLE_STAGE), client = holder_of_name(keyring, which, ROLE_CLIENT);
     *count = 0;
+    if (stage && client)
+        return error_set(error, ERROR_USAGE,
+                         "%.80s: a board and a client have that name; give the key of one, see 'stagecoach keys list'",
+                         which);
     for (unsigned i = 0; i < keyring->keys; i++) {
         struct keyring_key *entry = &keyring->key[i];
-        if (entry->revoked || (strcmp(entry->name, which) != 0 && !key_starts(&entry->key, which)))
+        bool meant = stage || client ? strcmp(entry->name, which) == 0 : key_starts(&entry->key, which);
+        if (entry->revoked || !meant)
             continue;
         entry->revoked = true;
         entry->since = now;
         ++*count;
     }
     for (unsigned i = keyring->tokens; i-- > 0;)
-        if (key_starts(&keyring->token[i].key, which)) {
+        if (!stage && !client && key_starts(&keyring->token[i].key, which)) {
             remove_token(keyring, &keyring->token[i]);
             ++*count;
         }

@@ -3,7 +3,7 @@
  * It lies as text in the coordinator's state directory ("admitted", mode 0600) and is changed by two kinds of process:
  * the coordinator, when a token is used, and `stagecoach keys`. Each change locks the directory's "lock" file, reads,
  * changes and replaces the whole file; readers see the old or the new one. Revoked keys stay in the list, so that a
- * name can be explained and a key can never come back.
+ * name can be explained and a key cannot come back.
  */
 #ifndef DAEMON_KEYRING_H
 #define DAEMON_KEYRING_H
@@ -32,7 +32,8 @@ struct keyring_token {
     struct public_key key; /* of its seed */
     enum role role;
     uint32_t uses; /* that are left; 0: any number */
-    int64_t until; /* seconds since 1970; 0: for ever */
+    int64_t made;  /* seconds since 1970 */
+    int64_t until; /* likewise; 0: for ever */
 };
 
 struct keyring {
@@ -57,17 +58,22 @@ struct keyring_token *keyring_find_token(struct keyring *keyring, const struct p
 /* Does a token still open the door? */
 bool keyring_token_open(const struct keyring_token *token, int64_t now);
 
-/* Adds a token; tokens that are past make room. */
+/* Adds a token, made now; tokens that are past make room. */
 bool keyring_add_token(struct keyring *keyring, const struct keyring_token *token, int64_t now, struct error *error);
 
+/* Is this key in, under this role and name? */
+bool keyring_admitted(const struct keyring *keyring, const struct keyring_key *wanted);
+
 /* Someone came with a token and wants this key and name in. Admits it, takes one use from the token; or says why not:
- * the token is past, the key was revoked or is a token's, or another holds the name. A key that is in already stays as
- * it is. */
+ * the token is past, the key was revoked or is a token's, another holds the name, or its last holder was revoked after
+ * the token was made. A key that is in already stays as it is. Where the list is full, whom it has known as revoked for
+ * longest is forgotten. */
 bool keyring_admit(struct keyring *keyring, const struct public_key *token, const struct keyring_key *wanted,
                    int64_t now, struct error *error);
 
-/* Revokes every key of that name, or that key, or closes that token; `which` is a name or the first characters (8 at
- * least) of a key as text. *count: how many. None is an error. */
+/* Revokes the key of that name, or that key, or closes that token; `which` is a name or, where nobody has that name,
+ * the first characters (8 at least) of a key as text. *count: how many. None is an error, as is a name that a board and
+ * a client have. */
 bool keyring_revoke(struct keyring *keyring, const char *which, int64_t now, unsigned *count, struct error *error);
 
 const char *role_name(enum role role);

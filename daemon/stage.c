@@ -175,6 +175,7 @@ static void turn(struct stage *stage, const struct net_wait *waits, const unsign
     peers_turn(stage);
     measure_turn(stage);
     control_revive(stage);
+    data_admit(stage);
     stage_feed(stage, &(struct stage_event){.type = STAGE_TICK});
 }
 

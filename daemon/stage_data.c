@@ -15,6 +15,7 @@
 #define FRAME_MAX_UNLIMITED ((uint64_t)1 << 30) /* where the memory budget does not limit frames */
 #define FRAME_MAX_LEAST     ((uint64_t)1 << 20)
 #define MESSAGES_PER_TURN   16
+#define ADMITTED_AFTER      (5 * MONO_SECOND) /* a lane is retired, or a probe has ended */
 #define PORT_MAX            65535
 #define HEADER_ARENA_LIMIT  ((size_t)1 << 16)
 
@@ -107,18 +108,38 @@ void data_close(struct stage *stage) {
     }
 }
 
+/* An honest sender may be told a moment later than we that it is over. */
+static bool of_use(mono_t used, mono_t now) {
+    return used.ns != 0 && mono_since(now, used) < ADMITTED_AFTER;
+}
+
+static void admit_lane(struct stage *stage, struct stage_way *way, mono_t now) {
+    struct public_key admitted[2];
+    size_t count = 0;
+    if (of_use(way->used, now))
+        admitted[count++] = way->previous_key;
+    if (of_use(stage->probed, now))
+        admitted[count++] = stage->prober.peer;
+    bool same = count == way->admitted_count;
+    for (size_t i = 0; same && i < count; i++)
+        same = key_equal(&admitted[i], &way->admitted[i]);
+    if (same)
+        return;
+    memcpy(way->admitted, admitted, count * sizeof admitted[0]);
+    way->admitted_count = count;
+    net_admit(way->data, admitted, count);
+}
+
 void data_admit(struct stage *stage) {
-    static const struct public_key none;
+    mono_t now = mono_now();
     if (!stage->options->identity)
         return;
+    if (stage->prober.probe != 0)
+        stage->probed = now;
     for (unsigned lane = 0; lane < STAGE_LANES; lane++) {
-        struct public_key admitted[2];
-        size_t count = 0;
-        if (!key_equal(&stage->way[lane].previous_key, &none))
-            admitted[count++] = stage->way[lane].previous_key;
-        if (stage->prober.probe != 0 && !key_equal(&stage->prober.peer, &none))
-            admitted[count++] = stage->prober.peer;
-        net_admit(stage->way[lane].data, admitted, count);
+        if (stage->core.lane[lane].state != LANE_FREE)
+            stage->way[lane].used = now;
+        admit_lane(stage, &stage->way[lane], now);
     }
 }
 
@@ -143,6 +164,8 @@ static void deny(struct stage *stage, const struct net_message *received, const 
     net_peer_address(received->connection, address);
     snprintf(text, sizeof text, "%s (%s)", what, address);
     stage_feed(stage, &(struct stage_event){.type = STAGE_DENIED, .text = text});
+    if (received->connection >= 0)
+        net_hang_up(received->connection);
 }
 
 static void on_message(struct stage *stage, unsigned lane, struct net_message *received) {

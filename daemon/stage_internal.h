@@ -46,7 +46,10 @@ struct stage_way {
     char data_endpoint[NET_ENDPOINT_MAX];
     char next_endpoint[NET_ENDPOINT_MAX];     /* of its newest assignment */
     struct public_key next_key, previous_key; /* likewise, where there are keys: theirs alone are talked to */
-    struct stage_engine *engine;              /* NULL: none, or with the loader */
+    mono_t used;                              /* when it last was of an epoch */
+    struct public_key admitted[2];            /* whom the data socket lets in */
+    size_t admitted_count;
+    struct stage_engine *engine; /* NULL: none, or with the loader */
     struct stage_input_slot input[STAGE_INPUTS];
     struct stage_output_slot output[STAGE_OUTPUTS];
 };
@@ -63,6 +66,7 @@ struct stage {
     struct net_socket *control; /* NULL for a moment after its connection closed */
     struct net_socket *peers;   /* answers boards that fetch tensors from this one */
     struct stage_way way[STAGE_LANES];
+    mono_t probed; /* when a probe was last under way */
     int signals;
     struct arena *decoded, *encoded; /* control messages */
     struct arena *header;            /* data headers */
@@ -134,7 +138,8 @@ void data_close(struct stage *stage);
 /* An endpoint so many ports behind the given one; the same where that is any port. False with an error where there is
  * none. */
 bool data_endpoint_behind(const char *endpoint, unsigned places, char at[NET_ENDPOINT_MAX], struct error *error);
-/* Where there are keys: lets in the stage before us, and the other end of a probe. */
+/* Where there are keys: lets in the stage before us in each lane, and the other end of a probe, while they may have
+ * something to say. To be called in each turn; an assignment begins its lane's time by way->used. */
 void data_admit(struct stage *stage);
 void data_events(struct stage *stage);
 void data_read(struct stage *stage);

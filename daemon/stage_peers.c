@@ -94,6 +94,12 @@ static void on_request(struct stage *stage, const struct net_message *received) 
                    &(struct stage_event){.type = STAGE_UNREADABLE, .text = "a message that no board sends to another"});
 }
 
+static void on_denied(struct stage *stage, const struct net_message *received) {
+    stage_feed(stage, &(struct stage_event){.type = STAGE_DENIED, .text = "a request of a key let in no more"});
+    if (received->connection >= 0)
+        net_hang_up(received->connection);
+}
+
 static void read_requests(struct stage *stage) {
     struct net_message received;
     for (int i = 0; i < MESSAGES_PER_TURN; i++) {
@@ -101,7 +107,7 @@ static void read_requests(struct stage *stage) {
         if (result == NET_AGAIN)
             return;
         if (result == NET_DENIED)
-            stage_feed(stage, &(struct stage_event){.type = STAGE_DENIED, .text = "a request of a key let in no more"});
+            on_denied(stage, &received);
         else if (result != NET_OK)
             stage_feed(stage, &(struct stage_event){.type = STAGE_UNREADABLE, .text = "a request of too many frames"});
         if (result != NET_OK)

@@ -22,6 +22,7 @@ void weights_assigned(struct stage *stage, const struct message_assign *assign) 
         way->next_key = *assign->next_key;
     if (assign->previous_key)
         way->previous_key = *assign->previous_key;
+    way->used = mono_now();
     data_admit(stage);
     assignment_destroy(&stage->assignment); /* an older one that was never begun */
     stage->assignment = allocate(1, sizeof *stage->assignment);

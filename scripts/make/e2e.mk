@@ -1,8 +1,9 @@
-# The stranger of the end-to-end tests: a program that sends what no daemon of ours would (test/e2e/hostile.c).
+# Those who misbehave in the end-to-end tests: a stranger that sends what no daemon of ours would (test/e2e/hostile.c), and one
+# who is admitted and says what is not its to say (insider.c).
 
-HOSTILE := $(BUILD)/test/e2e/hostile
-$(HOSTILE): $(BUILD)/test/e2e/hostile.o $(call libraries,$(MODULES))
+MISBEHAVED := $(BUILD)/test/e2e/hostile $(BUILD)/test/e2e/insider
+$(MISBEHAVED): %: %.o $(call libraries,$(MODULES))
 	@echo "  LD   $@"
 	@$(CC) $(CFLAGS_ALL) $(LDFLAGS) -o $@ $^ $(EXTERNAL)
-tests: $(HOSTILE)
--include $(BUILD)/test/e2e/hostile.d
+tests: $(MISBEHAVED)
+-include $(MISBEHAVED:%=%.d)

@@ -249,7 +249,8 @@ static void test_status_as_text(void **state) {
     assert_non_null(strstr(text, "1 more board, absent for over 5 minutes"));
     assert_non_null(strstr(text, "predicted  measured  measured\nms/microbatch"));
     assert_non_null(strstr(text, "\nb1                   20.00    100.00     30.00    100.00    110.00\n"));
-    assert_non_null(strstr(text, "\npipeline                                          100.00              125.00  predicted"));
+    assert_non_null(
+        strstr(text, "\npipeline                                          100.00              125.00  predicted"));
     assert_non_null(strstr(text, "\nevents\n"));
     assert_non_null(strstr(text, "epoch 3 serves with 4 stages"));
     assert_null(strstr(text, "board b3 was lost")); /* only the last one was asked for */

@@ -232,6 +232,91 @@ static void test_revoke(void **state) {
     release(keyring);
 }
 
+/* A board that was revoked starts again with the token that is in its unit file: that lets others in, and not it. */
+static void test_a_token_older_than_the_revocation(void **state) {
+    (void)state;
+    struct error error;
+    unsigned count;
+    const struct keyring_token token = token_of(ROLE_STAGE, 0, 0), newer = token_of(ROLE_STAGE, 1, 0);
+    struct keyring *keyring = keyring_with(&token);
+    struct keyring_key before = key_of(ROLE_STAGE, "pi-1"), after = key_of(ROLE_STAGE, "pi-1");
+    struct keyring_key other = key_of(ROLE_STAGE, "pi-2");
+    assert_true(keyring_admit(keyring, &token.key, &before, NOW + 1, &error));
+    assert_true(keyring_revoke(keyring, "pi-1", NOW + 5, &count, &error));
+    assert_false(keyring_admit(keyring, &token.key, &after, NOW + 6, &error));
+    assert_non_null(strstr(error.text, "pi-1 was revoked after this token was made"));
+    assert_true(keyring_admit(keyring, &token.key, &other, NOW + 6, &error));
+    assert_true(keyring_add_token(keyring, &newer, NOW + 5, &error)); /* within the same second */
+    assert_true(keyring_admit(keyring, &newer.key, &after, NOW + 7, &error));
+    release(keyring);
+}
+
+/* A name is what is meant, if anyone has it; a board may not pass for the client, or for another's key. */
+static void test_who_is_meant(void **state) {
+    (void)state;
+    struct error error;
+    unsigned count;
+    const struct keyring_token stages = token_of(ROLE_STAGE, 0, 0), clients = token_of(ROLE_CLIENT, 0, 0);
+    struct keyring *keyring = keyring_with(&stages);
+    struct keyring_key client = key_of(ROLE_CLIENT, "local"), board = key_of(ROLE_STAGE, "local");
+    struct keyring_key victim = key_of(ROLE_STAGE, "pi-1"), thief = key_of(ROLE_STAGE, "thief");
+    char text[KEY_TEXT_BYTES];
+    key_print(victim.key.bytes, text);
+    snprintf(thief.name, sizeof thief.name, "%.8s", text);
+    assert_true(keyring_add_token(keyring, &clients, NOW, &error));
+    assert_true(keyring_admit(keyring, &clients.key, &client, NOW, &error));
+    assert_true(keyring_admit(keyring, &stages.key, &board, NOW, &error));
+    assert_true(keyring_admit(keyring, &stages.key, &victim, NOW, &error));
+    assert_true(keyring_admit(keyring, &stages.key, &thief, NOW, &error));
+    assert_true(keyring_admitted(keyring, &victim));
+    assert_false(keyring_revoke(keyring, "local", NOW, &count, &error));
+    assert_int_equal(count, 0);
+    assert_non_null(strstr(error.text, "a board and a client have that name"));
+    assert_true(keyring_revoke(keyring, thief.name, NOW, &count, &error));
+    assert_int_equal(count, 1);
+    assert_true(keyring_admitted(keyring, &victim));
+    assert_false(keyring_admitted(keyring, &thief));
+    key_print(board.key.bytes, text);
+    assert_true(keyring_revoke(keyring, text, NOW, &count, &error));
+    assert_true(keyring_admitted(keyring, &client));
+    release(keyring);
+}
+
+/* A list that is full of revoked keys takes new ones; one that is full of boards does not. */
+static void test_a_full_list(void **state) {
+    (void)state;
+    struct error error;
+    unsigned count;
+    const struct keyring_token token = token_of(ROLE_STAGE, 0, 0);
+    struct keyring *keyring = keyring_with(&token);
+    struct keyring_key board = key_of(ROLE_STAGE, "new");
+    char name[16];
+    for (unsigned i = 0; i < KEYRING_KEYS_MAX; i++) {
+        keyring->key[i] = (struct keyring_key){.role = ROLE_STAGE, .since = NOW};
+        keyring->key[i].key.bytes[0] = (uint8_t)(i >> 8);
+        keyring->key[i].key.bytes[1] = (uint8_t)i;
+        snprintf(keyring->key[i].name, sizeof keyring->key[i].name, "pi-%u", i);
+    }
+    keyring->keys = KEYRING_KEYS_MAX;
+    assert_false(keyring_admit(keyring, &token.key, &board, NOW, &error));
+    assert_non_null(strstr(error.text, "is full"));
+    for (unsigned i = 20; i < 23; i++) {
+        snprintf(name, sizeof name, "pi-%u", i);
+        assert_true(keyring_revoke(keyring, name, NOW + (i == 21 ? 1 : 2), &count, &error));
+    }
+    assert_true(keyring_admit(keyring, &token.key, &board, NOW + 3, &error));
+    assert_int_equal(keyring->keys, KEYRING_KEYS_MAX);
+    assert_true(keyring_admitted(keyring, &board));
+    unsigned revoked = 0, oldest = 0;
+    for (unsigned i = 0; i < keyring->keys; i++) {
+        revoked += keyring->key[i].revoked;
+        oldest += strcmp(keyring->key[i].name, "pi-21") == 0;
+    }
+    assert_int_equal(revoked, 2);
+    assert_int_equal(oldest, 0);
+    release(keyring);
+}
+
 static void test_tokens_that_are_past_make_room(void **state) {
     (void)state;
     struct error error;
@@ -311,7 +396,11 @@ static void test_damaged_file(void **state) {
         ("stagecoach admitted 1\nkey stage revoked 5 AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA one\n"
          "key stage admitted 6 AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA one\n"), /* which of the two? */
         "stagecoach admitted 1\ntoken stage 1 AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA\n",
-        "stagecoach admitted 1\ntoken stage 1 0 AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA", /* cut short */
+        "stagecoach admitted 1\ntoken stage 1 0 AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA\n",
+        "stagecoach admitted 1\ntoken stage 1 5 0 AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA", /* cut short */
+        "stagecoach admitted 1\ntoken stage 4294967296 5 0 AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA\n",
+        "stagecoach admitted 1\ntoken stage 1 5 9223372036854775808 AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA\n",
+        "stagecoach admitted 1\ntoken stage -1 5 0 AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA\n",
         "stagecoach admitted 1\n\n",
     };
     struct error error;
@@ -340,6 +429,9 @@ int main(void) {
         cmocka_unit_test(test_what_a_token_does_not_do),
         cmocka_unit_test(test_a_key_that_others_have),
         cmocka_unit_test(test_revoke),
+        cmocka_unit_test(test_a_token_older_than_the_revocation),
+        cmocka_unit_test(test_who_is_meant),
+        cmocka_unit_test(test_a_full_list),
         cmocka_unit_test(test_tokens_that_are_past_make_room),
         FOLDER_TEST(test_file),
         FOLDER_TEST(test_damaged_file),

@@ -12,6 +12,9 @@ classify expected "$scratch/model" "${images[@]}"
 keys() { run keys "$@"; }
 log_says() { grep -q -- "$2" "$scratch/$1.log" || { tail -n 5 "$scratch/$1.log" && false; }; } # WHO TEXT
 is_logged() { wait_until "$PATIENCE" log_says "$@"; }
+mark() { marked=$(wc -l <"$scratch/coordinator.log"); }
+says_since() { tail -n "+$((marked + 1))" "$scratch/coordinator.log" | grep -q -- "$1"; } # TEXT: the coordinator's log, since the mark
+is_logged_since() { wait_until "$PATIENCE" says_since "$1"; }
 counted() { # COUNTER: the coordinator's
     status_lines | head -n 1 | sed "s/.*\"$1\": \([0-9]*\).*/\1/"
 }
@@ -44,7 +47,7 @@ check 'a token is not left on the command line' not grep -q sc1_ "/proc/${stage_
 private() { [ "$(stat -c %a "$state") $(stat -c %a "$state/$1")" = '700 600' ]; }
 check 'keys lie where only their user reads them' private coordinator.key
 check 'so do those of boards' private stage-b1.key
-check 'no secret is logged' not grep -qF "$(sed -n 's/secret //p' "$state/coordinator.key")" "$scratch"/*.log
+check 'no secret is logged' not grep -qFe "$(sed -n 's/secret //p' "$state/coordinator.key")" "$scratch"/*.log
 
 kill_now "${stage_pid[b1]}"
 start_stage b1
@@ -73,9 +76,10 @@ keys revoke b4 2>/dev/null
 # ---- who is turned away ----
 
 before=$(counted handshake)
+mark
 check 'a token that is used up' stage_ends 1 'does not take this token' b3 --token "$token"
 check 'is counted' [ "$(counted handshake)" -gt "$before" ]
-check 'is logged with its address' is_logged coordinator 'turned away 127.0.0.1.*is not admitted'
+check 'is logged with its address' is_logged_since 'turned away 127.0.0.1.*is not admitted'
 last=${token: -1}
 check 'a typing error is told as one' stage_ends 2 'typing error' b3 --token "${token%?}$([ "$last" = A ] && echo B || echo A)"
 check 'a token of another kind' ends 2 'token is for a stage' status --token "$(keys token)"
@@ -119,24 +123,43 @@ check 'beyond loopback a client without keys does not begin to talk' ends 2 'giv
 check 'nor does a board' ends 2 'give --insecure' stage --state "$scratch/none" --coordinator tcp://192.0.2.1:7600
 check "a stage's token is no client's" ends 2 'this token is for a client' stage --name b3 --token "$(keys token --role client)"
 
-before=$(counted handshake)
+# How they are counted and logged: test_strangers.sh.
 [ ! -x "$HELPER" ] || check 'garbage at the control port' timeout "$PATIENCE" "$HELPER" raw "$address"
 [ ! -x "$HELPER" ] || check 'garbage at the port of results' timeout "$PATIENCE" "$HELPER" raw "$(coordinator_value data_endpoint)"
 [ ! -x "$HELPER" ] || check 'garbage at the port of a board' timeout "$PATIENCE" "$HELPER" raw "$(board_value b1 endpoint)"
-[ ! -x "$HELPER" ] || check 'is counted' [ "$(counted handshake)" -gt "$before" ]
-[ ! -x "$HELPER" ] || check 'is logged with an address' is_logged coordinator 'turned away 127.0.0.1:.*not a peer\|one side has keys'
 check 'the fleet is unharmed' answers
+
+# ---- who is admitted, and says what is not its to say ----
+
+stages() { status_lines | sed -n 's/^{"name": "\(b[0-9]\)".*"state": "serving", "first": \([0-9]*\).*/\2 \1/p' | sort -n | cut -d ' ' -f 2; }
+insider() { "$(dirname "$HELPER")/insider" "$state" "$@"; } # WHO SERVER ENDPOINT
+finds() { # WANT WHO SERVER ENDPOINT
+    local got
+    got=$(insider "${@:2}") || return 1
+    [ "$got" = "$1" ] || { echo "got '$got', want '$1'" && false; }
+}
 
 # ---- revoking under load ----
 
 start_stage b3 --token "$(keys token)"
 check 'a spare board joins' is_logged b3 'welcome by'
+mapfile -t stage < <(stages)
+[ ${#stage[@]} = 2 ] || give_up "not two stages: ${stage[*]}"
+last_port=$(board_value "${stage[1]}" endpoint)
+if [ -x "$HELPER" ]; then
+    check 'the stage before may speak to the next' finds in "stage-${stage[0]}" "stage-${stage[1]}" "$last_port"
+    check 'a spare board may not' finds out stage-b3 "stage-${stage[1]}" "$last_port"
+    check 'nor may a client' finds out client "stage-${stage[1]}" "$last_port"
+    check 'nor a client at the port of results' finds out client coordinator "$(coordinator_value data_endpoint)"
+fi
 total=$((1500 * ${#images[@]}))
 "$STAGECOACH" submit --json --logits --repeat 1500 "${images[@]}" >"$scratch/stream" 2>"$scratch/submit.log" &
 client=$!
 wait_until "$PATIENCE" test -s "$scratch/stream" || give_up 'nothing is answered'
+unit=$(keys token --uses 5) # as it stays in a unit file
+sleep 1.1                 # a second's resolution: it is older than the revocation
 begun=$(milliseconds)
-check 'a board is revoked' keys revoke b1
+check 'a board is revoked, and what is open is told' grep -q 'revoked b1: 1 key.*open still' <(keys revoke b1 2>&1 | paste -sd ' ')
 out() { [ "$(board_value b1 state)" != serving ] && [ "$(board_value b1 state)" != ready ]; }
 check 'it is out at once' wait_until 2 out
 echo "# out after $(($(milliseconds) - begun)) ms"
@@ -150,6 +173,10 @@ every_line_is_right() {
 }
 check 'no answer is lost and none is wrong' every_line_is_right
 check 'it stays out' stage_ends 1 "does not admit this board's key" b1
+check 'also with a token that is older' stage_ends 1 'b1 was revoked after this token was made' b1 --token "$unit"
+check 'which leaves its keys as they were' not test -e "$state/next-stage-b1.key"
+forgotten() { finds out stage-b1 "stage-$1" "$2"; }
+[ ! -x "$HELPER" ] || check 'its key opens no port of the others' wait_until "$PATIENCE" forgotten "${stage[1]}" "$last_port"
 check 'the list tells' grep -q '"name": "b1", "state": "revoked"' <(keys list --json)
 check 'revoking what is not there' ends 2 'no admitted key' keys revoke b77
 start_stage b1 --token "$(keys token)"
@@ -191,6 +218,17 @@ stop_fleet
 LISTEN=tcp://0.0.0.0:0 start_coordinator --insecure --state none --model "$scratch/model"
 check '--insecure warns' grep -q 'warn .*--insecure' "$scratch/coordinator.log"
 stop_fleet
+# A board whose token is in its unit file meets a coordinator without keys at that address, or one that pretends to be without.
+keeps_its_key() {
+    local before
+    before=$(cat "$state/stage-b2.key")
+    LISTEN=$address start_coordinator --insecure --state none --model "$scratch/model"
+    stage_ends 1 'demands\|does not' b2 --token "$unit"
+    local result=$?
+    stop_fleet
+    [ "$before" = "$(cat "$state/stage-b2.key")" ] && [ ! -e "$state/next-stage-b2.key" ] && [ $result = 0 ]
+}
+check 'a board keeps its key until it has another that is good' keeps_its_key
 chmod 777 "$state"
 check 'nor one where others can put theirs' ends 2 'others may write there' coordinator --secure --model "$scratch/model" --listen tcp://127.0.0.1:0
 chmod 700 "$state"

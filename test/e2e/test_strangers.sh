@@ -71,6 +71,6 @@ stranger 'a stolen client key used as a stage' coordinator denied 'denied 127\.0
 check 'status tells it to people, too' grep -q 'turned away' <(run status)
 no_secrets() {
     local file
-    for file in "$state"/*.key; do not grep -qF "$(sed -n 's/secret //p' "$file")" "$scratch"/*.log || return 1; done
+    for file in "$state"/*.key; do not grep -qFe "$(sed -n 's/secret //p' "$file")" "$scratch"/*.log || return 1; done
 }
 check 'no secret is in a log' no_secrets

@@ -43,8 +43,10 @@ stage_times() { # of every stage that serves, predicted and measured are told
     done
     [ $serving -gt 0 ]
 }
-submit --repeat 30 "${images[@]}" >"$scratch/answers" || give_up 'a stream fails'
-check 'predicted beside measured for each stage' wait_until "$PATIENCE" stage_times
+streams() { submit --repeat 30 "${images[@]}" >"$scratch/answers" || give_up 'a stream fails'; }
+streamed_times() { stage_times || { streams && stage_times; }; } # a new plan, should one be made, is measured anew
+streams
+check 'predicted beside measured for each stage' wait_until "$PATIENCE" streamed_times
 period() { positive "$(coordinator_value predicted_period_s)" && positive "$(coordinator_value predicted_throughput)"; }
 check 'predicted period of the pipeline' period
 # The coordinator prepares the images itself: what that takes counts, and is named where it is the most.
