@@ -1,6 +1,5 @@
 /* From fleet and model to a problem; see fleet_problem.h. A board's memory is what it has less what it reserves; its
- * times are those measured for the microbatch or, by its speed, the model's operations. The workspace of a unit is the
- * largest that any board's kernels and threads would take: the partitioner knows one figure a unit. */
+ * times are those measured for the microbatch or, by its speed, the model's operations. */
 #include "daemon/fleet_problem.h"
 
 #include "base/allocate.h"
@@ -17,7 +16,7 @@ void fleet_problem_init(struct fleet_problem *made, unsigned boards, unsigned un
     made->bandwidth = allocate(ends * ends, sizeof *made->bandwidth);
     made->latency = allocate(ends * ends, sizeof *made->latency);
     made->weight_bytes = allocate(units, sizeof *made->weight_bytes);
-    made->workspace_bytes = allocate(units, sizeof *made->workspace_bytes);
+    made->workspace_bytes = allocate((size_t)boards * units, sizeof *made->workspace_bytes);
     made->payload_bytes = allocate((size_t)units + 1, sizeof *made->payload_bytes);
     made->memory_bytes = allocate(boards, sizeof *made->memory_bytes);
     made->name = allocate(boards, sizeof *made->name);
@@ -63,28 +62,20 @@ void fleet_problem_close(struct fleet_problem *made) {
 }
 
 /* Plain C stands in for kernels that are not told or that this machine has not. */
-static uint64_t unit_workspace(const struct fleet_file *file, const struct model_config *config, unsigned unit,
-                               unsigned items) {
-    uint64_t largest = 0;
-    for (unsigned index = 0; index < file->boards; index++) {
-        const struct fleet_board *board = &file->board[index];
-        const struct kernels *kernels = board->kernels ? kernels_get(board->kernels, NULL) : NULL;
-        uint64_t bytes =
+static void fill_workspace(const struct fleet_board *board, const struct model_config *config, unsigned items,
+                           unsigned units, uint64_t *bytes) {
+    const struct kernels *kernels = board->kernels ? kernels_get(board->kernels, NULL) : NULL;
+    for (unsigned unit = 0; unit < units; unit++)
+        bytes[unit] =
             model_workspace_bytes(config, (struct slice){unit, unit + 1}, items,
                                   kernels ? kernels : kernels_get("ref", NULL), board->threads ? board->threads : 1);
-        largest = bytes > largest ? bytes : largest;
-    }
-    return largest;
 }
 
-static void fill_model(struct fleet_problem *made, const struct fleet_file *file, const struct model_config *config,
-                       unsigned items) {
+static void fill_model(struct fleet_problem *made, const struct model_config *config, unsigned items) {
     struct payload payload;
     fleet_problem_name_units(made, config);
-    for (unsigned unit = 0; unit < made->problem.units; unit++) {
+    for (unsigned unit = 0; unit < made->problem.units; unit++)
         made->weight_bytes[unit] = model_unit_weight_bytes(config, unit);
-        made->workspace_bytes[unit] = unit_workspace(file, config, unit, items);
-    }
     for (unsigned cut = 0; cut <= made->problem.units; cut++) {
         model_cut(config, cut, &payload);
         made->payload_bytes[cut] = (uint64_t)items * payload_bytes(&payload);
@@ -118,6 +109,7 @@ static bool fill_board(struct fleet_problem *made, const struct fleet_file *file
     bool has_room = board->memory_bytes > board->reserve_bytes;
     made->name[index] = allocate_string(board->name);
     made->memory_bytes[index] = has_room ? board->memory_bytes - board->reserve_bytes : 0;
+    fill_workspace(board, config, made->problem.items, units, made->workspace_bytes + (size_t)index * units);
     return fill_times(board, config, made->problem.items, units, made->unit_seconds + (size_t)index * units, error);
 }
 
@@ -151,7 +143,7 @@ bool fleet_problem_fill(struct fleet_problem *made, const struct fleet_file *fil
     made->problem.input_slots = FLEET_INPUT_SLOTS;
     made->problem.output_slots = FLEET_OUTPUT_SLOTS;
     made->problem.half_duplex = file->half_duplex;
-    fill_model(made, file, config, items);
+    fill_model(made, config, items);
     fill_links(made, file);
     for (unsigned index = 0; index < file->boards; index++)
         if (!fill_board(made, file, index, config, error))

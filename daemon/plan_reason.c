@@ -61,8 +61,9 @@ unsigned plan_bottleneck(const struct problem *problem, const struct plan *plan)
 bool stage_memory_full(const struct problem *problem, const struct plan_stage *stage) {
     uint64_t memory = problem->memory_bytes[stage->board];
     bool before = stage->first > 0, after = stage->end < problem->units;
-    return (before || after) && (!before || plan_slice_memory(problem, stage->first - 1, stage->end) > memory) &&
-           (!after || plan_slice_memory(problem, stage->first, stage->end + 1) > memory);
+    return (before || after) &&
+           (!before || plan_slice_memory(problem, stage->board, stage->first - 1, stage->end) > memory) &&
+           (!after || plan_slice_memory(problem, stage->board, stage->first, stage->end + 1) > memory);
 }
 
 /* ---- why a board is left out ---- */
@@ -92,7 +93,7 @@ static void look_at_slices(const struct problem *problem, unsigned board, double
     const double *seconds = problem->unit_seconds + (size_t)board * problem->units;
     *chances = (struct chances){UINT64_MAX, INFINITY, INFINITY};
     for (unsigned first = 0; first < problem->units; first++) {
-        struct slice_bytes slice = slice_bytes_at(problem, first);
+        struct slice_bytes slice = slice_bytes_at(problem, board, first);
         double compute = 0;
         while (slice.end < problem->units) {
             compute += seconds[slice.end];

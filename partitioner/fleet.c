@@ -1,10 +1,10 @@
 /* Boards into types, sums, memory and links into tables; see fleet.h.
  *
- * Two boards are of one type when swapping them changes nothing: same times, same memory with the same in it, and the
- * same links to and from everyone else and between each other. (Same rows alone would not do: with three equal boards
- * of which only two are joined by a cable, it matters which.) Swaps generate all permutations, so it is enough to
- * compare each board with the first of a type. Identical boards then cost the search nothing: it counts how many of a
- * type are used instead of which.
+ * Two boards are of one type when swapping them changes nothing: same times, same memory with the same in it and the
+ * same needs of it, and the same links to and from everyone else and between each other. (Same rows alone would not do:
+ * with three equal boards of which only two are joined by a cable, it matters which.) Swaps generate all permutations,
+ * so it is enough to compare each board with the first of a type. Identical boards then cost the search nothing: it
+ * counts how many of a type are used instead of which.
  */
 #include "partitioner/fleet.h"
 
@@ -25,7 +25,8 @@ static bool interchangeable(const struct problem *problem, unsigned left, unsign
     if (held_left.first != held_right.first || held_left.end != held_right.end)
         return false;
     for (size_t unit = 0; unit < units; unit++)
-        if (problem->unit_seconds[left * units + unit] != problem->unit_seconds[right * units + unit])
+        if (problem->unit_seconds[left * units + unit] != problem->unit_seconds[right * units + unit] ||
+            problem->workspace_bytes[left * units + unit] != problem->workspace_bytes[right * units + unit])
             return false;
     for (size_t other = 0; other < ends; other++)
         if (other != left && other != right &&
@@ -64,25 +65,18 @@ static uint64_t scaled(uint64_t bytes, double scale) {
     return product >= 0x1p63 ? UINT64_MAX : (uint64_t)product;
 }
 
-static void fill_fits(struct fleet *fleet, double memory_scale) {
-    uint64_t memory[PARTITIONER_BOARDS_MAX] = {0};
-    struct held_bytes held[PARTITIONER_BOARDS_MAX] = {0};
-    for (unsigned type = 0; type < fleet->types; type++) {
-        memory[type] = scaled(fleet->problem->memory_bytes[fleet->member[type][0]], memory_scale);
-        held[type] = held_bytes_of(fleet->problem, fleet->member[type][0]);
-    }
+static void fill_fits_of(struct fleet *fleet, unsigned type, double memory_scale) {
+    const unsigned board = fleet->member[type][0];
+    const uint64_t memory = scaled(fleet->problem->memory_bytes[board], memory_scale);
+    struct held_bytes held = held_bytes_of(fleet->problem, board);
     for (unsigned first = 0; first < fleet->units; first++) {
-        struct slice_bytes slice = slice_bytes_at(fleet->problem, first);
-        for (unsigned type = 0; type < fleet->types; type++)
-            held[type].shared = 0;
+        struct slice_bytes slice = slice_bytes_at(fleet->problem, board, first);
+        held.shared = 0;
         while (slice.end < fleet->units) {
             slice_bytes_grow(&slice);
-            uint64_t bytes = slice_bytes_total(&slice);
-            for (unsigned type = 0; type < fleet->types; type++) {
-                held_bytes_share(&held[type], fleet->problem, slice.end - 1);
-                if (held_bytes_beside(&held[type], bytes) <= memory[type])
-                    bit_set(fleet->fits + ((size_t)type * fleet->cuts + first) * fleet->words, slice.end);
-            }
+            held_bytes_share(&held, fleet->problem, slice.end - 1);
+            if (held_bytes_beside(&held, slice_bytes_total(&slice)) <= memory)
+                bit_set(fleet->fits + ((size_t)type * fleet->cuts + first) * fleet->words, slice.end);
         }
     }
 }
@@ -115,7 +109,8 @@ void fleet_init(struct fleet *fleet, const struct problem *problem, double memor
     fleet->fits = allocate((size_t)fleet->types * fleet->cuts * fleet->words, sizeof *fleet->fits);
     fleet->transfer = allocate((size_t)fleet->cuts * fleet->ends * fleet->ends, sizeof *fleet->transfer);
     fill_sums(fleet);
-    fill_fits(fleet, memory_scale);
+    for (unsigned type = 0; type < fleet->types; type++)
+        fill_fits_of(fleet, type, memory_scale);
     fill_transfer(fleet);
 }
 

@@ -26,7 +26,7 @@ static const char *amount(double bytes, char text[AMOUNT_TEXT]) {
 }
 
 static const char *board_name(const struct problem *problem, unsigned board) {
-    return problem->board_names ? problem->board_names[board] : "of all";
+    return problem->board_names ? problem->board_names[board] : "a board";
 }
 
 static unsigned largest_board(const struct problem *problem) {
@@ -37,15 +37,15 @@ static unsigned largest_board(const struct problem *problem) {
     return largest;
 }
 
-/* least[unit]: bytes of the smallest slice that holds the unit; a longer slice can need less than a short one with
- * large payloads. For each first unit, the slices that hold a unit are those that end after it: a minimum from the
- * right. */
-static void least_bytes(const struct problem *problem, uint64_t *least) {
+/* least[unit]: bytes of the smallest slice of that board that holds the unit; a longer slice can need less than a short
+ * one with large payloads. For each first unit, the slices that hold a unit are those that end after it: a minimum from
+ * the right. */
+static void least_bytes(const struct problem *problem, unsigned board, uint64_t *least) {
     uint64_t bytes[PARTITIONER_UNITS_MAX];
     for (unsigned unit = 0; unit < problem->units; unit++)
         least[unit] = bytes[unit] = UINT64_MAX;
     for (unsigned first = 0; first < problem->units; first++) {
-        struct slice_bytes slice = slice_bytes_at(problem, first);
+        struct slice_bytes slice = slice_bytes_at(problem, board, first);
         while (slice.end < problem->units) {
             slice_bytes_grow(&slice);
             bytes[slice.end - 1] = slice_bytes_total(&slice);
@@ -58,24 +58,43 @@ static void least_bytes(const struct problem *problem, uint64_t *least) {
     }
 }
 
-/* The unit that the largest board lacks the most memory for. */
-static bool explain_unit(const struct problem *problem, struct error *error) {
+/* A unit that no board can hold, and the board that is nearest to it. */
+struct misfit {
+    unsigned unit, board;
+    uint64_t needed, missing; /* 0 missing: there is none */
+};
+
+/* Of those units that fit no board, the one that is furthest from it. */
+static struct misfit worst_misfit(const struct problem *problem) {
+    struct misfit worst = {.missing = 0};
     uint64_t least[PARTITIONER_UNITS_MAX] = {0};
-    unsigned board = largest_board(problem), worst = 0;
-    const uint64_t memory = problem->memory_bytes[board];
+    struct misfit nearest[PARTITIONER_UNITS_MAX];
+    for (unsigned board = 0; board < problem->boards; board++) {
+        const uint64_t memory = problem->memory_bytes[board];
+        least_bytes(problem, board, least);
+        for (unsigned unit = 0; unit < problem->units; unit++) {
+            uint64_t missing = least[unit] > memory ? least[unit] - memory : 0;
+            if (board == 0 || missing < nearest[unit].missing)
+                nearest[unit] = (struct misfit){unit, board, least[unit], missing};
+        }
+    }
+    for (unsigned unit = 0; unit < problem->units; unit++)
+        if (nearest[unit].missing > worst.missing)
+            worst = nearest[unit];
+    return worst;
+}
+
+static bool explain_unit(const struct problem *problem, struct error *error) {
+    const struct misfit worst = worst_misfit(problem);
     char name[64] = "", needs[AMOUNT_TEXT], has[AMOUNT_TEXT], missing[AMOUNT_TEXT];
-    least_bytes(problem, least);
-    for (unsigned unit = 1; unit < problem->units; unit++)
-        if (least[unit] > least[worst])
-            worst = unit;
-    if (least[worst] <= memory)
+    if (worst.missing == 0)
         return false;
     if (problem->unit_names)
-        snprintf(name, sizeof name, " (%.60s)", problem->unit_names[worst]);
+        snprintf(name, sizeof name, " (%.60s)", problem->unit_names[worst.unit]);
     error_set(error, ERROR_INFEASIBLE,
-              "unit %u%s fits no board: with its buffers it needs %s, the largest board, %s, has %s: %s are missing",
-              worst, name, amount((double)least[worst], needs), board_name(problem, board), amount((double)memory, has),
-              amount((double)(least[worst] - memory), missing));
+              "unit %u%s fits no board: with its buffers it needs %s; the nearest to that, %s, has %s: %s are missing",
+              worst.unit, name, amount((double)worst.needed, needs), board_name(problem, worst.board),
+              amount((double)problem->memory_bytes[worst.board], has), amount((double)worst.missing, missing));
     return true;
 }
 

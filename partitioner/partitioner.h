@@ -26,14 +26,15 @@ struct problem {
     unsigned units;  /* 1 to PARTITIONER_UNITS_MAX */
     unsigned items;  /* per microbatch; only used to report throughput */
 
-    const double *unit_seconds;      /* [boards][units] */
-    const uint64_t *weight_bytes;    /* [units] */
-    const uint64_t *workspace_bytes; /* [units]: scratch while it computes; a slice needs the largest of its units */
-    const uint64_t *payload_bytes;   /* [units + 1]: what crosses cut c */
-    const uint64_t *memory_bytes;    /* [boards]: what a board may use for weights, workspace and slots */
-    unsigned input_slots;            /* receive buffers a stage keeps, each of the size of its first cut's payload */
-    unsigned output_slots;           /* send buffers, each of the size of its last cut's payload */
-    unsigned source_slots_spared;    /* of the input_slots, how many the stage that holds unit 0 does without */
+    const double *unit_seconds;   /* [boards][units] */
+    const uint64_t *weight_bytes; /* [units] */
+    /* [boards][units]: scratch while it computes, by kernels and threads; a slice needs the largest of its units */
+    const uint64_t *workspace_bytes;
+    const uint64_t *payload_bytes; /* [units + 1]: what crosses cut c */
+    const uint64_t *memory_bytes;  /* [boards]: what a board may use for weights, workspace and slots */
+    unsigned input_slots;          /* receive buffers a stage keeps, each of the size of its first cut's payload */
+    unsigned output_slots;         /* send buffers, each of the size of its last cut's payload */
+    unsigned source_slots_spared;  /* of the input_slots, how many the stage that holds unit 0 does without */
 
     /* Directed links, [boards + 1][boards + 1], row = from, column = to, the last row and column are the coordinator's.
      * Bytes per second may be INFINITY (free) or 0 (no link); the time of a transfer is latency + bytes / bandwidth.
@@ -108,8 +109,8 @@ struct plan_change {
 /* `from` as problem.beside; what that is itself does not matter. */
 struct plan_change plan_change(const struct problem *problem, const struct plan *from, const struct plan *to);
 
-/* Bytes that a slice needs on any board: weights + workspace + slots. */
-uint64_t plan_slice_memory(const struct problem *problem, unsigned first, unsigned end);
+/* Bytes that a slice needs on this board: weights + workspace + slots. */
+uint64_t plan_slice_memory(const struct problem *problem, unsigned board, unsigned first, unsigned end);
 /* What it needs on this board: that, and beside it what the board has in problem.beside. */
 uint64_t plan_board_memory(const struct problem *problem, unsigned board, unsigned first, unsigned end);
 

@@ -12,8 +12,8 @@
 
 #define SAME_FIGURE 1e-9
 
-uint64_t plan_slice_memory(const struct problem *problem, unsigned first, unsigned end) {
-    struct slice_bytes slice = slice_bytes_at(problem, first);
+uint64_t plan_slice_memory(const struct problem *problem, unsigned board, unsigned first, unsigned end) {
+    struct slice_bytes slice = slice_bytes_at(problem, board, first);
     while (slice.end < end)
         slice_bytes_grow(&slice);
     return slice_bytes_total(&slice);
@@ -23,7 +23,7 @@ uint64_t plan_board_memory(const struct problem *problem, unsigned board, unsign
     struct held_bytes held = held_bytes_of(problem, board);
     for (unsigned unit = first; unit < end; unit++)
         held_bytes_share(&held, problem, unit);
-    return held_bytes_beside(&held, plan_slice_memory(problem, first, end));
+    return held_bytes_beside(&held, plan_slice_memory(problem, board, first, end));
 }
 
 static double larger(double left, double right) {
@@ -47,7 +47,7 @@ void plan_cost(const struct problem *problem, struct plan *plan) {
         stage->compute_s = price_compute(problem, stage->board, stage->first, stage->end);
         stage->receive_s = price_transfer(problem, from, stage->board, stage->first);
         stage->send_s = price_transfer(problem, stage->board, to, stage->end);
-        stage->memory_bytes = plan_slice_memory(problem, stage->first, stage->end);
+        stage->memory_bytes = plan_slice_memory(problem, stage->board, stage->first, stage->end);
         plan->period_s = larger(plan->period_s, stage_period(problem, stage));
         plan->latency_s += stage->receive_s + stage->compute_s;
         from = stage->board;

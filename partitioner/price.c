@@ -39,15 +39,17 @@ static uint64_t multiply(uint64_t left, uint64_t right) {
     return __builtin_mul_overflow(left, right, &product) ? UINT64_MAX : product;
 }
 
-struct slice_bytes slice_bytes_at(const struct problem *problem, unsigned first) {
-    return (struct slice_bytes){.problem = problem, .first = first, .end = first};
+struct slice_bytes slice_bytes_at(const struct problem *problem, unsigned board, unsigned first) {
+    return (struct slice_bytes){.problem = problem, .board = board, .first = first, .end = first};
 }
 
 void slice_bytes_grow(struct slice_bytes *slice) {
     unsigned unit = slice->end++;
-    slice->weights = add(slice->weights, slice->problem->weight_bytes[unit]);
-    if (slice->workspace < slice->problem->workspace_bytes[unit])
-        slice->workspace = slice->problem->workspace_bytes[unit];
+    const struct problem *problem = slice->problem;
+    uint64_t workspace = problem->workspace_bytes[(size_t)slice->board * problem->units + unit];
+    slice->weights = add(slice->weights, problem->weight_bytes[unit]);
+    if (slice->workspace < workspace)
+        slice->workspace = workspace;
 }
 
 uint64_t slice_bytes_total(const struct slice_bytes *slice) {
@@ -65,7 +67,7 @@ struct held_bytes held_bytes_of(const struct problem *problem, unsigned board) {
     for (unsigned i = 0; plan && i < plan->stages; i++) {
         if (plan->stage[i].board != board)
             continue;
-        struct slice_bytes slice = slice_bytes_at(problem, plan->stage[i].first);
+        struct slice_bytes slice = slice_bytes_at(problem, board, plan->stage[i].first);
         while (slice.end < plan->stage[i].end)
             slice_bytes_grow(&slice);
         held = (struct held_bytes){.first = slice.first, .end = slice.end, .total = slice_bytes_total(&slice)};

@@ -31,13 +31,14 @@ double price_compute(const struct problem *problem, unsigned board, unsigned fir
  * A bandwidth of 0 is no link at all: INFINITY, whatever the payload. */
 double price_transfer(const struct problem *problem, unsigned from, unsigned to, unsigned cut);
 
-/* Bytes of one slice as its end moves to the right, in O(1) a step; starts with no unit. Sums stop at UINT64_MAX. */
+/* Bytes of one slice on a board as its end moves to the right, in O(1) a step; starts with no unit. Sums stop at
+ * UINT64_MAX. */
 struct slice_bytes {
     const struct problem *problem;
-    unsigned first, end;
+    unsigned board, first, end;
     uint64_t weights, workspace;
 };
-struct slice_bytes slice_bytes_at(const struct problem *problem, unsigned first);
+struct slice_bytes slice_bytes_at(const struct problem *problem, unsigned board, unsigned first);
 void slice_bytes_grow(struct slice_bytes *slice); /* takes unit `end` in */
 uint64_t slice_bytes_total(const struct slice_bytes *slice);
 

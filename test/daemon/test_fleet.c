@@ -276,10 +276,11 @@ static void test_another_models_profile(void **state) {
 /* ---- problems ---- */
 
 static void test_problem(void **state) {
-    static const char text[] = "link: {bandwidth: 1MB/s, latency: 1ms}\n"
-                               "boards:\n"
-                               "  - {name: a, memory: 3MiB, reserve: 1MiB, speed: 2GFLOPS}\n"
-                               "  - {name: b, memory: 1MiB, reserve: 2MiB, speed: 4GFLOPS}\n";
+    static const char text[] =
+        "link: {bandwidth: 1MB/s, latency: 1ms}\n"
+        "boards:\n"
+        "  - {name: a, memory: 3MiB, reserve: 1MiB, speed: 2GFLOPS}\n"
+        "  - {name: b, memory: 1MiB, reserve: 2MiB, speed: 4GFLOPS, kernels: portable, threads: 5}\n";
     struct error error = {0};
     struct fleet_problem made;
     struct payload payload;
@@ -294,7 +295,12 @@ static void test_problem(void **state) {
     assert_int_equal(problem->units, units);
     assert_int_equal(problem->items, 4);
     assert_true(problem->unit_seconds[units + 2] == 4 * model_unit_flops(config, 2) / 4e9);
-    assert_true(problem->weight_bytes[1] == model_unit_weight_bytes(config, 1) && problem->workspace_bytes[1] > 0);
+    assert_true(problem->weight_bytes[1] == model_unit_weight_bytes(config, 1));
+    for (unsigned board = 0; board < 2; board++) /* each by its own kernels and threads */
+        assert_true(problem->workspace_bytes[board * units + 1] ==
+                    model_workspace_bytes(config, (struct slice){1, 2}, 4,
+                                          kernels_get(board ? "portable" : "ref", NULL), board ? 5 : 1));
+    assert_true(problem->workspace_bytes[units + 1] > problem->workspace_bytes[1]);
     model_cut(config, 2, &payload);
     assert_true(problem->payload_bytes[2] == 4 * payload_bytes(&payload));
     assert_true(problem->memory_bytes[0] == 2097152 && problem->memory_bytes[1] == 0);

@@ -111,7 +111,7 @@ static void test_cost_model(void **state) {
     assert_true(problem->bandwidth[0 * 4 + 2] == 50 * 1048576.0 / 8 && problem->bandwidth[2 * 4 + 0] == 6553600);
     assert_true(isinf(problem->bandwidth[3 * 4 + 0]) && isinf(problem->bandwidth[1 * 4 + 3]));
     uint64_t first = 1572864 + 3200 + 3 * 1600, last = 2359296 + 3 * 1600 + 3 * 320;
-    assert_true(plan_slice_memory(problem, 0, 1) == first && plan_slice_memory(problem, 1, 2) == last);
+    assert_true(plan_slice_memory(problem, 0, 0, 1) == first && plan_slice_memory(problem, 0, 1, 2) == last);
     fleet_problem_close(&made);
     remove_files(&files);
 }

@@ -25,10 +25,10 @@ static inline double brute_transfer(const struct problem *problem, unsigned from
 }
 
 /* Workspace and slots of a slice. */
-static inline double brute_buffers(const struct problem *problem, unsigned first, unsigned end) {
+static inline double brute_buffers(const struct problem *problem, unsigned board, unsigned first, unsigned end) {
     double workspace = 0;
     for (unsigned unit = first; unit < end; unit++)
-        workspace = fmax(workspace, (double)problem->workspace_bytes[unit]);
+        workspace = fmax(workspace, (double)problem->workspace_bytes[board * problem->units + unit]);
     unsigned inputs = problem->input_slots - (first == 0 ? problem->source_slots_spared : 0);
     return workspace + inputs * (double)problem->payload_bytes[first] +
            problem->output_slots * (double)problem->payload_bytes[end];
@@ -36,7 +36,7 @@ static inline double brute_buffers(const struct problem *problem, unsigned first
 
 /* Buffers of the slice, and of what the board holds in the plan beside; weights of whatever is in either. */
 static inline bool brute_fits(const struct problem *problem, unsigned board, unsigned first, unsigned end) {
-    double bytes = brute_buffers(problem, first, end);
+    double bytes = brute_buffers(problem, board, first, end);
     bool needed[PARTITIONER_UNITS_MAX] = {false};
     for (unsigned unit = first; unit < end; unit++)
         needed[unit] = true;
@@ -44,7 +44,7 @@ static inline bool brute_fits(const struct problem *problem, unsigned board, uns
         const struct plan_stage *stage = &problem->beside->stage[i];
         if (stage->board != board)
             continue;
-        bytes += brute_buffers(problem, stage->first, stage->end);
+        bytes += brute_buffers(problem, board, stage->first, stage->end);
         for (unsigned unit = stage->first; unit < stage->end; unit++)
             needed[unit] = true;
     }

@@ -43,7 +43,7 @@ static inline void made_fleet_init(struct made_fleet *made, unsigned boards, uns
     made->bandwidth = allocate(ends * ends, sizeof(double));
     made->latency = allocate(ends * ends, sizeof(double));
     made->weight_bytes = allocate(units, sizeof(uint64_t));
-    made->workspace_bytes = allocate(units, sizeof(uint64_t));
+    made->workspace_bytes = allocate((size_t)boards * units, sizeof(uint64_t));
     made->payload_bytes = allocate(units + 1, sizeof(uint64_t));
     made->memory_bytes = allocate(boards, sizeof(uint64_t));
     made->problem = (struct problem){
@@ -92,8 +92,8 @@ static inline void made_fleet_model(struct made_fleet *made) {
         made->weight_bytes[unit] = (uint64_t)(megabytes[(unit - 1) % 4] * 1048576);
         made->payload_bytes[unit + 1] = UINT64_C(4) * 8 * values[(unit - 1) % 4];
     }
-    for (unsigned unit = 0; unit < VIT_HUGE_UNITS; unit++)
-        made->workspace_bytes[unit] = 2 * made->payload_bytes[unit + 1];
+    for (unsigned at = 0; at < made->problem.boards * VIT_HUGE_UNITS; at++)
+        made->workspace_bytes[at] = 2 * made->payload_bytes[at % VIT_HUGE_UNITS + 1];
     made->problem.input_slots = made->problem.output_slots = 2;
 }
 

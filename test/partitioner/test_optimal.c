@@ -53,8 +53,10 @@ static void make_small(struct made_fleet *made, struct dice *dice) {
     made->problem.source_slots_spared = made->problem.input_slots ? dice_below(dice, made->problem.input_slots + 1) : 0;
     for (unsigned unit = 0; unit < units; unit++) {
         made->weight_bytes[unit] = dice_below(dice, 20);
-        made->workspace_bytes[unit] = dice_below(dice, 6);
     }
+    bool alike = dice_below(dice, 2); /* the same needs on every board */
+    for (unsigned at = 0; at < boards * units; at++)
+        made->workspace_bytes[at] = alike && at >= units ? made->workspace_bytes[at - units] : dice_below(dice, 6);
     for (unsigned cut = 0; cut <= units; cut++)
         made->payload_bytes[cut] = ties ? dice_below(dice, 3) : dice_below(dice, 8);
     for (unsigned board = 0; board < boards; board++) {
@@ -154,8 +156,9 @@ static void make_medium(struct made_fleet *made, struct dice *dice, unsigned boa
     made->problem.input_slots = made->problem.output_slots = 2;
     for (unsigned unit = 0; unit < units; unit++) {
         made->weight_bytes[unit] = 20 + dice_below(dice, 80);
-        made->workspace_bytes[unit] = dice_below(dice, 20);
     }
+    for (unsigned at = 0; at < boards * units; at++)
+        made->workspace_bytes[at] = dice_below(dice, 20);
     for (unsigned cut = 0; cut <= units; cut++)
         made->payload_bytes[cut] = 1 + dice_below(dice, 30);
     for (unsigned board = 0; board < boards; board++) {
@@ -292,8 +295,9 @@ static void test_reasons(void **state) {
     struct made_fleet made;
     made_fleet_rack(&made, REGIME_COMPUTE, 4, 4, 1);
     made.weight_bytes[12] = UINT64_C(9) << 30;
-    expect_reason(&made, "unit 12 fits no board: with its buffers it needs 9356.5 MiB, the largest board, of all, has "
-                         "8192.0 MiB: 1164.5 MiB are missing");
+    expect_reason(&made,
+                  "unit 12 fits no board: with its buffers it needs 9356.5 MiB; the nearest to that, a board, has "
+                  "8192.0 MiB: 1164.5 MiB are missing");
     made_fleet_rack(&made, REGIME_COMPUTE, 4, 4, 1);
     const char *units[PARTITIONER_UNITS_MAX];
     for (unsigned unit = 0; unit < made.problem.units; unit++)

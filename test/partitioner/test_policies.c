@@ -15,6 +15,7 @@ static void make_two(struct made_fleet *made) {
         made->unit_seconds[4 + unit] = 2;
         made->weight_bytes[unit] = 100;
         made->workspace_bytes[unit] = unit;
+        made->workspace_bytes[4 + unit] = 2 * unit;
     }
     for (unsigned cut = 0; cut <= 4; cut++)
         made->payload_bytes[cut] = 10;
@@ -75,8 +76,8 @@ static void test_prices(void **state) {
     assert_seconds(plan.throughput, 8.0 / 3);
     assert_int_equal(plan.stage[0].memory_bytes, 300 + 2 + 20 + 30);
     made.problem.source_slots_spared = 1;
-    assert_int_equal(plan_slice_memory(&made.problem, 0, 3), 300 + 2 + 10 + 30);
-    assert_int_equal(plan_slice_memory(&made.problem, 3, 4), 100 + 3 + 20 + 30);
+    assert_int_equal(plan_slice_memory(&made.problem, 0, 0, 3), 300 + 2 + 10 + 30);
+    assert_int_equal(plan_slice_memory(&made.problem, 1, 3, 4), 100 + 6 + 20 + 30);
     made_fleet_close(&made);
 }
 
@@ -291,9 +292,9 @@ static void test_huge_sizes(void **state) {
     struct made_fleet made;
     make_two(&made);
     made.payload_bytes[0] = UINT64_MAX / 2 + 1;
-    assert_true(plan_slice_memory(&made.problem, 0, 4) == UINT64_MAX);
+    assert_true(plan_slice_memory(&made.problem, 0, 0, 4) == UINT64_MAX);
     made.weight_bytes[1] = UINT64_MAX - 5;
-    assert_true(plan_slice_memory(&made.problem, 1, 3) == UINT64_MAX);
+    assert_true(plan_slice_memory(&made.problem, 0, 1, 3) == UINT64_MAX);
     made_fleet_close(&made);
 }
 

@@ -9,7 +9,7 @@
 
 struct costs {
     double unit_seconds[SIM_BOARDS * SIM_UNITS], bandwidth[SIM_NODES * SIM_NODES], latency[SIM_NODES * SIM_NODES];
-    uint64_t workspace_bytes[SIM_UNITS], payload_bytes[SIM_UNITS + 1], memory_bytes[SIM_BOARDS];
+    uint64_t workspace_bytes[SIM_BOARDS * SIM_UNITS], payload_bytes[SIM_UNITS + 1], memory_bytes[SIM_BOARDS];
 };
 
 static void fill(struct world *world, struct costs *costs) {
@@ -23,8 +23,8 @@ static void fill(struct world *world, struct costs *costs) {
     }
     for (unsigned i = 0; i < SIM_NODES * SIM_NODES; i++)
         costs->bandwidth[i] = INFINITY;
-    for (unsigned unit = 0; unit < world->units; unit++)
-        costs->workspace_bytes[unit] = 500;
+    for (unsigned at = 0; at < SIM_BOARDS * SIM_UNITS; at++)
+        costs->workspace_bytes[at] = 500;
     for (unsigned cut = 0; cut <= world->units; cut++)
         costs->payload_bytes[cut] = sim_payload_bytes(cut);
     for (unsigned i = 0; i < c->plan_work.board_count; i++) {
