@@ -183,7 +183,7 @@ static bool begin(struct keyring *keyring, void *context, struct error *error) {
                  (!keyring->key[i].revoked && keyring->key[i].role == ROLE_CLIENT &&
                   strcmp(keyring->key[i].name, beginning->client.name) == 0);
     }
-    if (!client && keyring->keys < KEYRING_KEYS_MAX)
+    if (!client && keyring_make_room(keyring))
         keyring->key[keyring->keys++] = beginning->client;
     beginning->token_made = !stages;
     return stages || keyring_add_token(keyring, &beginning->token, time(NULL), error);

@@ -6,6 +6,7 @@
 #include "base/file.h"
 #include "daemon/net/net.h"
 
+#include <errno.h>
 #include <limits.h>
 #include <stdio.h>
 #include <string.h>
@@ -90,11 +91,21 @@ bool identity_next_keys(const char *directory, const char *who, struct key_pair 
     return identity_own_keys(directory, next, keys, error);
 }
 
-bool identity_next_good(const char *directory, const char *who, struct error *error) {
+bool identity_next_good(const char *directory, const char *who, const struct public_key *own, struct error *error) {
     char next[IDENTITY_WHO_MAX + 8], from[PATH_MAX], to[PATH_MAX];
+    struct key_pair keys;
+    bool found;
     next_name(next, who);
-    return key_path(from, directory, next, error) && key_path(to, directory, who, error) &&
-           (rename(from, to) == 0 || error_set_errno(error, "%s", to));
+    if (!key_path(from, directory, next, error) || !key_path(to, directory, who, error))
+        return false;
+    if (rename(from, to) == 0)
+        return true;
+    bool taken = errno == ENOENT;
+    error_set_errno(error, "%s", to);
+    bool already =
+        taken && identity_read_keys(directory, who, &keys, &found, NULL) && found && key_equal(&keys.own, own);
+    key_forget(&keys, sizeof keys);
+    return already;
 }
 
 void identity_next_bad(const char *directory, const char *who) {

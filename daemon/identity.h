@@ -28,8 +28,9 @@ bool identity_read_keys(const char *directory, const char *who, struct key_pair 
 bool identity_own_keys(const char *directory, const char *who, struct key_pair *keys, struct error *error);
 /* A new key pair that is to take the place of WHO's once it is good; the same one until then. */
 bool identity_next_keys(const char *directory, const char *who, struct key_pair *keys, struct error *error);
-/* It is good, and WHO's from now on; or it is not and is forgotten, which changes nothing where there is none. */
-bool identity_next_good(const char *directory, const char *who, struct error *error);
+/* It is good, and WHO's from now on, also where another process has said so before; or it is not and is forgotten,
+ * which changes nothing where there is none. */
+bool identity_next_good(const char *directory, const char *who, const struct public_key *own, struct error *error);
 void identity_next_bad(const char *directory, const char *who);
 
 /* The key of the coordinator at this endpoint. One that was never talked to there counts as known when it lies beyond

@@ -137,11 +137,11 @@ static bool redeem(const struct join_options *options, const struct token *token
         return false;
     identity->coordinator = token->coordinator;
     if (!present(options, token, identity, error)) {
-        if (!found && (error->code == ERROR_DENIED || error->code == ERROR_INPUT))
+        if (!found && error->code == ERROR_INPUT) /* refused by the coordinator itself: else it may be in already */
             identity_next_bad(options->state_directory, who);
         return false;
     }
-    if ((!found && !identity_next_good(options->state_directory, who, error)) ||
+    if ((!found && !identity_next_good(options->state_directory, who, &identity->keys.own, error)) ||
         !identity_remember(options->state_directory, options->coordinator, &token->coordinator, error))
         return false;
     if (options->role == ROLE_STAGE)

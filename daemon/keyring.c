@@ -24,7 +24,7 @@
 #include <unistd.h>
 
 #define LOCK_NAME  "lock"
-#define FIRST_LINE "stagecoach admitted 1"
+#define FIRST_LINE "stagecoach admitted 2"
 #define BYTES_MAX  ((size_t)1 << 20)
 #define LINE_MAX_  256
 
@@ -240,8 +240,7 @@ static bool revoked_since(const struct keyring *keyring, const struct keyring_ke
     return false;
 }
 
-/* Makes room for a key; false when there is none. */
-static bool make_room(struct keyring *keyring) {
+bool keyring_make_room(struct keyring *keyring) {
     struct keyring_key *oldest = NULL;
     if (keyring->keys < KEYRING_KEYS_MAX)
         return true;
@@ -268,7 +267,7 @@ static bool may_admit(const struct keyring *keyring, const struct keyring_token 
         return error_set(
             error, ERROR_INPUT,
             "a %s named %s is admitted already: choose another --name, or have the operator revoke that one "
-            "('stagecoach keys revoke %s')",
+            "('stagecoach keys revoke %s') and make a new token",
             role_name(wanted->role), wanted->name, wanted->name);
     return !revoked_since(keyring, wanted, token->made) ||
            error_set(error, ERROR_INPUT,
@@ -290,7 +289,7 @@ bool keyring_admit(struct keyring *keyring, const struct public_key *key, const 
         return error_set(error, ERROR_INPUT, "others can pass for the owner of this key: make a new one");
     if (!may_admit(keyring, token, wanted, now, error))
         return false;
-    if (!make_room(keyring))
+    if (!keyring_make_room(keyring))
         return error_set(error, ERROR_INPUT, "the coordinator's list of %d keys is full", KEYRING_KEYS_MAX);
     struct keyring_key *entry = &keyring->key[keyring->keys++];
     *entry = *wanted;

@@ -2,8 +2,8 @@
  *
  * It lies as text in the coordinator's state directory ("admitted", mode 0600) and is changed by two kinds of process:
  * the coordinator, when a token is used, and `stagecoach keys`. Each change locks the directory's "lock" file, reads,
- * changes and replaces the whole file; readers see the old or the new one. Revoked keys stay in the list, so that a
- * name can be explained and a key cannot come back.
+ * changes and replaces the whole file; readers see the old or the new one. Revoked keys stay in the list while there is
+ * room, so that a name can be explained and a key cannot come back.
  */
 #ifndef DAEMON_KEYRING_H
 #define DAEMON_KEYRING_H
@@ -60,6 +60,9 @@ bool keyring_token_open(const struct keyring_token *token, int64_t now);
 
 /* Adds a token, made now; tokens that are past make room. */
 bool keyring_add_token(struct keyring *keyring, const struct keyring_token *token, int64_t now, struct error *error);
+
+/* Makes room for one more key; false when there is none. */
+bool keyring_make_room(struct keyring *keyring);
 
 /* Is this key in, under this role and name? */
 bool keyring_admitted(const struct keyring *keyring, const struct keyring_key *wanted);

@@ -144,28 +144,34 @@ static enum search_result solve_scaled(const struct trials *trials, double scale
     return result;
 }
 
-/* What is not found in the time left counts as not there, so that what is told may be too much, never too little. */
 static bool explain_scale(const struct trials *trials, struct error *error) {
     const struct problem *problem = trials->problem;
     unsigned board = largest_board(problem);
     double low = 1, high = 2;
     char more[AMOUNT_TEXT];
-    while (high < SCALE_MOST && solve_scaled(trials, high) != SEARCH_FOUND) {
+    enum search_result result;
+    while ((result = solve_scaled(trials, high)) == SEARCH_NONE) {
         low = high;
         high *= 2;
     }
-    while (high > low * SCALE_RATIO) {
+    if (result == SEARCH_GAVE_UP)
+        return error_set(error, ERROR_INFEASIBLE,
+                         "weights and buffers do not fit the boards; how much memory is missing was not found in the "
+                         "time and memory allowed");
+    while (result != SEARCH_GAVE_UP && high > low * SCALE_RATIO) {
         double middle = sqrt(low * high);
-        if (solve_scaled(trials, middle) == SEARCH_FOUND)
+        result = solve_scaled(trials, middle);
+        if (result == SEARCH_FOUND)
             high = middle;
         else
             low = middle;
     }
     return error_set(
         error, ERROR_INFEASIBLE,
-        "weights and buffers do not fit the boards: a plan would need about %.1f %% more memory on each of them, "
+        "weights and buffers do not fit the boards: a plan would need %s %.1f %% more memory on each of them, "
         "%s more on the largest, %s",
-        100 * (high - 1), amount((high - 1) * (double)problem->memory_bytes[board], more), board_name(problem, board));
+        result == SEARCH_GAVE_UP ? "at most" : "about", 100 * (high - 1),
+        amount((high - 1) * (double)problem->memory_bytes[board], more), board_name(problem, board));
 }
 
 bool explain_infeasible(const struct problem *problem, const struct policy_options *options, struct error *error) {
@@ -180,8 +186,8 @@ bool explain_infeasible(const struct problem *problem, const struct policy_optio
                          "no chain of links leads from the coordinator through boards and back: look for links of no "
                          "bandwidth to and from it");
     if (result == SEARCH_GAVE_UP)
-        return error_set(
-            error, ERROR_INFEASIBLE,
-            "no plan fits the boards; whether memory or links are missing was not found in the time allowed");
+        return error_set(error, ERROR_INFEASIBLE,
+                         "no plan fits the boards; whether memory or links are missing was not found in the time and "
+                         "memory allowed");
     return explain_scale(&trials, error);
 }

@@ -84,7 +84,7 @@ struct coordinator_settings {
     int64_t board_silence_ns;   /* a board that says nothing for so long is lost */
     int64_t patience_ns;        /* how long an item waits for a pipeline that does not serve */
     int64_t stall_ns;           /* microbatches in flight, nobody computing: lost after so long */
-    bool measured_first;        /* a board that joins a pipeline at work is planned with after CORE_BOARD_MEASURED */
+    bool measured_first;        /* boards are planned with after CORE_BOARD_MEASURED: a plan's times are of that */
     int64_t settle_ns;          /* without a fixed number of stages: how long to wait for further boards */
     double gain;                /* a plan replaces one that could go on if it is faster by this share, such as 0.1 */
     int64_t repay_ns;           /* and has made good, after so long, for the pause that it costs */

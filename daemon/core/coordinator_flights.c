@@ -120,12 +120,13 @@ static void tell_replayed(struct coordinator_effects *effects, unsigned items, u
     event->microbatches = microbatches;
 }
 
-/* Those beyond `after`, the first `count` of them. */
+/* Those beyond `after`: as many as take the time, each so long and each of its items so long, and `more` of them. */
 struct suspects {
     sequence_t after;
-    unsigned count;
+    double left_ns, each_ns, item_ns;
+    unsigned more;
 };
-static const struct suspects everyone = {.count = CORE_FLIGHTS_MAX}, nobody = {.count = 0};
+static const struct suspects everyone = {.left_ns = INFINITY}, nobody = {.more = 0};
 
 /* What the board may have been computing when it was last heard of, or begun since, at the pace it had. Its heartbeats
  * tell of one epoch; of an older one nobody is suspected, since a guilty one will be when it is sent again. */
@@ -138,19 +139,27 @@ static struct suspects suspects_of(const struct coordinator_core *core, unsigned
     bool told = last->epoch.number == epoch.number && last->microbatches > 0;
     if (!told && !core->settings.measured_first)
         return everyone; /* nobody knows how fast it is */
-    double each_ns = told ? (double)last->busy_ns / (double)last->microbatches
-                          : 1e9 * serving->plan.stage[stage].compute_s / PLAN_SLACK;
-    double unseen_ns = (double)(mono_since(now, core->board[board].heard) + BEAT_NS);
-    double begun = fmin(unseen_ns / fmax(each_ns, 1), CORE_FLIGHTS_MAX);
-    return (struct suspects){.after = {told ? last->computed.number : 0}, .count = (unsigned)begun + 2};
+    double planned_ns = 1e9 * serving->plan.stage[stage].compute_s / PLAN_SLACK;
+    return (struct suspects){.after = {told ? last->computed.number : 0},
+                             .left_ns = (double)(mono_since(now, core->board[board].heard) + BEAT_NS),
+                             .each_ns = told ? (double)last->busy_ns / (double)last->microbatches : 0,
+                             .item_ns = told ? 0 : planned_ns / core->settings.microbatch,
+                             .more = 1};
+}
+
+static bool is_among(const struct core_flight *flight, struct suspects *suspects) {
+    if (flight->sequence.number <= suspects->after.number)
+        return false;
+    if (suspects->left_ns > 0) {
+        suspects->left_ns -= fmax(suspects->each_ns + flight->count * suspects->item_ns, 1);
+        return true;
+    }
+    return suspects->more > 0 && suspects->more-- > 0;
 }
 
 /* Is it to be given up? */
 static bool suspect(struct core_flight *flight, struct suspects *suspects) {
-    if (suspects->count > 0 && flight->sequence.number > suspects->after.number) {
-        suspects->count--;
-        flight->suspected++;
-    }
+    flight->suspected += is_among(flight, suspects);
     return flight->suspected >= CORE_SUSPECTED_MAX || flight->attempts >= CORE_ATTEMPTS_MAX;
 }
 

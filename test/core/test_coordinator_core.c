@@ -180,6 +180,24 @@ static void test_a_stage_that_has_not_begun(void **state) {
         assert_int_equal(f->core.flight[i].suspected, i < 2);
 }
 
+/* The plan's time is that of a full microbatch; of those with a single item it may have begun more. */
+static void test_a_stage_that_has_not_begun_on_few_items(void **state) {
+    struct fixture *f = *state;
+    serve(f, 1);
+    f->core.settings.measured_first = true;
+    f->core.pipeline[epoch_lane(f->core.epoch)].plan.stage[0].compute_s = 8; /* two seconds an item, or half of that */
+    for (unsigned i = 0; i < 4; i++) {
+        admit(f, i);
+        writable(f);
+        tick_after(f, 5 * MONO_MS);
+        assert_int_equal(f->core.flight[i].count, 1);
+    }
+    assert_int_equal(f->core.sent, 4);
+    step(f, (struct coordinator_event){.type = CORE_BOARD_LOST, .board = 0});
+    for (unsigned i = 0; i < 4; i++)
+        assert_int_equal(f->core.flight[i].suspected, i < 3);
+}
+
 /* Whatever heartbeats say, nothing is sent for ever. */
 static void test_attempts_have_an_end(void **state) {
     struct fixture *f = *state;
@@ -602,6 +620,7 @@ int main(void) {
         TEST(test_poisonous_microbatch_is_given_up),
         TEST(test_innocent_microbatches_are_not_given_up),
         TEST(test_a_stage_that_has_not_begun),
+        TEST(test_a_stage_that_has_not_begun_on_few_items),
         TEST(test_attempts_have_an_end),
         TEST(test_replay_waits_no_longer_than_patience),
         TEST(test_spare_board_takes_over),

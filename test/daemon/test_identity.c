@@ -51,10 +51,11 @@ static void test_keys_to_come(void **state) {
     identity_next_bad(folder, "client");
     assert_true(identity_next_keys(folder, "client", &again, &error));
     assert_false(key_equal(&next.own, &again.own));
-    assert_true(identity_next_good(folder, "client", &error));
+    assert_true(identity_next_good(folder, "client", &again.own, &error));
     assert_true(identity_read_keys(folder, "client", &read, &found, &error) && found);
     assert_memory_equal(&again, &read, sizeof again);
-    assert_false(identity_next_good(folder, "client", &error)); /* there is none any more */
+    assert_true(identity_next_good(folder, "client", &again.own, &error)); /* as another process has said */
+    assert_false(identity_next_good(folder, "client", &next.own, &error)); /* there is none any more */
     assert_true(identity_read_keys(folder, "client", &read, &found, &error) && found);
     identity_next_bad(folder, "client");
 }

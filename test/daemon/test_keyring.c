@@ -385,23 +385,23 @@ static void test_damaged_file(void **state) {
         "",
         "\n",
         "something else\n",
-        "stagecoach admitted 2\n",
-        "stagecoach admitted 1", /* cut short */
-        "stagecoach admitted 1\nkey stage admitted 5 AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA\n",
-        "stagecoach admitted 1\nkey stage admitted 5 AAAA one\n",
-        "stagecoach admitted 1\nkey stage allowed 5 AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA one\n",
-        "stagecoach admitted 1\nkey king admitted 5 AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA one\n",
-        "stagecoach admitted 1\nkey stage admitted 5 AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA one two\n",
-        "stagecoach admitted 1\nkey stage admitted 5 AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA ../one\n",
-        ("stagecoach admitted 1\nkey stage revoked 5 AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA one\n"
+        "stagecoach admitted 1\n",
+        "stagecoach admitted 2", /* cut short */
+        "stagecoach admitted 2\nkey stage admitted 5 AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA\n",
+        "stagecoach admitted 2\nkey stage admitted 5 AAAA one\n",
+        "stagecoach admitted 2\nkey stage allowed 5 AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA one\n",
+        "stagecoach admitted 2\nkey king admitted 5 AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA one\n",
+        "stagecoach admitted 2\nkey stage admitted 5 AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA one two\n",
+        "stagecoach admitted 2\nkey stage admitted 5 AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA ../one\n",
+        ("stagecoach admitted 2\nkey stage revoked 5 AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA one\n"
          "key stage admitted 6 AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA one\n"), /* which of the two? */
-        "stagecoach admitted 1\ntoken stage 1 AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA\n",
-        "stagecoach admitted 1\ntoken stage 1 0 AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA\n",
-        "stagecoach admitted 1\ntoken stage 1 5 0 AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA", /* cut short */
-        "stagecoach admitted 1\ntoken stage 4294967296 5 0 AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA\n",
-        "stagecoach admitted 1\ntoken stage 1 5 9223372036854775808 AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA\n",
-        "stagecoach admitted 1\ntoken stage -1 5 0 AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA\n",
-        "stagecoach admitted 1\n\n",
+        "stagecoach admitted 2\ntoken stage 1 AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA\n",
+        "stagecoach admitted 2\ntoken stage 1 0 AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA\n",
+        "stagecoach admitted 2\ntoken stage 1 5 0 AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA", /* cut short */
+        "stagecoach admitted 2\ntoken stage 4294967296 5 0 AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA\n",
+        "stagecoach admitted 2\ntoken stage 1 5 9223372036854775808 AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA\n",
+        "stagecoach admitted 2\ntoken stage -1 5 0 AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA\n",
+        "stagecoach admitted 2\n\n",
     };
     struct error error;
     char path[128];
@@ -413,7 +413,7 @@ static void test_damaged_file(void **state) {
             fail_msg("file %zu was read", i);
         assert_non_null(strstr(error.text, path));
     }
-    assert_true(file_write_atomic(path, "stagecoach admitted 1\nkey \0\n", 28, &error));
+    assert_true(file_write_atomic(path, "stagecoach admitted 2\nkey \0\n", 28, &error));
     assert_false(keyring_read(folder, keyring, &error));
     release(keyring);
 }

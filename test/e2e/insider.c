@@ -1,12 +1,14 @@
 /* One who is admitted, for the end-to-end tests: with the key of a board or client of the fleet it says at a port what
  * is not its to say, and tells how it was taken.
  *
- *   insider STATE WHO SERVER ENDPOINT
+ *   insider STATE WHO SERVER ENDPOINT [FILE]
  *
- * WHO and SERVER name key files in the directory STATE ("stage-b1", "coordinator"); the port is SERVER's. Prints "out"
- * when the handshake does not let it in within two seconds, "in, and hung up on" when it could speak and was
- * disconnected for it, "in" else. Exit status 0; 1 when it could not try.
+ * With FILE it keeps the connection and is silent until there is a file of that name. WHO and SERVER name key files in
+ * the directory STATE ("stage-b1", "coordinator"); the port is SERVER's. Prints "out" when the handshake does not let
+ * it in within two seconds, "in, and hung up on" when it could speak and was disconnected for it, "in" else. Exit
+ * status 0; 1 when it could not try.
  */
+#include "base/file.h"
 #include "base/mono.h"
 #include "daemon/identity.h"
 #include "daemon/net/net.h"
@@ -14,6 +16,7 @@
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 #define PATIENCE (2 * MONO_SECOND)
 
@@ -63,7 +66,7 @@ int main(int count, char **arguments) {
     struct key_pair keys, server;
     struct error error;
     struct net *net = net_new(&error);
-    if (count != 5 || !net) {
+    if (count < 5 || count > 6 || !net) {
         fputs("usage: see test/e2e/insider.c\n", stderr);
         return 1;
     }
@@ -78,6 +81,8 @@ int main(int count, char **arguments) {
     if (!happens(socket, is_open))
         puts("out");
     else {
+        while (count == 6 && !file_exists(arguments[5]))
+            usleep(50000);
         say(socket);
         puts(happens(socket, is_closed) ? "in, and hung up on" : "in");
     }

@@ -308,7 +308,9 @@ static void test_reasons(void **state) {
     made_fleet_rack(&made, REGIME_COMPUTE, 4, 4, 1);
     for (unsigned board = 0; board < 4; board++)
         made.memory_bytes[board] = made.payload_bytes[0] / 2;
-    expect_reason(&made, " are missing");
+    expect_reason(
+        &made,
+        "unit 3 fits no board: with its buffers it needs 190.6 MiB; the nearest to that, a board, has 2.3 MiB: ");
 
     made_fleet_rack(&made, REGIME_COMPUTE, 4, 4, 1);
     for (unsigned board = 0; board < 4; board++)
@@ -324,6 +326,36 @@ static void test_reasons(void **state) {
     for (unsigned board = 0; board < 4; board++)
         made.bandwidth[board * 5 + 4] = 0;
     expect_reason(&made, "no chain of links");
+}
+
+static double ticks(void *context) {
+    return ++*(unsigned *)context;
+}
+
+/* However short the time is, what is said is true: no number, or one that is enough and not beyond reason. */
+static void test_reasons_in_little_time(void **state) {
+    (void)state;
+    unsigned told = 0, untold = 0;
+    for (unsigned limit = 1; limit < 1000000; limit += 1 + limit / 2) {
+        struct made_fleet made;
+        struct plan plan;
+        struct error error = {0};
+        unsigned ticked = 0;
+        const struct policy_options options = {.time_limit_s = limit, .clock = ticks, .clock_context = &ticked};
+        made_fleet_rack(&made, REGIME_MIXED, 12, 12, 3);
+        for (unsigned board = 0; board < 12; board++)
+            made.memory_bytes[board] = (UINT64_C(207) + board % 4) << 20;
+        assert_false(plan_solve(&made.problem, "optimal", &options, &plan, &error));
+        const char *more = strstr(error.text, "a plan would need ");
+        told += more != NULL;
+        untold += more == NULL;
+        if (more) {
+            double percent = strtod(strpbrk(more, "0123456789"), NULL);
+            assert_true(percent > 0 && percent <= 100);
+        }
+        made_fleet_close(&made);
+    }
+    assert_true(told > 0 && untold > 0);
 }
 
 /* A unit that cannot run somewhere is often written as a huge time: the digits of its neighbours must survive. */
@@ -347,9 +379,15 @@ static void test_huge_times(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_brute_force), cmocka_unit_test(test_certificate),         cmocka_unit_test(test_racks),
-        cmocka_unit_test(test_time_limit),  cmocka_unit_test(test_many_boards_in_time), cmocka_unit_test(test_reasons),
-        cmocka_unit_test(test_huge_times),  cmocka_unit_test(test_wide_models),
+        cmocka_unit_test(test_brute_force),
+        cmocka_unit_test(test_certificate),
+        cmocka_unit_test(test_racks),
+        cmocka_unit_test(test_time_limit),
+        cmocka_unit_test(test_many_boards_in_time),
+        cmocka_unit_test(test_reasons),
+        cmocka_unit_test(test_reasons_in_little_time),
+        cmocka_unit_test(test_huge_times),
+        cmocka_unit_test(test_wide_models),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
