@@ -185,7 +185,7 @@ static void test_a_stage_that_has_not_begun_on_few_items(void **state) {
     struct fixture *f = *state;
     serve(f, 1);
     f->core.settings.measured_first = true;
-    f->core.pipeline[epoch_lane(f->core.epoch)].plan.stage[0].compute_s = 8; /* two seconds an item, or half of that */
+    f->core.pipeline[epoch_lane(f->core.epoch)].plan.stage[0].compute_s = 6; /* 1.5 s an item, or half of that */
     for (unsigned i = 0; i < 4; i++) {
         admit(f, i);
         writable(f);

@@ -184,7 +184,10 @@ forgotten() { finds out stage-b1 "stage-$1" "$2"; }
 if [ -x "$HELPER" ]; then
     check 'its key opens no port of the others' wait_until "$PATIENCE" forgotten "${stage[1]}" "$last_port"
     touch "$scratch/speak"
-    hung_up_on() { wait_ended $holder && grep -qx 'in, and hung up on' "$scratch/held" || { cat "$scratch/held" && false; }; }
+    hung_up_on() {
+        wait_ended "$holder" || return 1
+        grep -qx 'in, and hung up on' "$scratch/held" || { cat "$scratch/held" && false; }
+    }
     check 'and what was open is ended with the next word' hung_up_on
 fi
 check 'the list tells' grep -q '"name": "b1", "state": "revoked"' <(keys list --json)
