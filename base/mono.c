@@ -8,3 +8,7 @@ mono_t mono_now(void) {
     clock_gettime(CLOCK_MONOTONIC, &now);
     return (mono_t){(int64_t)now.tv_sec * MONO_SECOND + now.tv_nsec};
 }
+
+double mono_seconds(void) {
+    return (double)mono_now().ns / 1e9;
+}

@@ -10,6 +10,8 @@ typedef struct {
 
 /* The clock. Code in daemon/core never calls it: time is passed in there. */
 mono_t mono_now(void);
+/* The same in seconds. */
+double mono_seconds(void);
 
 static inline int64_t mono_since(mono_t later, mono_t earlier) {
     return later.ns - earlier.ns;

@@ -20,6 +20,7 @@ bool client_reopen(struct client *client, struct error *error) {
     net_close(&client->socket, 0);
     client->gone = client->refused = client->mismatched = false;
     waiting_begin(&client->waiting);
+    client->waiting.keyless = !client->keyed;
     client->socket = net_connect(client->net, NET_DEALER, client->endpoint, &options, error);
     return client->socket != NULL;
 }

@@ -438,6 +438,8 @@ bool coordinator_run(const struct coordinator_options *options, struct error *er
                  net_endpoint(c->control));
         if (c->core.settings.stages > 0)
             log_info("waiting for %u boards", c->core.settings.stages);
+        else
+            log_info("waiting for boards, as many as come");
     }
     while (ok && !c->stop)
         ok = turn(c, error);

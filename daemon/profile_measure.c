@@ -7,6 +7,9 @@
  * memory are read as the rest of the model weighs, up to twice the largest cache. Means over the middle
  * half of the passes go to all units of the kind.
  *
+ * Where the processor is not all ours (a quota, others beside), a unit takes its time or that and a pause, by chance:
+ * then units are timed in processor time, which has no pauses, and that is stretched as all passes together were.
+ *
  * The time is shared out by arithmetic: what is left of the budget goes to the size at hand by its share of what is
  * left to compute, so a slow start shortens what follows. Each size gets at least one pass; many agreeing ones end it
  * early. A run is cut short where the board has no memory for more of the block at once.
@@ -32,6 +35,9 @@
 #define SAMPLES_MOST   101
 #define SAMPLES_ENOUGH 9
 #define SAMPLE_S       0.1
+#define SAMPLE_SHARED  0.02 /* of processor time */
+#define SAMPLES_LEAST  3    /* unless one takes an eighth of the budget */
+#define SHARED         1.2  /* wall over processor time from which on a processor is shared */
 #define QUIET          0.03
 #define CACHE_UNKNOWN  ((size_t)8 << 20)
 #define COLD_MOST      ((size_t)1 << 30)
@@ -49,9 +55,11 @@ struct measuring {
     struct profile *out;
     mono_t start;
     double processor_start, stretch;
-    double budget_s, work_left; /* work: operations of one pass over all that is not measured yet */
-    uint64_t room;              /* bytes that a run may take, beside `others`; about UINT64_MAX: not known */
-    size_t weight_bytes;        /* of the whole model */
+    bool shared;                              /* the processor is: passes are timed by processor time */
+    double passes_wall_s, passes_processor_s; /* of all passes */
+    double budget_s, work_left;               /* work: operations of one pass over all that is not measured yet */
+    uint64_t room;       /* bytes that a run may take, beside `others`; about UINT64_MAX: not known */
+    size_t weight_bytes; /* of the whole model */
     unsigned kind[PARTITIONER_UNITS_MAX];
     float values[VALUES];   /* deviation 1 */
     unsigned char **others; /* [pieces][piece_bytes]: stand for the weights of the other units */
@@ -234,7 +242,31 @@ static void pass(struct measuring *measuring, const struct bench *bench, unsigne
     pool_run(measuring->pool, bench->cold_pieces, read_piece, measuring);
     for (unsigned p = 0; p < bench->first.parts; p++)
         fill_part(measuring, &bench->first.part[p], items, bench->in[p]);
-    slice_forward_timed(bench->loaded, bench->workspace, measuring->pool, items, bench->in, bench->out, seconds);
+    slice_forward_timed(bench->loaded, bench->workspace, measuring->pool, items, bench->in, bench->out,
+                        !seconds            ? NULL
+                        : measuring->shared ? processor_seconds
+                                            : mono_seconds,
+                        seconds);
+}
+
+static void timed_pass(struct measuring *measuring, const struct bench *bench, unsigned items, double *seconds) {
+    double wall = mono_seconds(), processor = processor_seconds();
+    pass(measuring, bench, items, seconds);
+    measuring->passes_wall_s += mono_seconds() - wall;
+    measuring->passes_processor_s += processor_seconds() - processor;
+}
+
+/* To be asked when this thread has had something to do that it did alone. */
+static bool is_shared(const struct measuring *measuring) {
+    double wall = (double)mono_since(mono_now(), measuring->start) / 1e9;
+    return wall > SHARED * (processor_seconds() - measuring->processor_start);
+}
+
+/* Processor time as the clock on the wall will show it. */
+static void stretch_times(const struct measuring *measuring, struct profile_times *times) {
+    double stretch = fmax(1, measuring->passes_wall_s / measuring->passes_processor_s);
+    for (unsigned unit = 0; measuring->shared && unit < measuring->out->units; unit++)
+        times->unit_s[unit] *= stretch;
 }
 
 static int ascending(const void *left, const void *right) {
@@ -300,8 +332,8 @@ static void keep(const struct bench *bench, unsigned samples, unsigned passes, s
     times->runs = times->runs == 0 || passes < times->runs ? passes : times->runs;
 }
 
-/* Fills the means of passes that together take SAMPLE_S (a quota of the processor works in periods of that length), or
- * of fewer where end_s would be passed; returns how many, 0 with an error when cancelled. */
+/* Fills the means of passes that together take SAMPLE_S (or less, by processor time, where that is shared), or of fewer
+ * where end_s would be passed; returns how many, 0 with an error when cancelled. */
 static unsigned take_sample(struct measuring *measuring, const struct bench *bench, unsigned items, double end_s,
                             double *seconds, struct error *error) {
     unsigned units = bench->slice.end - bench->slice.first, passes = 0;
@@ -310,14 +342,14 @@ static unsigned take_sample(struct measuring *measuring, const struct bench *ben
         if (!asked_to_go_on(measuring, error))
             return 0;
         double before = elapsed(measuring);
-        pass(measuring, bench, items, bench->once);
+        timed_pass(measuring, bench, items, bench->once);
         for (unsigned u = 0; u < units; u++) {
             seconds[u] += bench->once[u];
             took += bench->once[u];
         }
         longest = fmax(longest, elapsed(measuring) - before);
         passes++;
-    } while (took < SAMPLE_S && elapsed(measuring) + longest < end_s);
+    } while (took < (measuring->shared ? SAMPLE_SHARED : SAMPLE_S) && elapsed(measuring) + longest < end_s);
     for (unsigned u = 0; u < units; u++)
         seconds[u] /= passes;
     return passes;
@@ -338,7 +370,9 @@ static bool measure_size(struct measuring *measuring, const struct bench *bench,
         passes += taken;
         now = elapsed(measuring);
         bool settled = samples >= SAMPLES_ENOUGH && spread(bench, samples, bench->once) < QUIET;
-        more = samples < SAMPLES_MOST && !settled && now + (now - before) / taken < end;
+        double next = (now - before) / taken;
+        bool least = samples < SAMPLES_LEAST && next < measuring->budget_s / 8;
+        more = samples < SAMPLES_MOST && !settled && (least || now + next < end);
     }
     measuring->work_left -= work;
     keep(bench, samples, passes, &measuring->out->times[index]);
@@ -435,6 +469,8 @@ static bool measure_run(struct measuring *measuring, struct slice slice, struct 
     for (unsigned unit = slice.first; unit < slice.end; unit++)
         bench.flops += unit_work(measuring->config, unit);
     bool ok = bench_open(measuring, &bench, error) && asked_to_go_on(measuring, error);
+    if (slice.first == 0)
+        measuring->shared = is_shared(measuring);
     if (ok)
         pass(measuring, &bench, 1, NULL); /* code, clocks and pages are warm after it */
     for (unsigned index = 0; ok && index < measuring->sizes; index++)
@@ -553,8 +589,10 @@ bool profile_measure(const struct profile_settings *settings, struct profile *ou
     describe(settings->config, settings->kernels, pool_threads(settings->pool), settings->sizes, out);
     prepare(measuring, settings->memory_bytes);
     bool ok = measure_all(measuring, error);
-    for (unsigned index = 0; ok && index < settings->sizes; index++)
+    for (unsigned index = 0; ok && index < settings->sizes; index++) {
         copy_kinds(measuring, &out->times[index]);
+        stretch_times(measuring, &out->times[index]);
+    }
     release(measuring->tensor);
     release_others(measuring);
     release(measuring);

@@ -15,7 +15,8 @@
 #define RECONNECT_PAUSE   (500 * MONO_MS)
 #define LOG_PERIOD        (30 * MONO_SECOND)
 #define LOOK_PERIOD       (2 * MONO_SECOND)
-#define MESSAGES_PER_TURN 64 /* then the data socket has its turn */
+#define OPENING_PERIOD    (200 * MONO_MS) /* what becomes of a new socket is not known yet */
+#define MESSAGES_PER_TURN 64              /* then the data socket has its turn */
 
 bool control_open(struct stage *stage, struct error *error) {
     const struct identity *identity = stage->options->identity;
@@ -25,6 +26,8 @@ bool control_open(struct stage *stage, struct error *error) {
                                         .server = identity ? &identity->coordinator : NULL};
     net_close(&stage->control, 0);
     waiting_begin(&stage->waiting);
+    stage->waiting.keyless = !identity;
+    stage->opened = mono_now();
     stage->control = net_connect(stage->net, NET_DEALER, stage->options->coordinator, &options, error);
     return stage->control != NULL;
 }
@@ -64,7 +67,7 @@ void control_log_waiting(struct stage *stage) {
     mono_t now = mono_now();
     if (stage->looked.ns == 0)
         stage->looked = now;
-    if (mono_since(now, stage->looked) < LOOK_PERIOD)
+    if (mono_since(now, stage->looked) < LOOK_PERIOD || mono_since(now, stage->opened) < OPENING_PERIOD)
         return;
     stage->looked = now;
     if (stage->core.state == STAGE_JOINING && !stage->waiting.heard)
@@ -75,12 +78,15 @@ void control_log_waiting(struct stage *stage) {
         stage->waiting.told[0] = '\0'; /* there is something to do */
 }
 
-/* The coordinator has taken our key from its list, or never had it there: asking again would change nothing. */
+/* The coordinator has taken our key from its list, or never had it there, or we have none: asking again would change
+ * nothing. */
 static void on_denied(struct stage *stage) {
-    error_set(stage->failure, ERROR_DENIED,
-              "the coordinator at %s does not admit this board's key (any more); its operator makes a token with "
-              "'stagecoach keys token', to be given here with --token",
-              stage->options->coordinator);
+    error_set(
+        stage->failure, ERROR_DENIED,
+        "the coordinator at %s %s; its operator makes a token with 'stagecoach keys token', to be given here with "
+        "--token",
+        stage->options->coordinator,
+        stage->options->identity ? "does not admit this board's key (any more)" : "demands keys");
     stage_feed(stage, &(struct stage_event){.type = STAGE_REFUSED, .again = false});
 }
 
@@ -89,8 +95,9 @@ static void on_handshake_failed(struct stage *stage, const struct net_event *eve
     if (stage->refused_logged.ns == 0 || mono_since(now, stage->refused_logged) >= LOG_PERIOD) {
         stage->refused_logged = now;
         log_warn("no understanding with the coordinator at %s: %s; trying again", stage->options->coordinator,
-                 event->failure == NET_FAILED_SOMEHOW ? "it hung up; is it another than the one we know?"
-                                                      : event->reason);
+                 event->failure != NET_FAILED_SOMEHOW ? event->reason
+                 : stage->options->identity           ? "it hung up; is it another than the one we know?"
+                                                      : "it hung up; if it demands keys, give a token with --token");
     }
     stage_feed(stage, &(struct stage_event){.type = STAGE_HANDSHAKE});
 }
@@ -99,7 +106,9 @@ void control_events(struct stage *stage) {
     struct net_event event;
     while (stage->control && (event = net_next_event(stage->control)).kind != NET_NOTHING) {
         waiting_event(&stage->waiting, &event);
-        if (event.kind == NET_REFUSED) {
+        bool keyless =
+            event.kind == NET_HANDSHAKE_FAILED && event.failure == NET_FAILED_MECHANISM && !stage->options->identity;
+        if (event.kind == NET_REFUSED || keyless) {
             on_denied(stage);
             return;
         }

@@ -72,6 +72,7 @@ struct stage {
     struct arena *header;            /* data headers */
     struct arena *request;           /* messages between boards */
     mono_t reconnect_at;             /* while control is NULL */
+    mono_t opened;                   /* when control was */
     mono_t looked;                   /* when it was last found out why there is nothing to do */
     struct waiting waiting;          /* for the coordinator, or for a slice */
     mono_t refused_logged, fault_logged;

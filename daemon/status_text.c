@@ -11,7 +11,7 @@
 static void print_rejected(FILE *to, const char *before, const struct rejected *rejected) {
     uint64_t bad = rejected->handshake + rejected->malformed + rejected->oversized + rejected->denied;
     if (bad > 0)
-        fprintf(to, "%s%llu bad frames turned away", before, (unsigned long long)bad);
+        fprintf(to, "%s%llu bad frames or connections turned away", before, (unsigned long long)bad);
     if (rejected->stale > 0)
         fprintf(to, "%s%llu late frames dropped", before, (unsigned long long)rejected->stale);
 }

@@ -42,7 +42,11 @@ const char *waiting_words(const struct waiting *waiting, const char *endpoint, b
     if (waiting->heard)
         reason = "the coordinator does not answer";
     else if (waiting->stranger)
-        reason = "something listens there, but it is not a Stagecoach coordinator, or one with another key";
+        reason = waiting->keyless
+                     ? "something listens there, but it is not a Stagecoach coordinator, or it demands keys: "
+                       "present a token once with --token"
+                     : "something listens there, but it is not a Stagecoach coordinator, or one with "
+                       "another key";
     else if (waiting->opened)
         reason = "something listens there, but it does not answer as a Stagecoach coordinator does";
     else if (waiting->unreached)

@@ -12,6 +12,7 @@ struct waiting {
     bool opened, closed, unreached; /* what became of the attempts to connect, since waiting_begin */
     bool heard;                     /* a message came, since then */
     bool stranger;                  /* a handshake failed, and nothing better is known */
+    bool keyless;                   /* we have no keys; set by the owner */
     char told[WAITING_WORDS_MAX];   /* the reason that is known to the person */
 };
 

@@ -158,10 +158,10 @@ void workspace_destroy(struct workspace **workspace);
 void slice_forward(const struct slice_model *slice, struct workspace *workspace, struct pool *pool, unsigned items,
                    void *const in[MODEL_PAYLOAD_PARTS], void *const out[MODEL_PAYLOAD_PARTS]);
 
-/* As slice_forward; seconds[u - first] receives the time of each unit. For profiling. */
+/* As slice_forward; seconds[u - first] receives the time of each unit, by a clock in seconds. For profiling. */
 void slice_forward_timed(const struct slice_model *slice, struct workspace *workspace, struct pool *pool,
                          unsigned items, void *const in[MODEL_PAYLOAD_PARTS], void *const out[MODEL_PAYLOAD_PARTS],
-                         double *seconds);
+                         double (*clock)(void), double *seconds);
 
 /* ---- images for a model ---- */
 

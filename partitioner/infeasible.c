@@ -18,7 +18,7 @@
 #define AMOUNT_TEXT 32
 
 static const char *amount(double bytes, char text[AMOUNT_TEXT]) {
-    if (bytes < MEBIBYTE)
+    if (bytes < 0.1 * MEBIBYTE)
         snprintf(text, AMOUNT_TEXT, "%.0f bytes", ceil(bytes));
     else
         snprintf(text, AMOUNT_TEXT, "%.1f MiB", bytes / MEBIBYTE);

@@ -12,9 +12,8 @@ median() { sort -g | awk '{ v[NR] = $1 } END { if (NR) print NR % 2 ? v[(NR + 1)
 
 # ---- counters ----
 
-# "HOST CPU_NS THREAD:NS,... SENT_BYTES SENT_FRAMES RECEIVED_BYTES RECEIVED_FRAMES TCP_BYTES" for each host, in its table's order, after
-# "time SECONDS". The threads are those of its daemon. TCP_BYTES: what its sockets have sent; of its port's bytes nobody knows how many
-# are headers, for the kernel hands many segments on as one frame.
+# "HOST CPU_NS THREAD:NS,... SENT_BYTES SENT_FRAMES RECEIVED_BYTES RECEIVED_FRAMES" for each host, in its table's order, after
+# "time SECONDS". The threads are those of its daemon.
 sample() {
     local host number counters=() pid task ns all
     echo "time $EPOCHREALTIME"
@@ -25,16 +24,21 @@ sample() {
         for task in "/proc/$pid/task"/*; do
             ! read -r ns _ 2>/dev/null <"$task/schedstat" || all+=${all:+,}${task##*/}:$ns
         done
-        echo "$host $(cpu_nanoseconds "$host") ${all:--} ${counters[number]#* } $(tcp_sent "$host")"
+        echo "$host $(cpu_nanoseconds "$host") ${all:--} ${counters[number]#* }"
     done <"$LAB_STATE/hosts"
 }
 
-tcp_sent() { # HOST
-    in_namespace "$1" ss -tinH | grep -o 'bytes_sent:[0-9]*' | awk -F : '{ sum += $2 } END { printf "%.0f", sum }'
+# "HOST BYTES" that the open sockets of each host have sent. Of its port's bytes nobody knows how many are headers, for the kernel
+# hands many segments on as one frame.
+tcp_sent() {
+    local host
+    while IFS=$'\t' read -r host _; do
+        echo "$host $(in_namespace "$host" ss -tinH | grep -o 'bytes_sent:[0-9]*' | awk -F : '{ sum += $2 } END { printf "%.0f", sum }')"
+    done <"$LAB_STATE/hosts"
 }
 
 # What happened between $folder/sample.start and sample.end, a line for each host with what its table says of it:
-#   HOST SECONDS CPU_S KERNEL_S DAEMON_S SENT_BYTES SENT_FRAMES RECEIVED_BYTES RECEIVED_FRAMES TCP_BYTES SHARE BIT_PER_S
+#   HOST SECONDS CPU_S KERNEL_S DAEMON_S SENT_BYTES SENT_FRAMES RECEIVED_BYTES RECEIVED_FRAMES SHARE BIT_PER_S
 # KERNEL_S: of as many of the daemon's threads as compute there, those that used most. SHARE: of a processor; 0: no limit.
 sample_differences() {
     awk '
@@ -55,7 +59,7 @@ sample_differences() {
                 kernel += used[best]; used[best] = 0
             }
             printf "%s %.6f %.6f %.6f %.6f", $1, t, ($2 - old[$1, 2]) / 1e9, kernel, sum
-            for (i = 4; i <= 8; i++) printf " %.0f", $i - old[$1, i]
+            for (i = 4; i <= 7; i++) printf " %.0f", $i - old[$1, i]
             printf " %s %s\n", share[$1] + 0, rate[$1] + 0
         }' "$LAB_STATE/hosts" "$folder/sample.start" "$folder/sample.end"
 }
@@ -81,19 +85,25 @@ memory_of_daemons() { # "HOST RSS_ANON_BYTES VM_HWM_BYTES"
 
 # Sends WARM + COUNT + WARM microbatches of B; then $folder/window has a line for each host that computed,
 #   HOST QUOTA_USED OUTSIDE_KERNELS SENT_BYTES SENT_TCP_BYTES LINK_USED DAEMON_SECONDS      shares of 1; bytes per image
-# and the seconds for each microbatch are printed.
+# (those in TCP of all images, from the first to the last, for a window's ends cut through microbatches on their way), and the seconds for each microbatch are printed.
 measure_stream() { # B WARM COUNT
     local items=$(($1 * (2 * $2 + $3)))
     rm -f "$folder"/sample.*
+    tcp_sent >"$folder/tcp.start"
     (
         set -o pipefail
         in_host coordinator "$binary" submit --insecure --json --top 0 --quiet --unordered --repeat $items "$lab_image" \
             2>"$folder/submit.err" | read_answers $(($1 * $2)) $(($1 * ($2 + $3)))
     ) || return 1
-    sample_differences | awk -v items=$(($1 * $3)) '$1 == "coordinator" || $5 > 0 {
-        most = $6 > $8 ? $6 : $8
-        printf "%s %.4f %.4f %.0f %.0f %.4f %.3f\n", $1, $3 / $2 / ($11 ? $11 : 1), $5 ? 1 - $4 / $5 : 0, $6 / items,
-            $10 / items, $12 ? 8 * most / $2 / $12 : 0, $5 }' >"$folder/window"
+    tcp_sent >"$folder/tcp.end"
+    sample_differences | awk -v items=$(($1 * $3)) -v all=$items '
+        FILENAME ~ /tcp.start$/ { tcp[$1] = -$2; next }
+        FILENAME ~ /tcp.end$/ { tcp[$1] += $2; next }
+        $1 == "coordinator" || $5 > 0 {
+            most = $6 > $8 ? $6 : $8
+            printf "%s %.4f %.4f %.0f %.0f %.4f %.3f\n", $1, $3 / $2 / ($10 ? $10 : 1), $5 ? 1 - $4 / $5 : 0, $6 / items,
+                tcp[$1] / all, $11 ? 8 * most / $2 / $11 : 0, $5
+        }' "$folder/tcp.start" "$folder/tcp.end" - >"$folder/window"
     sample_differences | awk -v count="$3" 'NR == 1 { printf "%.6f\n", $2 / count }'
 }
 

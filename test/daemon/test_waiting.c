@@ -34,6 +34,9 @@ static void test_what_became_of_connecting(void **state) {
     assert_words(&waiting, "not a Stagecoach coordinator");
     happen(&waiting, NET_UNREACHED); /* libzmq's pause before it connects again: no attempt failed */
     assert_words(&waiting, "not a Stagecoach coordinator");
+    waiting.keyless = true;
+    assert_words(&waiting, "demands keys: present a token once with --token");
+    waiting.keyless = false;
     waiting_begin(&waiting); /* a socket made anew forgets nothing of a stranger */
     assert_words(&waiting, "not a Stagecoach coordinator");
     happen(&waiting, NET_UNREACHED);

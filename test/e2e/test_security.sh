@@ -122,6 +122,7 @@ put_out() {
 check 'it is out with its next word' put_out
 check 'beyond loopback a client without keys does not begin to talk' ends 2 'give --insecure' status --state "$scratch/none" --coordinator tcp://192.0.2.1:7600
 check 'nor does a board' ends 2 'give --insecure' stage --state "$scratch/none" --coordinator tcp://192.0.2.1:7600
+check 'nor does a board on this machine where keys are demanded' ends 1 'demands keys.*--token' stage --name b3 --state "$scratch/none" --threads 1
 check "a stage's token is no client's" ends 2 'this token is for a client' stage --name b3 --token "$(keys token --role client)"
 
 # How they are counted and logged: test_strangers.sh.

@@ -2,6 +2,7 @@
  * nothing is allocated while computing, slices that share units hold one copy of them, and loading fails cleanly
  * wherever it is made to fail. */
 #include "base/allocate.h"
+#include "base/mono.h"
 #include "model/model.h"
 #include "test/model/fixture.h"
 
@@ -262,7 +263,7 @@ static void test_timed(void **state) {
     struct slice_model *loaded = load(&bench, whole(&bench));
     struct workspace *workspace = workspace_new(loaded, 1, 1, NULL);
     struct parcel in = pixels_new(bench.config, 1, 1), out = parcel_new(bench.config, model_units(bench.config), 1);
-    slice_forward_timed(loaded, workspace, NULL, 1, in.part, out.part, seconds);
+    slice_forward_timed(loaded, workspace, NULL, 1, in.part, out.part, mono_seconds, seconds);
     for (unsigned unit = 0; unit < model_units(bench.config); unit++)
         assert_true(seconds[unit] > 0 && seconds[unit] < 60);
     parcel_release(&in);
