@@ -7,12 +7,14 @@
  * memory are read as the rest of the model weighs, up to twice the largest cache. Means over the middle
  * half of the passes go to all units of the kind.
  *
- * Where the processor is not all ours (a quota, others beside), a unit takes its time or that and a pause, by chance:
- * then units are timed in processor time, which has no pauses, and that is stretched as all passes together were.
+ * Where the one processor that computes is not all ours (a quota, others beside), a unit takes its time or that and a
+ * pause, by chance: then units are timed in processor time, which has no pauses, and that is stretched as all passes
+ * together were. The spread tells nothing of pauses then.
  *
  * The time is shared out by arithmetic: what is left of the budget goes to the size at hand by its share of what is
- * left to compute, so a slow start shortens what follows. Each size gets at least one pass; many agreeing ones end it
- * early. A run is cut short where the board has no memory for more of the block at once.
+ * left to compute, so a slow start shortens what follows. Each size gets at least one pass, three where they are short
+ * beside the budget; many agreeing ones end it early. A run is cut short where the board has no memory for more of the
+ * block at once.
  *
  * Sizes come from config.json: all that depends on them is try_allocate, and a refusal is an error. The calling thread
  * and the pool's compute; nothing outlives the call.
@@ -36,7 +38,8 @@
 #define SAMPLES_ENOUGH 9
 #define SAMPLE_S       0.1
 #define SAMPLE_SHARED  0.02 /* of processor time */
-#define SAMPLES_LEAST  3    /* unless one takes an eighth of the budget */
+#define SAMPLES_LEAST  3    /* unless a pass takes an eighth of the budget */
+#define WARM_S         0.05 /* a few periods of a quota */
 #define SHARED         1.2  /* wall over processor time from which on a processor is shared */
 #define QUIET          0.03
 #define CACHE_UNKNOWN  ((size_t)8 << 20)
@@ -256,10 +259,18 @@ static void timed_pass(struct measuring *measuring, const struct bench *bench, u
     measuring->passes_processor_s += processor_seconds() - processor;
 }
 
-/* To be asked when this thread has had something to do that it did alone. */
+/* To be asked when this thread has had something to do. With others of the pool it waits for them, which is no pause:
+ * their units are timed by the wall. */
 static bool is_shared(const struct measuring *measuring) {
     double wall = (double)mono_since(mono_now(), measuring->start) / 1e9;
-    return wall > SHARED * (processor_seconds() - measuring->processor_start);
+    return pool_threads(measuring->pool) == 1 && wall > SHARED * (processor_seconds() - measuring->processor_start);
+}
+
+/* Code, clocks and pages are warm after it, and a quota that there may be has shown. */
+static void warm_up(struct measuring *measuring, const struct bench *bench) {
+    do
+        pass(measuring, bench, 1, NULL);
+    while ((double)mono_since(mono_now(), measuring->start) / 1e9 < fmin(WARM_S, measuring->budget_s / 8));
 }
 
 /* Processor time as the clock on the wall will show it. */
@@ -371,7 +382,7 @@ static bool measure_size(struct measuring *measuring, const struct bench *bench,
         now = elapsed(measuring);
         bool settled = samples >= SAMPLES_ENOUGH && spread(bench, samples, bench->once) < QUIET;
         double next = (now - before) / taken;
-        bool least = samples < SAMPLES_LEAST && next < measuring->budget_s / 8;
+        bool least = samples < SAMPLES_LEAST && next < measuring->budget_s / 8 && now < measuring->budget_s;
         more = samples < SAMPLES_MOST && !settled && (least || now + next < end);
     }
     measuring->work_left -= work;
@@ -469,10 +480,10 @@ static bool measure_run(struct measuring *measuring, struct slice slice, struct 
     for (unsigned unit = slice.first; unit < slice.end; unit++)
         bench.flops += unit_work(measuring->config, unit);
     bool ok = bench_open(measuring, &bench, error) && asked_to_go_on(measuring, error);
-    if (slice.first == 0)
-        measuring->shared = is_shared(measuring);
     if (ok)
-        pass(measuring, &bench, 1, NULL); /* code, clocks and pages are warm after it */
+        warm_up(measuring, &bench);
+    if (slice.first == 0) /* then all go by one clock */
+        measuring->shared = is_shared(measuring);
     for (unsigned index = 0; ok && index < measuring->sizes; index++)
         ok = measure_size(measuring, &bench, index, error);
     bench_close(&bench);

@@ -106,8 +106,8 @@ void control_events(struct stage *stage) {
     struct net_event event;
     while (stage->control && (event = net_next_event(stage->control)).kind != NET_NOTHING) {
         waiting_event(&stage->waiting, &event);
-        bool keyless =
-            event.kind == NET_HANDSHAKE_FAILED && event.failure == NET_FAILED_MECHANISM && !stage->options->identity;
+        bool keyless = event.kind == NET_HANDSHAKE_FAILED && event.failure == NET_FAILED_MECHANISM &&
+                       !stage->options->identity && stage->core.cluster == 0;
         if (event.kind == NET_REFUSED || keyless) {
             on_denied(stage);
             return;

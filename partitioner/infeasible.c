@@ -68,7 +68,7 @@ struct misfit {
 static struct misfit worst_misfit(const struct problem *problem) {
     struct misfit worst = {.missing = 0};
     uint64_t least[PARTITIONER_UNITS_MAX] = {0};
-    struct misfit nearest[PARTITIONER_UNITS_MAX];
+    struct misfit nearest[PARTITIONER_UNITS_MAX] = {{0}};
     for (unsigned board = 0; board < problem->boards; board++) {
         const uint64_t memory = problem->memory_bytes[board];
         least_bytes(problem, board, least);

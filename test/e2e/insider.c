@@ -5,8 +5,8 @@
  *
  * With FILE it keeps the connection and is silent until there is a file of that name. WHO and SERVER name key files in
  * the directory STATE ("stage-b1", "coordinator"); the port is SERVER's. Prints "out" when the handshake does not let
- * it in within two seconds, "in, and hung up on" when it could speak and was disconnected for it, "in" else. Exit
- * status 0; 1 when it could not try.
+ * it in within two seconds, "in, and hung up on" when it could speak and was disconnected for it, "in" else; "put out"
+ * when that was before it spoke. Exit status 0; 1 when it could not try.
  */
 #include "base/file.h"
 #include "base/mono.h"
@@ -81,8 +81,12 @@ int main(int count, char **arguments) {
     if (!happens(socket, is_open))
         puts("out");
     else {
-        while (count == 6 && !file_exists(arguments[5]))
+        for (int waits = 0; count == 6 && !file_exists(arguments[5]) && waits < 2400; waits++)
             usleep(50000);
+        if (is_closed(socket)) {
+            puts("put out");
+            return 0;
+        }
         say(socket);
         puts(happens(socket, is_closed) ? "in, and hung up on" : "in");
     }

@@ -159,7 +159,7 @@ total=$((1500 * ${#images[@]}))
 client=$!
 wait_until "$PATIENCE" test -s "$scratch/stream" || give_up 'nothing is answered'
 if [ -x "$HELPER" ]; then # it is connected before it is revoked, and speaks afterwards
-    insider "stage-${stage[0]}" "stage-${stage[1]}" "$last_port" "$scratch/speak" >"$scratch/held" &
+    "$(dirname "$HELPER")/insider" "$state" "stage-${stage[0]}" "stage-${stage[1]}" "$last_port" "$scratch/speak" >"$scratch/held" &
     holder=$!
 fi
 unit=$(keys token --uses 5) # as it stays in a unit file
