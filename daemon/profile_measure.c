@@ -7,9 +7,9 @@
  * memory are read as the rest of the model weighs, up to twice the largest cache. Means over the middle
  * half of the passes go to all units of the kind.
  *
- * Where the one processor that computes is not all ours (a quota, others beside), a unit takes its time or that and a
+ * Where the one processor that computes is ours for a small part (a quota), a unit takes its time or that and a
  * pause, by chance: then units are timed in processor time, which has no pauses, and that is stretched as all passes
- * together were. The spread tells nothing of pauses then.
+ * together were. The spread tells nothing of pauses then, and the whole budget is used, to see enough of them.
  *
  * The time is shared out by arithmetic: what is left of the budget goes to the size at hand by its share of what is
  * left to compute, so a slow start shortens what follows. Each size gets at least one pass, three where they are short
@@ -40,7 +40,7 @@
 #define SAMPLE_SHARED  0.02 /* of processor time */
 #define SAMPLES_LEAST  3    /* unless a pass takes an eighth of the budget */
 #define WARM_S         0.05 /* a few periods of a quota */
-#define SHARED         1.2  /* wall over processor time from which on a processor is shared */
+#define SHARED         3    /* wall over processor time from which on pauses count for more than what others change */
 #define QUIET          0.03
 #define CACHE_UNKNOWN  ((size_t)8 << 20)
 #define COLD_MOST      ((size_t)1 << 30)
@@ -380,7 +380,7 @@ static bool measure_size(struct measuring *measuring, const struct bench *bench,
         samples++;
         passes += taken;
         now = elapsed(measuring);
-        bool settled = samples >= SAMPLES_ENOUGH && spread(bench, samples, bench->once) < QUIET;
+        bool settled = !measuring->shared && samples >= SAMPLES_ENOUGH && spread(bench, samples, bench->once) < QUIET;
         double next = (now - before) / taken;
         bool least = samples < SAMPLES_LEAST && next < measuring->budget_s / 8 && now < measuring->budget_s;
         more = samples < SAMPLES_MOST && !settled && (least || now + next < end);
