@@ -10,6 +10,7 @@
 
 #include <inttypes.h>
 #include <limits.h>
+#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -130,6 +131,12 @@ uint64_t board_memory_available(void) {
 uint64_t board_memory_used(void) {
     uint64_t kibibytes = number_of(fopen("/proc/self/status", "re"), "VmRSS");
     return kibibytes == NO_LIMIT ? 0 : kibibytes << 10;
+}
+
+unsigned board_processors(void) {
+    cpu_set_t set;
+    int count = sched_getaffinity(0, sizeof set, &set) == 0 ? CPU_COUNT(&set) : 1;
+    return count < 1 ? 1 : (unsigned)count;
 }
 
 bool board_memory_offered(uint64_t memory, uint64_t reserve, uint64_t *bytes, struct error *error) {

@@ -18,6 +18,9 @@ uint64_t board_memory_available_below(const char *root);
 /* Memory of this process that is resident, mapped files included. Bytes; 0 when it cannot be read. */
 uint64_t board_memory_used(void);
 
+/* How many processors this process may run on, at least 1. */
+unsigned board_processors(void);
+
 /* What a board offers: `memory`, or what is available where that is 0, less `reserve`. *bytes is 0 when nothing is
  * known. ERROR_USAGE when the reserve takes all. */
 bool board_memory_offered(uint64_t memory, uint64_t reserve, uint64_t *bytes, struct error *error);

@@ -12,6 +12,7 @@
 #include "daemon/board.h"
 #include "daemon/commands.h"
 #include "daemon/fleet_write.h"
+#include "daemon/handling.h"
 #include "daemon/model_outline.h"
 #include "daemon/output.h"
 #include "daemon/profile.h"
@@ -93,6 +94,10 @@ static bool measure(const struct values *values, const struct model_config *conf
     if (waiting.terminal)
         fputs("\r\033[K", stderr);
     pool_destroy(&pool);
+    const struct handling_settings handling = {.config = config};
+    struct error trouble;
+    if (ok && !handling_measure(&handling, profile, &trouble)) /* plans then take it for nothing */
+        fprintf(stderr, "stagecoach: not measured what receiving and sending cost: %s\n", trouble.text);
     if (ok)
         warn_of_noise(profile);
     return ok;
@@ -148,6 +153,8 @@ static void print_table(const struct profile *profile, const struct model_config
            (double)profile->memory_bytes / 1073741824);
     if (profile->storage_bytes_per_second > 0)
         printf(", storage %.0f MB/s", profile->storage_bytes_per_second / 1e6);
+    if (profile->handling_bytes_per_second > 0)
+        printf(", receives or sends %.0f MB/s while it does not compute", profile->handling_bytes_per_second / 1e6);
     putchar('\n');
     for (unsigned index = 0; index < profile->sizes; index++)
         print_times(profile, &profile->times[index], config, kind);

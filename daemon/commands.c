@@ -8,11 +8,12 @@
 #include "daemon/token.h"
 #include "proto/codec.h"
 
-#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+
+#define THREADS_MOST 256
 
 int command_fail(const struct error *error) {
     fprintf(stderr, "stagecoach: %s\n", error->text);
@@ -104,13 +105,8 @@ bool command_log_format(const char *format, struct error *error) {
 }
 
 unsigned thread_count(unsigned option) {
-    cpu_set_t set;
-    if (option > 0)
-        return option;
-    if (sched_getaffinity(0, sizeof set, &set) != 0)
-        return 1;
-    int count = CPU_COUNT(&set);
-    return count < 1 ? 1 : count > 256 ? 256 : (unsigned)count;
+    unsigned all = board_processors();
+    return option > 0 ? option : all < THREADS_MOST ? all : THREADS_MOST;
 }
 
 bool command_read_file(const char *path, void **contents, size_t *size, struct error *error) {

@@ -26,13 +26,14 @@ struct fleet_times {
 };
 
 struct fleet_board {
-    char *name;                                   /* owned */
-    char *kernels;                                /* owned; the kernel set that was measured, NULL: not known */
-    char *profile;                                /* owned; printed in place of the times; NULL, also when read: none */
-    unsigned threads;                             /* 0: not known */
-    uint64_t memory_bytes, reserve_bytes;         /* what is there, and how much of it is not for us */
-    double storage;                               /* bytes per second read from its disk; 0: not known */
-    double speed;                                 /* floating-point operations per second; 0: look at times */
+    char *name;                           /* owned */
+    char *kernels;                        /* owned; the kernel set that was measured, NULL: not known */
+    char *profile;                        /* owned; printed in place of the times; NULL, also when read: none */
+    unsigned threads;                     /* 0: not known */
+    uint64_t memory_bytes, reserve_bytes; /* what is there, and how much of it is not for us */
+    double storage;                       /* bytes per second read from its disk; 0: not known */
+    double handling; /* bytes per second received or sent while it does nothing else; 0: beside computing */
+    double speed;    /* floating-point operations per second; 0: look at times */
     struct fleet_times times[FLEET_MICROBATCHES]; /* ascending microbatch */
     unsigned time_count;
 };

@@ -15,6 +15,7 @@ void fleet_problem_init(struct fleet_problem *made, unsigned boards, unsigned un
     made->unit_seconds = allocate((size_t)boards * units, sizeof *made->unit_seconds);
     made->bandwidth = allocate(ends * ends, sizeof *made->bandwidth);
     made->latency = allocate(ends * ends, sizeof *made->latency);
+    made->handling = allocate(boards, sizeof *made->handling);
     made->weight_bytes = allocate(units, sizeof *made->weight_bytes);
     made->workspace_bytes = allocate((size_t)boards * units, sizeof *made->workspace_bytes);
     made->payload_bytes = allocate((size_t)units + 1, sizeof *made->payload_bytes);
@@ -23,6 +24,8 @@ void fleet_problem_init(struct fleet_problem *made, unsigned boards, unsigned un
     made->unit_name = allocate(units, sizeof *made->unit_name);
     for (size_t link = 0; link < ends * ends; link++)
         made->bandwidth[link] = INFINITY;
+    for (unsigned board = 0; board < boards; board++)
+        made->handling[board] = INFINITY;
     made->problem = (struct problem){
         .boards = boards,
         .units = units,
@@ -33,6 +36,7 @@ void fleet_problem_init(struct fleet_problem *made, unsigned boards, unsigned un
         .memory_bytes = made->memory_bytes,
         .bandwidth = made->bandwidth,
         .latency = made->latency,
+        .handling = made->handling,
         .board_names = (const char *const *)made->name,
         .unit_names = (const char *const *)made->unit_name,
     };
@@ -48,6 +52,7 @@ void fleet_problem_close(struct fleet_problem *made) {
     release(made->unit_seconds);
     release(made->bandwidth);
     release(made->latency);
+    release(made->handling);
     release(made->weight_bytes);
     release(made->workspace_bytes);
     release(made->payload_bytes);
@@ -109,6 +114,7 @@ static bool fill_board(struct fleet_problem *made, const struct fleet_file *file
     bool has_room = board->memory_bytes > board->reserve_bytes;
     made->name[index] = allocate_string(board->name);
     made->memory_bytes[index] = has_room ? board->memory_bytes - board->reserve_bytes : 0;
+    made->handling[index] = board->handling > 0 ? board->handling : INFINITY;
     fill_workspace(board, config, made->problem.items, units, made->workspace_bytes + (size_t)index * units);
     return fill_times(board, config, made->problem.items, units, made->unit_seconds + (size_t)index * units, error);
 }

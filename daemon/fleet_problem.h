@@ -12,7 +12,7 @@
 
 struct fleet_problem {
     struct problem problem; /* borrows what follows */
-    double *unit_seconds, *bandwidth, *latency;
+    double *unit_seconds, *bandwidth, *latency, *handling;
     uint64_t *weight_bytes, *workspace_bytes, *payload_bytes, *memory_bytes;
     char **name;      /* [boards], owned */
     char **unit_name; /* [units], owned */

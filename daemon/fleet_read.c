@@ -194,6 +194,19 @@ static bool name_taken(const struct reader *reader, const char *name) {
     return taken;
 }
 
+static bool read_handling(const struct yaml *entry, struct fleet_board *board, struct error *error) {
+    const struct yaml *handling = yaml_find(entry, "handling");
+    if (!handling)
+        return true;
+    if (!quantity_read(handling, QUANTITY_RATE, &board->handling, error))
+        return false;
+    if (board->handling == 0)
+        return yaml_refuse(handling, error, "want more than 0, or 'unlimited' where others than the processors do it");
+    if (isinf(board->handling))
+        board->handling = 0;
+    return true;
+}
+
 /* What the file says about the next free board, but for its number among `count` equal ones. */
 static bool read_board(struct reader *reader, const struct yaml *entry, const char *name, struct fleet_board *board) {
     const struct yaml *threads = yaml_find(entry, "threads"), *kernels = yaml_find(entry, "kernels");
@@ -202,6 +215,7 @@ static bool read_board(struct reader *reader, const struct yaml *entry, const ch
               optional_size(entry, "memory", &board->memory_bytes, reader->error) &&
               optional_size(entry, "reserve", &board->reserve_bytes, reader->error) &&
               optional_quantity(entry, "storage", QUANTITY_RATE, &board->storage, reader->error) &&
+              read_handling(entry, board, reader->error) &&
               (!threads || yaml_as_integer(threads, 1, 1024, &board->threads, reader->error)) &&
               (!kernels || yaml_as_text(kernels, &text, reader->error));
     if (ok && kernels) {
@@ -245,7 +259,7 @@ static bool add_names(struct reader *reader, const struct yaml *name_node, const
 }
 
 static bool read_entry(struct reader *reader, const struct yaml *entry) {
-    static const char *const keys[] = {"name",    "count", "memory",  "reserve", "storage", "threads",
+    static const char *const keys[] = {"name",    "count", "memory",  "reserve", "storage", "handling", "threads",
                                        "kernels", "link",  "profile", "speed",   "times",   NULL};
     struct fleet_file *file = reader->file;
     const struct yaml *name_node, *count_node = yaml_find(entry, "count");

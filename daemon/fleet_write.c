@@ -43,6 +43,7 @@ void fleet_board_set_profile(struct fleet_board *board, const struct profile *pr
     board->threads = profile->threads;
     board->memory_bytes = profile->memory_bytes;
     board->storage = profile->storage_bytes_per_second;
+    board->handling = profile->handling_bytes_per_second;
     for (unsigned index = 0; index < profile->sizes; index++)
         fleet_board_add_times(board, profile->times[index].microbatch, profile->times[index].unit_s, profile->units);
 }
@@ -56,6 +57,7 @@ static uint64_t rounded_size(uint64_t bytes) {
 static void round_board(struct fleet_board *board, unsigned units) {
     board->memory_bytes = rounded_size(board->memory_bytes);
     board->storage = quantity_rounded(QUANTITY_RATE, board->storage, ROUNDED_DIGITS);
+    board->handling = quantity_rounded(QUANTITY_RATE, board->handling, ROUNDED_DIGITS);
     board->speed = quantity_rounded(QUANTITY_SPEED, board->speed, ROUNDED_DIGITS);
     for (unsigned at = 0; !board->profile && at < board->time_count; at++)
         for (unsigned unit = 0; unit < units; unit++)

@@ -102,8 +102,9 @@ static void look_at_slices(const struct problem *problem, unsigned board, double
             chances->least_bytes = bytes < chances->least_bytes ? bytes : chances->least_bytes;
             if (bytes > problem->memory_bytes[board])
                 continue;
-            chances->least_compute = fmin(chances->least_compute, compute);
-            if (compute > period)
+            double busy = compute + price_handling(problem, board, first) + price_handling(problem, board, slice.end);
+            chances->least_compute = fmin(chances->least_compute, busy);
+            if (busy > period)
                 continue;
             double in = receive[first], out = send[slice.end];
             chances->least_transfers = fmin(chances->least_transfers, problem->half_duplex ? in + out : fmax(in, out));

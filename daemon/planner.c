@@ -49,6 +49,7 @@ static void narrow(const struct planner *planner, struct fleet_problem *made) {
         made->name[to] = made->name[from];
         made->name[from] = name;
         made->memory_bytes[to] = made->memory_bytes[from];
+        made->handling[to] = made->handling[from];
         memmove(made->unit_seconds + (size_t)to * units, made->unit_seconds + (size_t)from * units,
                 units * sizeof *made->unit_seconds);
     }

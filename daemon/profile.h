@@ -34,6 +34,10 @@ struct profile {
     unsigned threads, units;
     uint64_t memory_bytes;           /* what the board has for Stagecoach, 0: not known */
     double storage_bytes_per_second; /* 0: not known */
+    /* What the board receives or sends while it does nothing else, because its processors compute; 0: computing goes on
+     * beside it, or not known. handling.h measures it. */
+    double handling_bytes_per_second;
+    double processors; /* that computing got, on average; only profile_measure fills it, JSON leaves it out */
     unsigned sizes;
     struct profile_times times[PROFILE_MICROBATCHES]; /* ascending microbatch */
 };
@@ -64,8 +68,8 @@ struct profile_settings {
 
 /* Measures within about the budget: at least one timed run for each kind of unit after a warm one of one item, more
  * while time is left and the spread says that they help. Allocates, never more than may be taken; blocks; runs the
- * pool. Does not fill memory_bytes and storage_bytes_per_second. Errors: sizes out of order, more units than a plan
- * takes, memory. */
+ * pool. Does not fill memory_bytes, storage_bytes_per_second and handling_bytes_per_second. Errors: sizes out of order,
+ * more units than a plan takes, memory. */
 bool profile_measure(const struct profile_settings *settings, struct profile *out, struct error *error);
 
 /* The JSON object, one line without its end, to be released by the caller. */

@@ -2,6 +2,7 @@
  *
  *   {"architecture": "ViTForImageClassification", "fingerprint": "5d0c...", "units": 50, "version": "0.1.0",
  *    "kernels": "neon", "threads": 4, "memory_bytes": 3221225472, "storage_bytes_per_second": 80000000,
+ *    "handling_bytes_per_second": 310000000,
  *    "microbatches": [{"microbatch": 8, "runs": 9, "spread": 0.01, "unit_s": [0.012, ...]}]}
  *
  * A profile may come from anybody, so every string fits and every number is in range before it is kept. The first
@@ -17,6 +18,7 @@
 
 #define SECONDS_LEAST 1e-12
 #define SECONDS_MOST  1e9
+#define RATE_MOST     1e15
 #define BYTES_MOST    (INT64_C(1) << 53) /* what every JSON reader keeps */
 
 static void print_times(FILE *to, const struct profile_times *times, unsigned units) {
@@ -52,6 +54,8 @@ static void print(FILE *to, const void *what) {
     fprintf(to, "\"units\": %u, \"memory_bytes\": %" PRIu64 ", \"storage_bytes_per_second\": ", profile->units,
             profile->memory_bytes);
     json_double(to, profile->storage_bytes_per_second);
+    fputs(", \"handling_bytes_per_second\": ", to);
+    json_double(to, profile->handling_bytes_per_second);
     fputs(", \"microbatches\": [", to);
     for (unsigned index = 0; index < profile->sizes; index++) {
         fputs(index ? ", " : "", to);
@@ -126,7 +130,8 @@ static bool read_profile(const struct json *root, struct profile *out, struct er
         !json_optional_integer(root, "threads", 1, 1024, &threads, error) ||
         !json_get_integer(root, "units", 1, PARTITIONER_UNITS_MAX, &units, error) ||
         !json_optional_integer(root, "memory_bytes", 0, BYTES_MOST, &memory, error) ||
-        !json_optional_number(root, "storage_bytes_per_second", 0, 1e15, &out->storage_bytes_per_second, error))
+        !json_optional_number(root, "storage_bytes_per_second", 0, RATE_MOST, &out->storage_bytes_per_second, error) ||
+        !json_optional_number(root, "handling_bytes_per_second", 0, RATE_MOST, &out->handling_bytes_per_second, error))
         return false;
     out->threads = (unsigned)threads;
     out->units = (unsigned)units;

@@ -59,7 +59,8 @@ struct measuring {
     mono_t start;
     double processor_start, stretch;
     bool shared;                              /* the processor is: passes are timed by processor time */
-    double passes_wall_s, passes_processor_s; /* of all passes */
+    double passes_wall_s, passes_processor_s; /* of all passes, the latter of this thread */
+    double passes_process_s;                  /* processor time of all threads */
     double budget_s, work_left;               /* work: operations of one pass over all that is not measured yet */
     uint64_t room;       /* bytes that a run may take, beside `others`; about UINT64_MAX: not known */
     size_t weight_bytes; /* of the whole model */
@@ -83,11 +84,15 @@ struct bench {
     double *once;    /* [units of the run]: of one pass */
 };
 
+static double clock_seconds(clockid_t clock) {
+    struct timespec now;
+    clock_gettime(clock, &now);
+    return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
+}
+
 /* Of this thread. */
 static double processor_seconds(void) {
-    struct timespec used;
-    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &used);
-    return (double)used.tv_sec + 1e-9 * (double)used.tv_nsec;
+    return clock_seconds(CLOCK_THREAD_CPUTIME_ID);
 }
 
 /* Of the budget. */
@@ -254,9 +259,11 @@ static void pass(struct measuring *measuring, const struct bench *bench, unsigne
 
 static void timed_pass(struct measuring *measuring, const struct bench *bench, unsigned items, double *seconds) {
     double wall = mono_seconds(), processor = processor_seconds();
+    double process = clock_seconds(CLOCK_PROCESS_CPUTIME_ID);
     pass(measuring, bench, items, seconds);
     measuring->passes_wall_s += mono_seconds() - wall;
     measuring->passes_processor_s += processor_seconds() - processor;
+    measuring->passes_process_s += clock_seconds(CLOCK_PROCESS_CPUTIME_ID) - process;
 }
 
 /* To be asked when this thread has had something to do. With others of the pool it waits for them, which is no pause:
@@ -604,6 +611,8 @@ bool profile_measure(const struct profile_settings *settings, struct profile *ou
         copy_kinds(measuring, &out->times[index]);
         stretch_times(measuring, &out->times[index]);
     }
+    if (ok)
+        out->processors = measuring->passes_process_s / measuring->passes_wall_s;
     release(measuring->tensor);
     release_others(measuring);
     release(measuring);

@@ -5,8 +5,10 @@
 #include "daemon/profiler.h"
 
 #include "base/allocate.h"
+#include "base/key.h"
 #include "base/log.h"
 #include "base/queue.h"
+#include "daemon/handling.h"
 #include "daemon/profile.h"
 #include "kernels/pool.h"
 
@@ -21,6 +23,7 @@
 
 struct profiler {
     struct profiler_settings settings;
+    struct key_pair keys; /* settings.keys is this */
     uint64_t survey;
     void *config, *preprocessor;
     size_t config_bytes, preprocessor_bytes;
@@ -54,8 +57,13 @@ static bool measure_with(struct profiler *profiler, const struct model_config *c
         .go_on = go_on,
         .context = profiler,
     };
+    const struct handling_settings handling = {
+        .config = config, .keys = profiler->settings.keys, .go_on = go_on, .context = profiler};
+    struct error error;
     if (!profile_measure(&settings, profile, &profiler->error))
         return false;
+    if (!handling_measure(&handling, profile, &error)) /* plans then take it for nothing */
+        log_warn("not measured what receiving and sending cost: %s", error.text);
     profile->memory_bytes = profiler->settings.memory_bytes;
     profiler->json = profile_to_json(profile);
     return true;
@@ -99,6 +107,7 @@ static void release_all(struct profiler *profiler) {
     release(profiler->config);
     release(profiler->preprocessor);
     release(profiler->json);
+    key_forget(&profiler->keys, sizeof profiler->keys);
     release(profiler);
 }
 
@@ -106,6 +115,10 @@ struct profiler *profiler_new(const struct message_profile_get *get, const struc
                               struct error *error) {
     struct profiler *profiler = allocate(1, sizeof *profiler);
     profiler->settings = *settings;
+    if (settings->keys) {
+        profiler->keys = *settings->keys;
+        profiler->settings.keys = &profiler->keys;
+    }
     profiler->survey = get->survey;
     profiler->config = copy(get->config, get->config_bytes);
     profiler->config_bytes = get->config_bytes;

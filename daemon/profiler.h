@@ -6,6 +6,7 @@
 #define DAEMON_PROFILER_H
 
 #include "base/error.h"
+#include "base/key.h"
 #include "kernels/kernels.h"
 #include "proto/message.h"
 
@@ -15,7 +16,8 @@
 struct profiler_settings {
     unsigned threads; /* that compute */
     const struct kernels *kernels;
-    uint64_t memory_bytes; /* what the board says it has: the most that measuring takes, 0: not known */
+    uint64_t memory_bytes;       /* what the board says it has: the most that measuring takes, 0: not known */
+    const struct key_pair *keys; /* of its sockets, copied; NULL: none */
 };
 
 struct profiler;

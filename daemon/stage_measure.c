@@ -21,8 +21,11 @@ static void refuse(struct stage *stage, uint64_t survey, const char *why, bool b
 
 void measure_profile_get(struct stage *stage, const struct message_profile_get *get) {
     struct error error;
-    const struct profiler_settings settings = {
-        .threads = stage->options->threads, .kernels = stage->kernels, .memory_bytes = stage->options->memory_bytes};
+    const struct identity *identity = stage->options->identity;
+    const struct profiler_settings settings = {.threads = stage->options->threads,
+                                               .kernels = stage->kernels,
+                                               .memory_bytes = stage->options->memory_bytes,
+                                               .keys = identity ? &identity->keys : NULL};
     if (!may_profile(stage)) {
         refuse(stage, get->survey, "busy with a slice", true);
         return;

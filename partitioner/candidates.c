@@ -34,12 +34,12 @@ static void sort_seconds(double *seconds, size_t count) {
         qsort(seconds, count, sizeof *seconds, by_seconds);
 }
 
-/* The first end at which the slice takes longer than `seconds`. */
+/* The first end at which the slice may take longer than `seconds`. */
 static unsigned first_longer(const struct fleet *fleet, unsigned type, unsigned first, double seconds) {
     unsigned low = first + 1, high = fleet->cuts;
     while (low < high) {
         unsigned middle = low + (high - low) / 2;
-        if (fleet_compute(fleet, type, first, middle) > seconds)
+        if (fleet_compute_most(fleet, type, first, middle) > seconds)
             high = middle;
         else
             low = middle + 1;
@@ -52,10 +52,10 @@ static void add_slices(struct candidates *candidates, const struct fleet *fleet,
     for (unsigned type = 0; type < fleet->types; type++)
         for (unsigned first = 0; first < fleet->units && candidates->count <= most; first++)
             for (unsigned end = first_longer(fleet, type, first, above); end < fleet->cuts; end++) {
-                double seconds = fleet_compute(fleet, type, first, end);
-                if (seconds >= below)
+                if (fleet_units_compute(fleet, type, first, end) >= below)
                     break;
-                if (seconds > above && bit_test(fleet_fits(fleet, type, first), end))
+                double seconds = fleet_compute(fleet, type, first, end);
+                if (seconds > above && seconds < below && bit_test(fleet_fits(fleet, type, first), end))
                     add(candidates, seconds);
             }
 }
@@ -126,6 +126,6 @@ double candidates_longest(const struct fleet *fleet) {
             longest = fmax(longest, fleet->transfer[at]);
     longest *= 2; /* half duplex: two of them */
     for (unsigned type = 0; type < fleet->types; type++)
-        longest = fmax(longest, fleet_compute(fleet, type, 0, fleet->units));
+        longest = fmax(longest, fleet_compute_most(fleet, type, 0, fleet->units));
     return longest;
 }

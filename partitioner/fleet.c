@@ -1,10 +1,10 @@
 /* Boards into types, sums, memory and links into tables; see fleet.h.
  *
- * Two boards are of one type when swapping them changes nothing: same times, same memory with the same in it and the
- * same needs of it, and the same links to and from everyone else and between each other. (Same rows alone would not do:
- * with three equal boards of which only two are joined by a cable, it matters which.) Swaps generate all permutations,
- * so it is enough to compare each board with the first of a type. Identical boards then cost the search nothing: it
- * counts how many of a type are used instead of which.
+ * Two boards are of one type when swapping them changes nothing: same times, of payloads too, same memory with the same
+ * in it and the same needs of it, and the same links to and from everyone else and between each other. (Same rows alone
+ * would not do: with three equal boards of which only two are joined by a cable, it matters which.) Swaps generate all
+ * permutations, so it is enough to compare each board with the first of a type. Identical boards then cost the search
+ * nothing: it counts how many of a type are used instead of which.
  */
 #include "partitioner/fleet.h"
 
@@ -19,7 +19,8 @@ static bool same_link(const struct problem *problem, size_t left, size_t right) 
 
 static bool interchangeable(const struct problem *problem, unsigned left, unsigned right) {
     size_t units = problem->units, ends = problem->boards + 1;
-    if (problem->memory_bytes[left] != problem->memory_bytes[right])
+    if (problem->memory_bytes[left] != problem->memory_bytes[right] ||
+        (problem->handling && problem->handling[left] != problem->handling[right]))
         return false;
     struct held_bytes held_left = held_bytes_of(problem, left), held_right = held_bytes_of(problem, right);
     if (held_left.first != held_right.first || held_left.end != held_right.end)
@@ -56,6 +57,15 @@ static void fill_sums(struct fleet *fleet) {
         for (unsigned unit = 0; unit < fleet->units; unit++)
             sums[unit + 1] = running_sum_add(sums[unit], seconds[unit]);
     }
+}
+
+static void fill_handling(struct fleet *fleet) {
+    for (unsigned type = 0; type < fleet->types; type++)
+        for (unsigned cut = 0; cut < fleet->cuts; cut++) {
+            double seconds = price_handling(fleet->problem, fleet->member[type][0], cut);
+            fleet->handling[(size_t)type * fleet->cuts + cut] = seconds;
+            fleet->handling_most[type] = fmax(fleet->handling_most[type], seconds);
+        }
 }
 
 static uint64_t scaled(uint64_t bytes, double scale) {
@@ -108,7 +118,9 @@ void fleet_init(struct fleet *fleet, const struct problem *problem, double memor
     fleet->sums = allocate((size_t)fleet->types * fleet->cuts, sizeof *fleet->sums);
     fleet->fits = allocate((size_t)fleet->types * fleet->cuts * fleet->words, sizeof *fleet->fits);
     fleet->transfer = allocate((size_t)fleet->cuts * fleet->ends * fleet->ends, sizeof *fleet->transfer);
+    fleet->handling = allocate((size_t)fleet->types * fleet->cuts, sizeof *fleet->handling);
     fill_sums(fleet);
+    fill_handling(fleet);
     for (unsigned type = 0; type < fleet->types; type++)
         fill_fits_of(fleet, type, memory_scale);
     fill_transfer(fleet);
@@ -118,6 +130,7 @@ void fleet_close(struct fleet *fleet) {
     release(fleet->sums);
     release(fleet->fits);
     release(fleet->transfer);
+    release(fleet->handling);
 }
 
 void route_price(const struct fleet *fleet, const struct route *route, struct plan *plan) {

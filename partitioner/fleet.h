@@ -17,6 +17,8 @@ struct fleet {
     struct running_sum *sums; /* [types][cuts]: seconds of units [0, cut) */
     uint64_t *fits;           /* [types][cuts][words]: bit `end` of [type][first]: units [first, end) fit its memory */
     double *transfer;         /* [cuts][ends][ends]: seconds from row to column; INFINITY where no link */
+    double *handling;         /* [types][cuts]: seconds of its processors to receive or to send at a cut */
+    double handling_most[PARTITIONER_BOARDS_MAX]; /* of a type */
 };
 
 /* Borrows the problem. With `memory_scale` every board has that many times its memory (1 but for finding out what is
@@ -24,9 +26,22 @@ struct fleet {
 void fleet_init(struct fleet *fleet, const struct problem *problem, double memory_scale);
 void fleet_close(struct fleet *fleet);
 
-static inline double fleet_compute(const struct fleet *fleet, unsigned type, unsigned first, unsigned end) {
+/* Seconds of the units alone: they grow with the end. */
+static inline double fleet_units_compute(const struct fleet *fleet, unsigned type, unsigned first, unsigned end) {
     const struct running_sum *sums = fleet->sums + (size_t)type * fleet->cuts;
     return running_sum_between(sums[first], sums[end]);
+}
+
+/* Seconds of a slice, with its payloads; price_compute's bits. They need not grow with the end, where a smaller payload
+ * crosses. */
+static inline double fleet_compute(const struct fleet *fleet, unsigned type, unsigned first, unsigned end) {
+    const double *handling = fleet->handling + (size_t)type * fleet->cuts;
+    return fleet_units_compute(fleet, type, first, end) + handling[first] + handling[end];
+}
+
+/* No slice of those units takes longer. */
+static inline double fleet_compute_most(const struct fleet *fleet, unsigned type, unsigned first, unsigned end) {
+    return fleet_units_compute(fleet, type, first, end) + fleet->handling_most[type] + fleet->handling_most[type];
 }
 
 static inline const uint64_t *fleet_fits(const struct fleet *fleet, unsigned type, unsigned first) {

@@ -33,10 +33,10 @@ static size_t add_arcs(struct graph *graph, size_t arcs, unsigned type, unsigned
     const uint64_t *fits = fleet_fits(fleet, type, first);
     uint64_t *reach = graph->reach + ((size_t)type * fleet->units + first) * fleet->words;
     for (unsigned end = first + 1; end <= fleet->units; end++) {
-        double seconds = fleet_compute(fleet, type, first, end);
-        if (!(seconds <= graph->period))
+        if (!(fleet_units_compute(fleet, type, first, end) <= graph->period))
             break;
-        if (!bit_test(fits, end))
+        double seconds = fleet_compute(fleet, type, first, end);
+        if (!(seconds <= graph->period) || !bit_test(fits, end))
             continue;
         graph->arc[arcs++] = (struct arc){cost == GRAPH_SECONDS ? seconds : 0, end};
         bit_set(reach, end);

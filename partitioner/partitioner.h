@@ -36,6 +36,11 @@ struct problem {
     unsigned output_slots;         /* send buffers, each of the size of its last cut's payload */
     unsigned source_slots_spared;  /* of the input_slots, how many the stage that holds unit 0 does without */
 
+    /* [boards]: bytes per second that the processors which compute there receive or send when they do nothing else, for
+     * while they move payloads they do not compute: the overhead o of LogP (Culler et al., PPoPP 1993, section 3). It
+     * counts as computing. INFINITY: others do that. NULL: everywhere. */
+    const double *handling;
+
     /* Directed links, [boards + 1][boards + 1], row = from, column = to, the last row and column are the coordinator's.
      * Bytes per second may be INFINITY (free) or 0 (no link); the time of a transfer is latency + bytes / bandwidth.
      * The diagonals are not read. */
@@ -55,8 +60,8 @@ struct problem {
 
 struct plan_stage {
     unsigned board;
-    unsigned first, end; /* slice of units */
-    double compute_s, receive_s, send_s;
+    unsigned first, end;                 /* slice of units */
+    double compute_s, receive_s, send_s; /* computing includes handling what is received and sent */
     uint64_t memory_bytes;
 };
 

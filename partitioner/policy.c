@@ -37,6 +37,14 @@ static bool check_times(const struct problem *problem, struct error *error) {
     return true;
 }
 
+static bool check_handling(const struct problem *problem, struct error *error) {
+    for (unsigned board = 0; problem->handling && board < problem->boards; board++)
+        if (!(problem->handling[board] > 0))
+            return error_set(error, ERROR_INPUT, "board %s: handles %g bytes per second, want more than 0",
+                             problem->board_names ? problem->board_names[board] : "?", problem->handling[board]);
+    return true;
+}
+
 static bool check_links(const struct problem *problem, struct error *error) {
     unsigned ends = problem->boards + 1;
     for (unsigned from = 0; from < ends; from++)
@@ -54,7 +62,7 @@ bool problem_check(const struct problem *problem, struct error *error) {
         return error_set(error, ERROR_INPUT, "%u boards, want 1 to %u", problem->boards, PARTITIONER_BOARDS_MAX);
     if (problem->units < 1 || problem->units > PARTITIONER_UNITS_MAX)
         return error_set(error, ERROR_INPUT, "%u units, want 1 to %u", problem->units, PARTITIONER_UNITS_MAX);
-    return check_times(problem, error) && check_links(problem, error);
+    return check_times(problem, error) && check_handling(problem, error) && check_links(problem, error);
 }
 
 bool plan_solve(const struct problem *problem, const char *policy, const struct policy_options *options,

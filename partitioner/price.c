@@ -1,15 +1,19 @@
 /* What things cost; see price.h.
  *
  * EdgePipe (arXiv 2110.14895, section III) prices a stage by its compute and by the transfer to its successor. Here a
- * stage also pays for what it receives, the coordinator is the first sender and the last receiver, and links are
- * directed. Whether a board's receive and send overlap is decided by whoever combines these prices (plan.c and the
- * solvers).
+ * stage also pays for what it receives, in time of the link and in time of its processors, the coordinator is the first
+ * sender and the last receiver, and links are directed. Whether a board's receive and send overlap is decided by
+ * whoever combines these prices (plan.c and the solvers).
  *
  * Sizes come from files and peers: sums of bytes stop at UINT64_MAX instead of wrapping round into something that fits.
  */
 #include "partitioner/price.h"
 
 #include <math.h>
+
+double price_handling(const struct problem *problem, unsigned board, unsigned cut) {
+    return problem->handling ? (double)problem->payload_bytes[cut] / problem->handling[board] : 0;
+}
 
 double price_compute(const struct problem *problem, unsigned board, unsigned first, unsigned end) {
     const double *seconds = problem->unit_seconds + (size_t)board * problem->units;
@@ -19,7 +23,7 @@ double price_compute(const struct problem *problem, unsigned board, unsigned fir
     to = from;
     for (unsigned unit = first; unit < end; unit++)
         to = running_sum_add(to, seconds[unit]);
-    return running_sum_between(from, to);
+    return running_sum_between(from, to) + price_handling(problem, board, first) + price_handling(problem, board, end);
 }
 
 double price_transfer(const struct problem *problem, unsigned from, unsigned to, unsigned cut) {

@@ -24,7 +24,11 @@ static inline double running_sum_between(struct running_sum from, struct running
     return (to.high - from.high) + (to.low - from.low);
 }
 
-/* Seconds that a board computes on units [first, end) of one microbatch. */
+/* Seconds that a board's processors spend on receiving, or on sending, the payload of `cut`. */
+double price_handling(const struct problem *problem, unsigned board, unsigned cut);
+
+/* Seconds that a board's processors are busy with units [first, end) of one microbatch: computing, and handling the
+ * payloads of both cuts. */
 double price_compute(const struct problem *problem, unsigned board, unsigned first, unsigned end);
 
 /* Seconds to move the payload of `cut` from one board to another (either may be the coordinator, = problem->boards).

@@ -14,7 +14,8 @@ static inline bool same_board(const struct fleet_board *left, const struct fleet
     bool same = same_text(left->name, right->name) && same_text(left->kernels, right->kernels) &&
                 left->threads == right->threads && left->memory_bytes == right->memory_bytes &&
                 left->reserve_bytes == right->reserve_bytes && left->storage == right->storage &&
-                left->speed == right->speed && left->time_count == right->time_count;
+                left->handling == right->handling && left->speed == right->speed &&
+                left->time_count == right->time_count;
     for (unsigned at = 0; same && at < left->time_count; at++)
         same = left->times[at].microbatch == right->times[at].microbatch &&
                memcmp(left->times[at].seconds, right->times[at].seconds, units * sizeof(double)) == 0;

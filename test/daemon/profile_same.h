@@ -11,7 +11,8 @@ static inline bool same_profile(const struct profile *left, const struct profile
                 strcmp(left->fingerprint, right->fingerprint) == 0 && strcmp(left->version, right->version) == 0 &&
                 strcmp(left->kernels, right->kernels) == 0 && left->threads == right->threads &&
                 left->units == right->units && left->memory_bytes == right->memory_bytes &&
-                left->storage_bytes_per_second == right->storage_bytes_per_second && left->sizes == right->sizes;
+                left->storage_bytes_per_second == right->storage_bytes_per_second &&
+                left->handling_bytes_per_second == right->handling_bytes_per_second && left->sizes == right->sizes;
     for (unsigned index = 0; same && index < left->sizes; index++) {
         const struct profile_times *one = &left->times[index], *other = &right->times[index];
         same = one->microbatch == other->microbatch && one->runs == other->runs && one->spread == other->spread;

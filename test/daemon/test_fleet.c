@@ -145,6 +145,7 @@ static void test_every_key(void **state) {
     assert_string_equal(file->board[0].name, "fast-1");
     assert_string_equal(fast->name, "fast-2");
     assert_true(fast->memory_bytes == 1610612736 && fast->reserve_bytes == 536870912 && fast->storage == 80e6);
+    assert_true(fast->handling == 310e6 && file->board[0].handling == 310e6 && measured->handling == 0);
     assert_string_equal(fast->kernels, "ref");
     assert_int_equal(fast->threads, 4);
     assert_int_equal(fast->times[0].microbatch, 1);
@@ -215,6 +216,8 @@ static void test_faults(void **state) {
         {BOARD(""), "want one of profile, speed and times"},
         {BOARD("speed: 1GFLOPS, profile: x"), "want one of profile, speed and times"},
         {BOARD("speed: 0GFLOPS"), "want more than 0"},
+        {BOARD("speed: 1GFLOPS, handling: none"), "handling: want more than 0, or 'unlimited'"},
+        {BOARD("speed: 1GFLOPS, handling: 3"), "handling: got '3'"},
         {BOARD("speed: 1GFLOPS, count: 65"), "want a whole number from 1 to 64"},
         {"boards:\n  - {name: a, memory: 1GiB, speed: 1GFLOPS}\n  - {name: a, memory: 1GiB, speed: 1GFLOPS}\n",
          "fleet.yaml:3:12: name: the name 'a' is taken"},
@@ -280,7 +283,8 @@ static void test_problem(void **state) {
         "link: {bandwidth: 1MB/s, latency: 1ms}\n"
         "boards:\n"
         "  - {name: a, memory: 3MiB, reserve: 1MiB, speed: 2GFLOPS}\n"
-        "  - {name: b, memory: 1MiB, reserve: 2MiB, speed: 4GFLOPS, kernels: portable, threads: 5}\n";
+        "  - {name: b, memory: 1MiB, reserve: 2MiB, speed: 4GFLOPS, kernels: portable, threads: 5,\n"
+        "     handling: 50MB/s}\n";
     struct error error = {0};
     struct fleet_problem made;
     struct payload payload;
@@ -305,6 +309,7 @@ static void test_problem(void **state) {
     assert_true(problem->payload_bytes[2] == 4 * payload_bytes(&payload));
     assert_true(problem->memory_bytes[0] == 2097152 && problem->memory_bytes[1] == 0);
     assert_true(problem->bandwidth[2] == 1e6 && problem->latency[2] == 1e-3); /* board 0 to the coordinator */
+    assert_true(isinf(problem->handling[0]) && problem->handling[1] == 50e6);
     assert_string_equal(problem->board_names[1], "b");
     fleet_problem_close(&made);
     fleet_file_destroy(&file);

@@ -37,6 +37,7 @@ static void make_board(uint64_t *state, struct fleet_file *file, struct fleet_bo
     board->memory_bytes = roll(state, UINT64_C(1) << 40) + 1;
     board->reserve_bytes = roll(state, 2) ? roll(state, UINT64_C(1) << 30) : 0;
     board->storage = roll(state, 2) ? 1e6 * number(state) : 0;
+    board->handling = roll(state, 2) ? 1e6 * number(state) : 0;
     board->kernels = roll(state, 2) ? allocate_string("neon") : NULL;
     board->threads = (unsigned)roll(state, 5);
     board->speed = file->units ? 0 : 1e9 * number(state);

@@ -321,6 +321,7 @@ static void test_json_reads_back(void **state) {
     (void)state;
     profile->memory_bytes = UINT64_C(123456789012345);
     profile->storage_bytes_per_second = 1e8 / 3;
+    profile->handling_bytes_per_second = 1e9 / 7;
     char *text = profile_to_json(profile);
     assert_null(strchr(text, '\n'));
     if (!profile_from_json(text, strlen(text), "p.json", again, &error))
@@ -381,6 +382,7 @@ static void test_json_refused(void **state) {
         {"{\"threads\": 0}", "threads: got 0"},
         {"{\"units\": 2, \"memory_bytes\": -1}", "memory_bytes: got -1"},
         {"{\"units\": 2, \"storage_bytes_per_second\": -1}", "storage_bytes_per_second: got -1"},
+        {"{\"units\": 2, \"handling_bytes_per_second\": -1}", "handling_bytes_per_second: got -1"},
     };
     struct profile *profile = allocate(1, sizeof *profile);
     (void)state;

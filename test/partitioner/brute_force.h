@@ -11,7 +11,9 @@
 #define BRUTE_TOLERANCE 1e-9 /* periods and latencies this close, relatively, count as equal */
 
 static inline double brute_compute(const struct problem *problem, unsigned board, unsigned first, unsigned end) {
-    double sum = 0;
+    double sum = problem->handling ? ((double)problem->payload_bytes[first] + (double)problem->payload_bytes[end]) /
+                                         problem->handling[board]
+                                   : 0;
     for (unsigned unit = first; unit < end; unit++)
         sum += problem->unit_seconds[board * problem->units + unit];
     return sum;
@@ -124,7 +126,7 @@ static inline void brute_compute_on(struct brute_table *table, size_t set, unsig
     for (unsigned end = cut + 1; end <= problem->units; end++) {
         double *cell = brute_cell(table, set | (size_t)1 << next, next, end);
         if (brute_compute(problem, next, cut, end) > table->period)
-            return;
+            continue; /* a later one may have less to send */
         if (receive < *cell && brute_fits(problem, next, cut, end))
             *cell = receive;
     }

@@ -32,7 +32,7 @@ static inline double dice_between(struct dice *dice, double low, double high) {
 /* A problem that owns its arrays. */
 struct made_fleet {
     struct problem problem;
-    double *unit_seconds, *bandwidth, *latency;
+    double *unit_seconds, *bandwidth, *latency, *handling;
     uint64_t *weight_bytes, *workspace_bytes, *payload_bytes, *memory_bytes;
 };
 
@@ -42,6 +42,9 @@ static inline void made_fleet_init(struct made_fleet *made, unsigned boards, uns
     made->unit_seconds = allocate((size_t)boards * units, sizeof(double));
     made->bandwidth = allocate(ends * ends, sizeof(double));
     made->latency = allocate(ends * ends, sizeof(double));
+    made->handling = allocate(boards, sizeof(double));
+    for (unsigned board = 0; board < boards; board++)
+        made->handling[board] = INFINITY;
     made->weight_bytes = allocate(units, sizeof(uint64_t));
     made->workspace_bytes = allocate((size_t)boards * units, sizeof(uint64_t));
     made->payload_bytes = allocate(units + 1, sizeof(uint64_t));
@@ -57,6 +60,7 @@ static inline void made_fleet_init(struct made_fleet *made, unsigned boards, uns
         .memory_bytes = made->memory_bytes,
         .bandwidth = made->bandwidth,
         .latency = made->latency,
+        .handling = made->handling,
     };
 }
 
@@ -64,6 +68,7 @@ static inline void made_fleet_close(struct made_fleet *made) {
     release(made->unit_seconds);
     release(made->bandwidth);
     release(made->latency);
+    release(made->handling);
     release(made->weight_bytes);
     release(made->workspace_bytes);
     release(made->payload_bytes);

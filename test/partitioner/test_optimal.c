@@ -43,6 +43,16 @@ static void make_links(struct made_fleet *made, struct dice *dice, bool ties, do
     }
 }
 
+/* Nobody's processors handle payloads, or some boards' do, of which many bytes then make a slice too long. */
+static void make_handling(struct made_fleet *made, struct dice *dice, bool ties, double low, double high) {
+    for (unsigned board = 0; board < made->problem.boards; board++)
+        made->handling[board] = dice_below(dice, 3) == 0 ? INFINITY
+                                : ties                   ? 1 << dice_below(dice, 4)
+                                                         : dice_between(dice, low, high);
+    if (dice_below(dice, 2))
+        made->problem.handling = NULL;
+}
+
 static void make_small(struct made_fleet *made, struct dice *dice) {
     unsigned boards = 1 + dice_below(dice, 5), units = 1 + dice_below(dice, 10);
     bool ties = dice_below(dice, 3) == 0, tight = dice_below(dice, 2);
@@ -66,6 +76,7 @@ static void make_small(struct made_fleet *made, struct dice *dice) {
     }
     double slow = dice_below(dice, 2) ? 0.5 : 5;
     make_links(made, dice, ties, slow, 8 * slow);
+    make_handling(made, dice, ties, slow, 20 * slow);
 }
 
 /* Makes some boards like others, so that types have more than one board (or nearly: links may still tell them apart).
@@ -78,6 +89,7 @@ static void make_twins(struct made_fleet *made, struct dice *dice) {
             continue;
         made->memory_bytes[board] = made->memory_bytes[like];
         memcpy(made->unit_seconds + board * units, made->unit_seconds + like * units, units * sizeof(double));
+        made->handling[board] = dice_below(dice, 4) ? made->handling[like] : made->handling[board];
         for (unsigned other = 0; other < ends; other++) {
             made->bandwidth[board * ends + other] = made->bandwidth[like * ends + other];
             made->latency[board * ends + other] = made->latency[like * ends + other];
@@ -168,6 +180,7 @@ static void make_medium(struct made_fleet *made, struct dice *dice, unsigned boa
             made->unit_seconds[board * units + unit] = dice_between(dice, 0.5, 1.5) / speed;
     }
     make_links(made, dice, false, slow_links ? 5 : 50, slow_links ? 30 : 500);
+    make_handling(made, dice, false, 10, 200);
 }
 
 static void test_certificate(void **state) {

@@ -176,16 +176,17 @@ static void test_pipedream(void **state) {
 
 static void test_bad_problems(void **state) {
     (void)state;
-    for (unsigned kind = 0; kind < 6; kind++) {
+    for (unsigned kind = 0; kind < 8; kind++) {
         struct made_fleet made;
         struct plan plan;
         struct error error = {0};
         make_two(&made);
-        double *wrong[] = {&made.unit_seconds[5], &made.unit_seconds[5], &made.bandwidth[1], &made.latency[2]};
-        static const double values[] = {-1, NAN, NAN, -0.1};
-        if (kind < 4)
+        double *wrong[] = {&made.unit_seconds[5], &made.unit_seconds[5], &made.bandwidth[1],
+                           &made.latency[2],      &made.handling[0],     &made.handling[1]};
+        static const double values[] = {-1, NAN, NAN, -0.1, 0, NAN};
+        if (kind < 6)
             *wrong[kind] = values[kind];
-        else if (kind == 4)
+        else if (kind == 6)
             made.problem.boards = 0;
         else
             made.problem.units = PARTITIONER_UNITS_MAX + 1;

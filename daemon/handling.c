@@ -1,0 +1,147 @@
+/* What moving payloads costs; see handling.h. One thread sends to itself: a PUSH and a PULL socket as stages have them,
+ * never more than two messages on their way. Time is the process's on its processors, whoever else has them, so a quota
+ * makes it last longer and changes nothing else. The first messages do not count: they open the connection and fault in
+ * the pages. */
+#include "daemon/handling.h"
+
+#include "base/allocate.h"
+#include "base/mono.h"
+#include "daemon/board.h"
+#include "daemon/net/net.h"
+
+#include <math.h>
+#include <string.h>
+#include <time.h>
+
+#define WARM_MESSAGES  2
+#define LEAST_MESSAGES 8 /* that count */
+#define MOST_MESSAGES  512
+#define PROCESSOR_S    0.01
+#define LIMIT          (5 * MONO_SECOND)
+#define UNDERWAY       2
+#define BYTES_LEAST    ((uint64_t)64 << 10)
+#define BYTES_MOST     ((uint64_t)4 << 20)
+#define FULL           0.9 /* of a processor for each thread: nobody else needs them */
+
+struct exchange {
+    struct net *net;
+    struct net_socket *in, *out;
+    void *payload;
+    uint64_t bytes;
+    unsigned sent, received;
+};
+
+static double process_seconds(void) {
+    struct timespec used;
+    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &used);
+    return (double)used.tv_sec + 1e-9 * (double)used.tv_nsec;
+}
+
+/* The largest payload between two stages, of the smallest microbatch; 0: no two. */
+static uint64_t payload_size(const struct model_config *config, unsigned items) {
+    uint64_t most = 0;
+    struct payload payload;
+    for (unsigned cut = 1; cut < model_units(config); cut++) {
+        model_cut(config, cut, &payload);
+        uint64_t bytes = items * payload_bytes(&payload);
+        most = bytes > most ? bytes : most;
+    }
+    return most == 0 ? 0 : most < BYTES_LEAST ? BYTES_LEAST : most < BYTES_MOST ? most : BYTES_MOST;
+}
+
+static bool open_sockets(struct exchange *exchange, const struct key_pair *keys, struct error *error) {
+    struct net_options options = {.frame_max = exchange->bytes, .queue = 1, .keys = keys, .door = NET_DOOR_LATER};
+    exchange->payload = try_allocate(exchange->bytes, 1);
+    if (!exchange->payload)
+        return error_set(error, ERROR_SYSTEM, "no memory for a payload of %.1f MiB", (double)exchange->bytes / 1048576);
+    memset(exchange->payload, 1, exchange->bytes);
+    exchange->net = net_new(error);
+    if (!exchange->net || !(exchange->in = net_bind(exchange->net, NET_PULL, "tcp://127.0.0.1:0", &options, error)))
+        return false;
+    if (keys)
+        net_admit(exchange->in, &keys->own, 1);
+    options.server = keys ? &keys->own : NULL;
+    exchange->out = net_connect(exchange->net, NET_PUSH, net_endpoint(exchange->in), &options, error);
+    return exchange->out != NULL;
+}
+
+static void close_sockets(struct exchange *exchange) {
+    net_close(&exchange->out, 0);
+    net_close(&exchange->in, 0);
+    if (exchange->net)
+        net_destroy(&exchange->net, 0);
+    release(exchange->payload); /* nothing refers to it any more */
+}
+
+/* The payload is no one message's own: there is nothing to release, but a copy must not be made. */
+static void payload_released(void *data, void *context) {
+    (void)data;
+    (void)context;
+}
+
+static void drain_events(struct net_socket *socket) {
+    while (net_next_event(socket).kind != NET_NOTHING) {
+    } /* unread they would end every wait at once */
+}
+
+/* Waits once; sends and receives what there is. */
+static bool turn(struct exchange *exchange, struct error *error) {
+    struct net_message message;
+    const struct net_piece piece = {.data = exchange->payload, .size = exchange->bytes, .released = payload_released};
+    struct net_wait waits[2] = {
+        {.socket = exchange->in, .readable = true},
+        {.socket = exchange->out, .writable = exchange->sent < exchange->received + UNDERWAY},
+    };
+    if (!net_wait(waits, 2, (int)(LIMIT / MONO_MS), error))
+        return false;
+    drain_events(exchange->in);
+    drain_events(exchange->out);
+    if (waits[1].can_write && net_send(exchange->out, NULL, &piece, 1) == NET_OK)
+        exchange->sent++;
+    while (net_receive(exchange->in, &message) == NET_OK) {
+        net_message_close(&message);
+        exchange->received++;
+    }
+    return true;
+}
+
+/* Bytes that one processor receives, or sends, in a second. */
+static bool run(const struct handling_settings *settings, struct exchange *exchange, double *rate,
+                struct error *error) {
+    mono_t began = mono_now();
+    double start = 0, used = 0;
+    for (unsigned counted = 0; counted < MOST_MESSAGES && (counted < LEAST_MESSAGES || used < PROCESSOR_S);) {
+        unsigned before = exchange->received;
+        if (settings->go_on && !settings->go_on(settings->context))
+            return error_set(error, ERROR_SYSTEM, "cancelled");
+        if (!turn(exchange, error))
+            return false;
+        if (mono_since(mono_now(), began) > LIMIT)
+            return error_set(error, ERROR_SYSTEM, "only %u messages in %.0f s over the loopback interface",
+                             exchange->received, (double)LIMIT / 1e9);
+        if (before < WARM_MESSAGES && exchange->received >= WARM_MESSAGES)
+            start = process_seconds();
+        counted = exchange->received > WARM_MESSAGES ? exchange->received - WARM_MESSAGES : 0;
+        used = process_seconds() - start;
+        *rate = 2 * (double)exchange->bytes * counted / fmax(used, 1e-9);
+    }
+    return true;
+}
+
+double handling_rate(double bytes_per_processor_second, unsigned threads, double processors, unsigned all) {
+    bool spare = processors >= FULL * threads && all > threads;
+    return spare ? 0 : bytes_per_processor_second * fmin(processors, threads);
+}
+
+bool handling_measure(const struct handling_settings *settings, struct profile *profile, struct error *error) {
+    struct exchange exchange = {.bytes = payload_size(settings->config, profile->times[0].microbatch)};
+    double rate = 0;
+    if (exchange.bytes == 0)
+        return true;
+    bool ok = open_sockets(&exchange, settings->keys, error) && run(settings, &exchange, &rate, error);
+    close_sockets(&exchange);
+    if (ok)
+        profile->handling_bytes_per_second =
+            handling_rate(rate, profile->threads, profile->processors, board_processors());
+    return ok;
+}
