@@ -6,8 +6,8 @@
 #include "model/model.h"
 #include "partitioner/partitioner.h"
 
-/* Buffers that a stage keeps for what it receives and sends, as daemon/stage.c does. */
-#define FLEET_INPUT_SLOTS  2
+/* Payloads that a stage may hold at once. Received: those in its slots, one in libzmq's queue, one that is arriving. */
+#define FLEET_INPUT_SLOTS  4
 #define FLEET_OUTPUT_SLOTS 2
 
 struct fleet_problem {

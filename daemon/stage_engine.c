@@ -3,6 +3,7 @@
 #include "daemon/stage_engine.h"
 
 #include "base/allocate.h"
+#include "daemon/fleet_problem.h"
 
 #include <string.h>
 
@@ -72,13 +73,17 @@ bool stage_engine_has(const struct stage_engine *engine, unsigned unit, const st
            memcmp(&engine->identity[unit - engine->slice.first], identity, sizeof *identity) == 0;
 }
 
+_Static_assert(FLEET_INPUT_SLOTS == STAGE_INPUTS + 2 && FLEET_OUTPUT_SLOTS == STAGE_OUTPUTS,
+               "plans count what is held");
+
 uint64_t stage_engine_buffer_bytes(const struct model_config *config, struct slice slice, unsigned items,
                                    const struct kernels *kernels, unsigned threads) {
     struct payload in, out;
     model_cut(config, slice.first, &in);
     model_cut(config, slice.end, &out);
     uint64_t bytes = model_workspace_bytes(config, slice, items, kernels, threads);
-    return bytes + (uint64_t)items * (STAGE_INPUTS * payload_bytes(&in) + STAGE_OUTPUTS * payload_bytes(&out));
+    return bytes +
+           (uint64_t)items * (FLEET_INPUT_SLOTS * payload_bytes(&in) + FLEET_OUTPUT_SLOTS * payload_bytes(&out));
 }
 
 uint64_t stage_engine_bytes(const struct model_config *config, struct slice slice, unsigned items,
