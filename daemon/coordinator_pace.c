@@ -68,8 +68,12 @@ void pace_heartbeat(struct coordinator *c, unsigned board, const struct message_
     };
     const struct core_pipeline *serving = serving_alone(c);
     int stage = c->core.board[board].stage;
-    if (serving && stage >= 0 && serving->epoch.number == beat.epoch.number)
-        beat.profile_s = profile_seconds(c, beat.epoch, &serving->plan.stage[stage]);
+    if (serving && stage >= 0 && serving->epoch.number == beat.epoch.number) {
+        const struct plan_stage *planned = &serving->plan.stage[stage];
+        double profile_s = profile_seconds(c, beat.epoch, planned);
+        beat.handling_s = profile_s * planned->handling_s / planned->compute_s;
+        beat.profile_s = profile_s - beat.handling_s;
+    }
     beat.spare = serving && c->core.board[board].state == BOARD_IDLE;
     if (pace_core_heard(&c->pace.core, board, &beat, mono_now()))
         coordinator_step(

@@ -200,8 +200,9 @@ static bool read_handling(const struct yaml *entry, struct fleet_board *board, s
         return true;
     if (!quantity_read(handling, QUANTITY_RATE, &board->handling, error))
         return false;
-    if (board->handling == 0)
-        return yaml_refuse(handling, error, "want more than 0, or 'unlimited' where others than the processors do it");
+    if (board->handling < 1)
+        return yaml_refuse(handling, error,
+                           "want at least 1B/s, or 'unlimited' where others than the computing processors do it");
     if (isinf(board->handling))
         board->handling = 0;
     return true;

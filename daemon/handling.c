@@ -1,7 +1,13 @@
 /* What moving payloads costs; see handling.h. One thread sends to itself: a PUSH and a PULL socket as stages have them,
- * never more than two messages on their way. Time is the process's on its processors, whoever else has them, so a quota
- * makes it last longer and changes nothing else. The first messages do not count: they open the connection and fault in
- * the pages. */
+ * in a net of their own, never more than two messages on their way. Time is the process's on its processors, whoever
+ * else has them, so a quota makes it last longer and changes nothing else. The first messages do not count: they open
+ * the connection and fault in the pages. A slow board may not get through what is wanted in the time there is: then
+ * what it did get through counts.
+ *
+ * Whether computing is held up at all is told from what it got while it was timed: less than its threads could use
+ * means that others, or a quota, left it no more; as much as they could use, that a processor more would have been
+ * there too. Failures (no memory, no loopback interface, cancelled) come back as the error. Memory: one payload, and
+ * what libzmq holds of it. Threads: the calling one and the net's. */
 #include "daemon/handling.h"
 
 #include "base/allocate.h"
@@ -14,14 +20,14 @@
 #include <time.h>
 
 #define WARM_MESSAGES  2
-#define LEAST_MESSAGES 8 /* that count */
-#define MOST_MESSAGES  512
-#define PROCESSOR_S    0.01
-#define LIMIT          (5 * MONO_SECOND)
+#define LEAST_MESSAGES 8    /* that count, */
+#define PROCESSOR_S    0.01 /* and how long they take */
+#define TIME_LIMIT     (5 * MONO_SECOND)
+#define WAIT_MS        100
 #define UNDERWAY       2
 #define BYTES_LEAST    ((uint64_t)64 << 10)
 #define BYTES_MOST     ((uint64_t)4 << 20)
-#define FULL           0.9 /* of a processor for each thread: nobody else needs them */
+#define UNHINDERED     0.9 /* of a processor for each thread */
 
 struct exchange {
     struct net *net;
@@ -84,7 +90,7 @@ static void drain_events(struct net_socket *socket) {
     } /* unread they would end every wait at once */
 }
 
-/* Waits once; sends and receives what there is. */
+/* Waits a moment at most; sends and receives what there is. */
 static bool turn(struct exchange *exchange, struct error *error) {
     struct net_message message;
     const struct net_piece piece = {.data = exchange->payload, .size = exchange->bytes, .released = payload_released};
@@ -92,7 +98,7 @@ static bool turn(struct exchange *exchange, struct error *error) {
         {.socket = exchange->in, .readable = true},
         {.socket = exchange->out, .writable = exchange->sent < exchange->received + UNDERWAY},
     };
-    if (!net_wait(waits, 2, (int)(LIMIT / MONO_MS), error))
+    if (!net_wait(waits, 2, WAIT_MS, error))
         return false;
     drain_events(exchange->in);
     drain_events(exchange->out);
@@ -105,43 +111,48 @@ static bool turn(struct exchange *exchange, struct error *error) {
     return true;
 }
 
-/* Bytes that one processor receives, or sends, in a second. */
-static bool run(const struct handling_settings *settings, struct exchange *exchange, double *rate,
+/* Seconds of processors for each message that was sent and received. */
+static bool run(const struct handling_settings *settings, struct exchange *exchange, double *seconds,
                 struct error *error) {
     mono_t began = mono_now();
+    unsigned warm = 0; /* messages received when counting begins, 0: it has not */
     double start = 0, used = 0;
-    for (unsigned counted = 0; counted < MOST_MESSAGES && (counted < LEAST_MESSAGES || used < PROCESSOR_S);) {
-        unsigned before = exchange->received;
+    while (exchange->received < warm + LEAST_MESSAGES || warm == 0 || used < PROCESSOR_S) {
         if (settings->go_on && !settings->go_on(settings->context))
             return error_set(error, ERROR_SYSTEM, "cancelled");
         if (!turn(exchange, error))
             return false;
-        if (mono_since(mono_now(), began) > LIMIT)
-            return error_set(error, ERROR_SYSTEM, "only %u messages in %.0f s over the loopback interface",
-                             exchange->received, (double)LIMIT / 1e9);
-        if (before < WARM_MESSAGES && exchange->received >= WARM_MESSAGES)
-            start = process_seconds();
-        counted = exchange->received > WARM_MESSAGES ? exchange->received - WARM_MESSAGES : 0;
         used = process_seconds() - start;
-        *rate = 2 * (double)exchange->bytes * counted / fmax(used, 1e-9);
+        if (warm == 0 && exchange->received >= WARM_MESSAGES) {
+            warm = exchange->received;
+            start = process_seconds();
+            used = 0;
+        }
+        if (mono_since(mono_now(), began) > TIME_LIMIT)
+            break;
     }
+    unsigned counted = exchange->received - warm;
+    if (warm == 0 || counted == 0 || !(used > 0))
+        return error_set(error, ERROR_SYSTEM, "%u messages over the loopback interface took %.3f s of processors",
+                         counted, used);
+    *seconds = used / counted;
     return true;
 }
 
-double handling_rate(double bytes_per_processor_second, unsigned threads, double processors, unsigned all) {
-    bool spare = processors >= FULL * threads && all > threads;
-    return spare ? 0 : bytes_per_processor_second * fmin(processors, threads);
+double handling_rate(double bytes_per_processor_second, unsigned threads, double got, unsigned there) {
+    bool spare = got >= UNHINDERED * threads && there > threads;
+    return spare ? 0 : bytes_per_processor_second * fmin(got, threads);
 }
 
 bool handling_measure(const struct handling_settings *settings, struct profile *profile, struct error *error) {
     struct exchange exchange = {.bytes = payload_size(settings->config, profile->times[0].microbatch)};
-    double rate = 0;
+    double seconds = 0;
     if (exchange.bytes == 0)
         return true;
-    bool ok = open_sockets(&exchange, settings->keys, error) && run(settings, &exchange, &rate, error);
+    bool ok = open_sockets(&exchange, settings->keys, error) && run(settings, &exchange, &seconds, error);
     close_sockets(&exchange);
     if (ok)
-        profile->handling_bytes_per_second =
-            handling_rate(rate, profile->threads, profile->processors, board_processors());
+        profile->handling_bytes_per_second = handling_rate(2 * (double)exchange.bytes / seconds, profile->threads,
+                                                           profile->processors, board_processors());
     return ok;
 }

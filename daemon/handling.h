@@ -18,11 +18,11 @@ struct handling_settings {
  * receives, or sends, in a second in which it does nothing else. Payloads of the model go over the loopback interface
  * for some 10 ms of processor time, encrypted where there are keys, and what the whole process uses is counted; drivers
  * of a network card are not in it. 0 where computing leaves a processor free, or for a model of one unit. Blocks, for
- * some 5 s at most; opens a net of its own, so any thread. On errors the profile stays as it was. */
+ * 5 s at most; opens a net of its own, so any thread. On errors the profile stays as it was. */
 bool handling_measure(const struct handling_settings *settings, struct profile *profile, struct error *error);
 
-/* The same without measuring: that many bytes in a second of one processor, where `threads` threads compute,
- * `processors` of which they got, on a board that has `all` of them. */
-double handling_rate(double bytes_per_processor_second, unsigned threads, double processors, unsigned all);
+/* The same without measuring: one processor moves so many bytes in a second, `threads` threads compute and got that
+ * many processors' time for it, on a board where there are so many. */
+double handling_rate(double bytes_per_processor_second, unsigned threads, double got, unsigned there);
 
 #endif

@@ -52,6 +52,8 @@ static void narrow(const struct planner *planner, struct fleet_problem *made) {
         made->handling[to] = made->handling[from];
         memmove(made->unit_seconds + (size_t)to * units, made->unit_seconds + (size_t)from * units,
                 units * sizeof *made->unit_seconds);
+        memmove(made->workspace_bytes + (size_t)to * units, made->workspace_bytes + (size_t)from * units,
+                units * sizeof *made->workspace_bytes);
     }
     for (unsigned row = 0; row <= few; row++)
         for (unsigned column = 0; column <= few; column++) {

@@ -133,6 +133,8 @@ static bool read_profile(const struct json *root, struct profile *out, struct er
         !json_optional_number(root, "storage_bytes_per_second", 0, RATE_MOST, &out->storage_bytes_per_second, error) ||
         !json_optional_number(root, "handling_bytes_per_second", 0, RATE_MOST, &out->handling_bytes_per_second, error))
         return false;
+    if (out->handling_bytes_per_second > 0 && out->handling_bytes_per_second < 1)
+        return json_refuse(json_find(root, "handling_bytes_per_second"), error, "0 or at least 1");
     out->threads = (unsigned)threads;
     out->units = (unsigned)units;
     out->memory_bytes = (uint64_t)memory;

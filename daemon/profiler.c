@@ -62,8 +62,11 @@ static bool measure_with(struct profiler *profiler, const struct model_config *c
     struct error error;
     if (!profile_measure(&settings, profile, &profiler->error))
         return false;
-    if (!handling_measure(&handling, profile, &error)) /* plans then take it for nothing */
-        log_warn("not measured what receiving and sending cost: %s", error.text);
+    if (!handling_measure(&handling, profile, &error)) {
+        if (!go_on(profiler))
+            return error_set(&profiler->error, ERROR_SYSTEM, "cancelled");
+        log_warn("not measured what receiving and sending cost: %s", error.text); /* plans take it for nothing */
+    }
     profile->memory_bytes = profiler->settings.memory_bytes;
     profiler->json = profile_to_json(profile);
     return true;

@@ -26,7 +26,7 @@ static void drop(struct stage_input_slot *slot) {
 
 /* ---- the sockets that microbatches come through ---- */
 
-/* Two slots of any payload must fit the memory budget, so a larger frame cannot be ours. */
+/* Two slots of any payload, at least, must fit the memory budget, so a larger frame cannot be ours. */
 static uint64_t frame_max(const struct stage_options *options) {
     uint64_t most = options->memory_bytes ? options->memory_bytes / STAGE_INPUTS : FRAME_MAX_UNLIMITED;
     return most < FRAME_MAX_LEAST ? FRAME_MAX_LEAST : most;

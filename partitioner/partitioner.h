@@ -32,13 +32,13 @@ struct problem {
     const uint64_t *workspace_bytes;
     const uint64_t *payload_bytes; /* [units + 1]: what crosses cut c */
     const uint64_t *memory_bytes;  /* [boards]: what a board may use for weights, workspace and slots */
-    unsigned input_slots;          /* receive buffers a stage keeps, each of the size of its first cut's payload */
-    unsigned output_slots;         /* send buffers, each of the size of its last cut's payload */
+    unsigned input_slots;          /* payloads received that a stage may hold, of its first cut */
+    unsigned output_slots;         /* the same of what it sends, of its last cut */
     unsigned source_slots_spared;  /* of the input_slots, how many the stage that holds unit 0 does without */
 
     /* [boards]: bytes per second that the processors which compute there receive or send when they do nothing else, for
      * while they move payloads they do not compute: the overhead o of LogP (Culler et al., PPoPP 1993, section 3). It
-     * counts as computing. INFINITY: others do that. NULL: everywhere. */
+     * counts as computing. At least 1; INFINITY: others do that. NULL: everywhere. */
     const double *handling;
 
     /* Directed links, [boards + 1][boards + 1], row = from, column = to, the last row and column are the coordinator's.
@@ -60,8 +60,9 @@ struct problem {
 
 struct plan_stage {
     unsigned board;
-    unsigned first, end;                 /* slice of units */
-    double compute_s, receive_s, send_s; /* computing includes handling what is received and sent */
+    unsigned first, end; /* slice of units */
+    double compute_s, receive_s, send_s;
+    double handling_s; /* of compute_s, what the processors take for payloads */
     uint64_t memory_bytes;
 };
 

@@ -45,6 +45,8 @@ void plan_cost(const struct problem *problem, struct plan *plan) {
         struct plan_stage *stage = &plan->stage[index];
         unsigned to = index + 1 < plan->stages ? stage[1].board : problem->boards;
         stage->compute_s = price_compute(problem, stage->board, stage->first, stage->end);
+        stage->handling_s =
+            price_handling(problem, stage->board, stage->first) + price_handling(problem, stage->board, stage->end);
         stage->receive_s = price_transfer(problem, from, stage->board, stage->first);
         stage->send_s = price_transfer(problem, stage->board, to, stage->end);
         stage->memory_bytes = plan_slice_memory(problem, stage->board, stage->first, stage->end);

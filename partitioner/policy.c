@@ -39,8 +39,8 @@ static bool check_times(const struct problem *problem, struct error *error) {
 
 static bool check_handling(const struct problem *problem, struct error *error) {
     for (unsigned board = 0; problem->handling && board < problem->boards; board++)
-        if (!(problem->handling[board] > 0))
-            return error_set(error, ERROR_INPUT, "board %s: handles %g bytes per second, want more than 0",
+        if (!(problem->handling[board] >= 1)) /* so that times are finite */
+            return error_set(error, ERROR_INPUT, "board %s: handles %g bytes per second, want at least 1",
                              problem->board_names ? problem->board_names[board] : "?", problem->handling[board]);
     return true;
 }

@@ -41,7 +41,7 @@ static bool since_last(const struct pace_beat *last, const struct pace_beat *bea
     *passed = (struct pace_bucket){.microbatches = microbatches,
                                    .busy_s = (double)(beat->busy_ns - last->busy_ns) / 1e9,
                                    .least_s = (double)items / beat->full * beat->profile_s,
-                                   .most_s = (double)microbatches * beat->profile_s};
+                                   .most_s = (double)microbatches * (beat->profile_s + beat->handling_s)};
     return items >= microbatches && passed->least_s <= passed->most_s;
 }
 

@@ -26,7 +26,8 @@
  * often.
  *
  * A microbatch that is not full takes at least its items' share of a full one, and at most as long. What such ones say
- * is therefore a range, of which the nearest to what is planned with counts.
+ * is therefore a range, of which the nearest to what is planned with counts. So is the time that payloads take of the
+ * same processors: it makes computing longer where it falls within, which it does the less the more a board waits.
  *
  * Memory: one struct of fixed size. Threads: none; one caller. Errors: counts that cannot be are ignored. */
 #ifndef DAEMON_CORE_PACE_CORE_H
@@ -52,14 +53,15 @@ struct pace_beat {
     uint64_t busy_ns;             /* that these took; what is being computed now is left out */
     unsigned full;                /* items in a full microbatch, at least 1 */
     double profile_s;             /* what the profile says of a full one; 0: the board is not to be judged now */
+    double handling_s;            /* and of its payloads, which may come and go while it computes, or while it waits */
     bool spare;                   /* it has no part in what serves, though it could have one */
 };
 
 struct pace_bucket {
     uint64_t microbatches;
     double busy_s;
-    double least_s,
-        most_s; /* by the profile: as if they cost no more than their items' share, and as if all were full */
+    double least_s, most_s; /* by the profile: as if they cost no more than their items' share, and as if all were full,
+                               with payloads */
 };
 
 struct pace_board {

@@ -1,6 +1,6 @@
 /* Sockets: the only code that includes <zmq.h>.
  *
- * All sockets of a process belong to one thread, the one that made them. Every socket is non-blocking, limits the size
+ * All sockets of a net belong to one thread, the one that made it. Every socket is non-blocking, limits the size
  * of a frame before memory is taken for it (a larger one costs the peer its connection), and has a monitor whose events
  * (a connection opened, closed, failed its handshake) are read like messages. Frames are received into struct
  * net_message without a copy and sent without one where the caller hands over ownership.
@@ -21,7 +21,7 @@
 #define NET_ADDRESS_MAX     64 /* "192.168.1.7:40312", or */
 #define NET_ADDRESS_UNKNOWN "an unknown address"
 
-struct net;        /* one per process */
+struct net;        /* one for a daemon, one for whatever measures beside it */
 struct net_socket; /* one socket and its monitor */
 
 /* Also lets the process have as many descriptors as it may, up to 65536. */

@@ -236,6 +236,18 @@ static void test_microbatches_that_are_not_full(void **state) {
     assert_near(board(f)->factor, 0.2 * 1.2); /* at most */
 }
 
+/* Payloads may fall into computing, into waiting, or half and half: within that nothing is slow or fast. */
+static void test_payloads(void **state) {
+    struct fixture *f = *state;
+    f->beat.handling_s = 0.05;
+    for (double slowness = 0.9; slowness < 1.7; slowness += 0.2)
+        assert_int_equal(run(f, slowness, HOUR), 0);
+    assert_int_equal(run(f, 3, HOUR), 1);
+    assert_near(board(f)->factor, 3 / 1.5); /* at least */
+    assert_int_equal(run(f, 0.5, HOUR), 1);
+    assert_near(board(f)->factor, 0.5); /* at most */
+}
+
 static void test_not_while_two_epochs_share_the_board(void **state) {
     struct fixture *f = *state;
     double profile_s = f->beat.profile_s;
@@ -360,6 +372,7 @@ int main(void) {
         TEST(test_slow_microbatches),
         TEST(test_short_times_still_take_twenty_microbatches),
         TEST(test_microbatches_that_are_not_full),
+        TEST(test_payloads),
         TEST(test_not_while_two_epochs_share_the_board),
         TEST(test_an_epoch_that_begins_settles),
         TEST(test_forgetting),

@@ -132,6 +132,39 @@ static void test_no_step(void **state) {
     model_config_destroy(&config);
 }
 
+/* A board that is too small is left out, and the others keep what is theirs: their memory goes by their own scratch. */
+static void test_left_out(void **state) {
+    (void)state;
+    struct error error;
+    struct model_config *config = model_config_new(model, sizeof model - 1, NULL, 0, &error);
+    assert_non_null(config);
+    struct fleet_file *fleet = chain_new(config, UINT64_C(1) << 30);
+    struct fleet_problem whole;
+    fleet->board[0].memory_bytes = 1024;
+    for (unsigned i = 0; i < BOARDS; i++) {
+        fleet->board[i].kernels = allocate_string("portable");
+        fleet->board[i].threads = 1 + 3 * i;
+    }
+    assert_true(fleet_problem_fill(&whole, fleet, config, 1, &error));
+    const struct planner_settings settings = {
+        .config = config, .microbatch = 1, .policy = "even", .time_limit_s = 10, .leave_out = true};
+    struct planner *planner = planner_new_take(fleet, &settings, &error);
+    struct planner_result result;
+    assert_non_null(planner);
+    struct pollfd waiting = {.fd = planner_descriptor(planner), .events = POLLIN};
+    while (!planner_finished(planner, &result))
+        assert_true(poll(&waiting, 1, -1) > 0);
+    assert_true(result.ok && result.left_out == 1 && result.plan->stages == 2);
+    for (unsigned i = 0; i < result.plan->stages; i++) {
+        const struct plan_stage *stage = &result.plan->stage[i];
+        assert_int_equal(stage->board, i + 1);
+        assert_int_equal(stage->memory_bytes, plan_slice_memory(&whole.problem, i + 1, stage->first, stage->end));
+    }
+    planner_destroy(&planner);
+    fleet_problem_close(&whole);
+    model_config_destroy(&config);
+}
+
 /* Thirty-two different boards on slow links take the search far longer than a test may. */
 static void test_abandoned(void **state) {
     (void)state;
@@ -169,6 +202,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_steps_along_a_chain),
         cmocka_unit_test(test_no_step),
+        cmocka_unit_test(test_left_out),
         cmocka_unit_test(test_abandoned),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -383,6 +383,7 @@ static void test_json_refused(void **state) {
         {"{\"units\": 2, \"memory_bytes\": -1}", "memory_bytes: got -1"},
         {"{\"units\": 2, \"storage_bytes_per_second\": -1}", "storage_bytes_per_second: got -1"},
         {"{\"units\": 2, \"handling_bytes_per_second\": -1}", "handling_bytes_per_second: got -1"},
+        {"{\"units\": 2, \"handling_bytes_per_second\": 1e-303}", "want 0 or at least 1"},
     };
     struct profile *profile = allocate(1, sizeof *profile);
     (void)state;

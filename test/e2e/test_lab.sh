@@ -170,6 +170,15 @@ network_holds() {
         awk -v a="$start" -v b="$EPOCHREALTIME" 'BEGIN { print b - a " s"; exit !(b - a > 4.2 && b - a < 40) }'
 }
 check 'weights come at the rate of the link' network_holds
+profile_here() { "$@" "$(realpath "$STAGECOACH")" profile --model "$scratch/tiny" --microbatch 1 --threads 1 --budget 4 --json; }
+profile_sum() { sed 's/.*"unit_s": \[\([^]]*\).*/\1/; s/, /\n/g' "$1" | awk '{ sum += $1 } END { print sum }'; } # FILE
+profile_by_share() { # a fifth of a processor takes five times as long for a unit, and what it receives keeps it from computing
+    profile_here env >"$scratch/whole.json" && profile_here scripts/lab exec board-3 >"$scratch/fifth.json" &&
+        awk -v whole="$(profile_sum "$scratch/whole.json")" -v fifth="$(profile_sum "$scratch/fifth.json")" \
+            'BEGIN { print "ratio " fifth / whole; exit !(fifth > 3.3 * whole && fifth < 8 * whole) }' &&
+        grep -q '"handling_bytes_per_second": [1-9]' "$scratch/fifth.json"
+}
+check 'a board is profiled at its share of a processor' profile_by_share
 quickly() { lab stop && lab run --model "$scratch/tiny" --boards board-2,board-1 --quick --cold && lab status | grep -q '40 Mbit/s'; }
 check 'or quickly, with the limits set afterwards' quickly
 check 'a lab in use goes down' lab down

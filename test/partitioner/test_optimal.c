@@ -76,7 +76,7 @@ static void make_small(struct made_fleet *made, struct dice *dice) {
     }
     double slow = dice_below(dice, 2) ? 0.5 : 5;
     make_links(made, dice, ties, slow, 8 * slow);
-    make_handling(made, dice, ties, slow, 20 * slow);
+    make_handling(made, dice, ties, 1, 20 * slow);
 }
 
 /* Makes some boards like others, so that types have more than one board (or nearly: links may still tell them apart).

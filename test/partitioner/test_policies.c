@@ -183,7 +183,7 @@ static void test_bad_problems(void **state) {
         make_two(&made);
         double *wrong[] = {&made.unit_seconds[5], &made.unit_seconds[5], &made.bandwidth[1],
                            &made.latency[2],      &made.handling[0],     &made.handling[1]};
-        static const double values[] = {-1, NAN, NAN, -0.1, 0, NAN};
+        static const double values[] = {-1, NAN, NAN, -0.1, 1e-303, NAN};
         if (kind < 6)
             *wrong[kind] = values[kind];
         else if (kind == 6)
