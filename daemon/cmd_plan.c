@@ -9,6 +9,7 @@
 #include "base/allocate.h"
 #include "base/mono.h"
 #include "daemon/commands.h"
+#include "daemon/fleet_pool.h"
 #include "daemon/fleet_problem.h"
 #include "daemon/gantt.h"
 #include "daemon/model_outline.h"
@@ -139,6 +140,7 @@ static bool source_open(struct source *source, const struct values *values, stru
         source->file = fleet_file_read(values->fleet, &model, error);
         if (!source->file)
             return false;
+        fleet_pool(source->file);
     }
     return choose_sizes(source, error);
 }

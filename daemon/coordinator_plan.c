@@ -12,6 +12,7 @@
 #include "base/log.h"
 #include "base/seconds.h"
 #include "daemon/coordinator_internal.h"
+#include "daemon/fleet_pool.h"
 #include "daemon/fleet_write.h"
 #include "daemon/slice_words.h"
 
@@ -113,7 +114,6 @@ static void fill_board(struct coordinator *c, unsigned number, double speed, str
         board->threads = c->board[number].threads;
         board->speed = speed > 0 ? speed : SPEED_UNKNOWN;
     }
-    apply_pace(board, model_units(c->config), pace_factor(c, number));
     if (board->threads > THREADS_MOST) /* whoever says so, the board or its profile */
         board->threads = THREADS_MOST;
     bool limited = core->memory_bytes > 0 && core->memory_bytes < MEMORY_UNLIMITED;
@@ -144,6 +144,9 @@ static struct fleet_file *live_fleet(struct coordinator *c) {
         fill_board(c, c->plan_work.boards[i], speed, &fleet->board[i]);
         c->plan_work.pace[i] = pace_factor(c, c->plan_work.boards[i]);
     }
+    fleet_pool(fleet);
+    for (unsigned i = 0; i < fleet->boards; i++)
+        apply_pace(&fleet->board[i], fleet->units, c->plan_work.pace[i]);
     if (c->survey.needed)
         fill_links(c, fleet);
     fleet_round(fleet); /* so that the file of this fleet makes the very same plan */

@@ -8,10 +8,14 @@
 #include "daemon/output.h"
 
 #include <limits.h>
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
 #define ROUNDED_DIGITS 5 /* a hundredth of the noise of the quietest board */
+
+#define NOISE_LEAST   1e-6
+#define NOISE_UNKNOWN 0.05
 
 struct document {
     const struct fleet_file *file;
@@ -38,12 +42,23 @@ bool fleet_write(const struct fleet_file *file, const char *comment, const char 
     return ok;
 }
 
+/* The spread of single runs, less by how many there were; a guess where that is not known. */
+static double noise_of(const struct profile *profile) {
+    double noise = NOISE_LEAST;
+    for (unsigned index = 0; index < profile->sizes; index++) {
+        const struct profile_times *times = &profile->times[index];
+        noise = fmax(noise, times->runs ? times->spread / sqrt(times->runs) : NOISE_UNKNOWN);
+    }
+    return noise;
+}
+
 void fleet_board_set_profile(struct fleet_board *board, const struct profile *profile) {
     board->kernels = profile->kernels[0] ? allocate_string(profile->kernels) : NULL;
     board->threads = profile->threads;
     board->memory_bytes = profile->memory_bytes;
     board->storage = profile->storage_bytes_per_second;
     board->handling = profile->handling_bytes_per_second;
+    board->noise = noise_of(profile);
     for (unsigned index = 0; index < profile->sizes; index++)
         fleet_board_add_times(board, profile->times[index].microbatch, profile->times[index].unit_s, profile->units);
 }
