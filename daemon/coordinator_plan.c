@@ -97,7 +97,7 @@ static double slowest_speed(struct coordinator *c) {
 /* What was measured since counts, not what the profile or anybody else says. */
 static void apply_pace(struct fleet_board *board, unsigned units, double factor) {
     board->speed /= factor;
-    board->handling /= factor;
+    board->handling = board->handling > 0 ? fmax(board->handling / factor, 1) : 0;
     for (unsigned i = 0; i < board->time_count; i++)
         for (unsigned unit = 0; unit < units; unit++)
             board->times[i].seconds[unit] *= factor;

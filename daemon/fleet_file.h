@@ -36,8 +36,7 @@ struct fleet_board {
     double speed;    /* floating-point operations per second; 0: look at times */
     struct fleet_times times[FLEET_MICROBATCHES]; /* ascending microbatch */
     unsigned time_count;
-    double
-        noise; /* how far off a profile's times may be for all units together, relatively; 0: they are no profile's */
+    double noise; /* how far off a profile's times may be for all units together, relatively; 0: as meant */
 };
 
 /* One direction between two boards, or between a board and the coordinator. */

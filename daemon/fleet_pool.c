@@ -1,89 +1,125 @@
-/* Who was measured alike; see fleet_pool.h. Boards are taken from the fastest on; each begins a group or joins that of
- * the fastest board it cannot be told from. Within a group every unit gets the mean over all boards: the time of one
- * unit is noisier than their sum, and it is single units that a plan shifts between boards. Sums and means are in the
- * order of the boards, so the same fleet gives the same bits. Memory: none is taken. Errors: there are none. */
+/* Who was measured alike; see fleet_pool.h. Each microbatch size is looked at for itself. Boards are taken from the
+ * fastest on; each joins the first group with none of whose boards it disagrees, or begins one. Within a group every
+ * unit gets the mean over all boards: the time of one unit is noisier than their sum, and it is single units that a
+ * plan shifts between boards. Two boards agree when neither their totals nor, more loosely, their units one by one
+ * differ by more than noise explains: two processors may be as fast as each other in all and not in each. Means are in
+ * the order of the boards, so the same fleet gives the same bits. Memory: a few kilobytes, on the stack. Errors: there
+ * are none. */
 #include "daemon/fleet_pool.h"
 
 #include <math.h>
 #include <string.h>
 
-#define SPAN_LEAST 0.02 /* boards of one make differ by that */
-#define SPAN_MOST  0.10 /* what is worth another slice is not noise */
+#define SPAN_LEAST     0.02 /* boards of one make differ by that */
+#define SPAN_MOST      0.10 /* what is worth another slice is not noise */
+#define UNITS_SPAN     3    /* times as much for the differences of all units together */
+#define HANDLING_RATIO 4    /* a few messages tell no more */
 
-struct group {
-    unsigned count, member[PARTITIONER_BOARDS_MAX];
+/* The boards that have times of one size from profiles, fastest first. */
+struct size {
+    unsigned units, boards;
+    struct candidate {
+        struct fleet_board *board;
+        double *seconds, total; /* [units] */
+        double handling;        /* as measured */
+        unsigned group;
+    } candidate[PARTITIONER_BOARDS_MAX];
 };
 
-/* Seconds for an item on the whole model, over all sizes that were measured. */
-static double total(const struct fleet_file *file, const struct fleet_board *board) {
-    double seconds = 0;
-    for (unsigned at = 0; at < board->time_count; at++)
-        for (unsigned unit = 0; unit < file->units; unit++)
-            seconds += board->times[at].seconds[unit] / board->times[at].microbatch;
-    return seconds;
+static bool same_text(const char *left, const char *right) {
+    return left && right ? strcmp(left, right) == 0 : left == right;
 }
 
-static bool same_kind(const struct fleet_board *left, const struct fleet_board *right) {
-    bool same = left->threads == right->threads && left->time_count == right->time_count &&
-                !left->kernels == !right->kernels && (!left->kernels || strcmp(left->kernels, right->kernels) == 0) &&
-                (left->handling > 0) == (right->handling > 0);
-    for (unsigned at = 0; same && at < left->time_count; at++)
-        same = left->times[at].microbatch == right->times[at].microbatch;
-    return same;
+static bool agree(const struct size *size, const struct candidate *left, const struct candidate *right) {
+    double noise = fmax(left->board->noise, right->board->noise), differences = 0;
+    double span = fmin(fmax(noise, SPAN_LEAST), SPAN_MOST) * fmin(left->total, right->total);
+    if (left->board->threads != right->board->threads || !same_text(left->board->kernels, right->board->kernels) ||
+        (left->handling > 0) != (right->handling > 0) ||
+        fmax(left->handling, right->handling) > HANDLING_RATIO * fmin(left->handling, right->handling) ||
+        fabs(left->total - right->total) > span)
+        return false;
+    for (unsigned unit = 0; unit < size->units; unit++)
+        differences += fabs(left->seconds[unit] - right->seconds[unit]);
+    return differences <= UNITS_SPAN * span;
 }
 
-/* The longest total that is not told from that of this board. */
-static double reach(const struct fleet_file *file, const struct fleet_board *fastest, const struct fleet_board *other) {
-    double noise = fmax(fastest->noise, other->noise);
-    return total(file, fastest) * (1 + fmin(fmax(noise, SPAN_LEAST), SPAN_MOST));
+static void insert(struct size *size, struct candidate candidate) {
+    unsigned at = size->boards++;
+    for (; at > 0 && size->candidate[at - 1].total > candidate.total; at--)
+        size->candidate[at] = size->candidate[at - 1];
+    size->candidate[at] = candidate;
 }
 
-/* The fastest board that has no group yet, or `boards`. */
-static unsigned fastest_left(const struct fleet_file *file, const bool *grouped) {
-    unsigned fastest = file->boards;
-    for (unsigned index = 0; index < file->boards; index++)
-        if (file->board[index].noise > 0 && !grouped[index] &&
-            (fastest == file->boards || total(file, &file->board[index]) < total(file, &file->board[fastest])))
-            fastest = index;
-    return fastest;
-}
-
-static void gather(const struct fleet_file *file, unsigned fastest, bool *grouped, struct group *group) {
-    const struct fleet_board *first = &file->board[fastest];
-    group->count = 0;
+static void list_boards(struct fleet_file *file, unsigned microbatch, const double *handling, struct size *size) {
+    *size = (struct size){.units = file->units};
     for (unsigned index = 0; index < file->boards; index++) {
-        const struct fleet_board *board = &file->board[index];
-        if (grouped[index] || !(board->noise > 0) || !same_kind(first, board) ||
-            total(file, board) > reach(file, first, board))
-            continue;
-        grouped[index] = true;
-        group->member[group->count++] = index;
+        struct fleet_board *board = &file->board[index];
+        for (unsigned at = 0; board->noise > 0 && at < board->time_count; at++) {
+            struct candidate candidate = {board, board->times[at].seconds, 0, handling[index], 0};
+            for (unsigned unit = 0; unit < file->units; unit++)
+                candidate.total += candidate.seconds[unit];
+            if (board->times[at].microbatch == microbatch)
+                insert(size, candidate);
+        }
     }
 }
 
-static void average(struct fleet_file *file, const struct group *group) {
-    struct fleet_board *first = &file->board[group->member[0]];
-    double handling = 0;
-    for (unsigned i = 0; i < group->count; i++)
-        handling += file->board[group->member[i]].handling / group->count;
-    for (unsigned i = 0; i < group->count; i++)
-        file->board[group->member[i]].handling = handling;
-    for (unsigned at = 0; at < first->time_count; at++)
-        for (unsigned unit = 0; unit < file->units; unit++) {
-            double seconds = 0;
-            for (unsigned i = 0; i < group->count; i++)
-                seconds += file->board[group->member[i]].times[at].seconds[unit] / group->count;
-            for (unsigned i = 0; i < group->count; i++)
-                file->board[group->member[i]].times[at].seconds[unit] = seconds;
-        }
+/* Gives each board the number of its group; returns how many there are. */
+static unsigned gather(struct size *size) {
+    unsigned groups = 0;
+    for (unsigned next = 0; next < size->boards; next++) {
+        bool refused[PARTITIONER_BOARDS_MAX + 1] = {false};
+        unsigned group = 0;
+        for (unsigned before = 0; before < next; before++)
+            if (!agree(size, &size->candidate[before], &size->candidate[next]))
+                refused[size->candidate[before].group] = true;
+        while (group < groups && refused[group])
+            group++;
+        groups = group < groups ? groups : group + 1;
+        size->candidate[next].group = group;
+    }
+    return groups;
+}
+
+/* Of times arithmetically; of rates harmonically, for what a byte takes is their inverse. */
+static void average(struct size *size, unsigned group) {
+    struct candidate *member[PARTITIONER_BOARDS_MAX];
+    unsigned count = 0;
+    double inverse = 0;
+    for (unsigned i = 0; i < size->boards; i++)
+        if (size->candidate[i].group == group)
+            member[count++] = &size->candidate[i];
+    for (unsigned i = 0; i < count; i++)
+        inverse += 1 / member[i]->handling;
+    for (unsigned i = 0; i < count && member[i]->handling > 0; i++)
+        member[i]->board->handling = count / inverse;
+    for (unsigned unit = 0; unit < size->units; unit++) {
+        double sum = 0;
+        for (unsigned i = 0; i < count; i++)
+            sum += member[i]->seconds[unit];
+        for (unsigned i = 0; i < count; i++)
+            member[i]->seconds[unit] = sum / count;
+    }
 }
 
 void fleet_pool(struct fleet_file *file) {
-    bool grouped[PARTITIONER_BOARDS_MAX] = {false};
-    struct group group;
-    for (unsigned fastest; (fastest = fastest_left(file, grouped)) < file->boards;) {
-        gather(file, fastest, grouped, &group);
-        if (group.count > 1)
-            average(file, &group);
+    unsigned sizes[FLEET_MICROBATCHES * PARTITIONER_BOARDS_MAX], count = 0;
+    double handling[PARTITIONER_BOARDS_MAX];
+    struct size size;
+    for (unsigned index = 0; index < file->boards; index++) {
+        handling[index] = file->board[index].handling;
+        for (unsigned at = 0; at < file->board[index].time_count; at++) {
+            unsigned known = 0;
+            while (known < count && sizes[known] != file->board[index].times[at].microbatch)
+                known++;
+            sizes[known] = file->board[index].times[at].microbatch;
+            count += known == count;
+        }
+    }
+    for (unsigned at = 0; at < count; at++) {
+        list_boards(file, sizes[at], handling, &size);
+        unsigned groups = gather(&size);
+        for (unsigned group = 0; group < groups; group++)
+            average(&size, group);
     }
 }

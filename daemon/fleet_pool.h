@@ -5,10 +5,11 @@
 
 #include "daemon/fleet_file.h"
 
-/* Gathers boards whose times come from profiles, of the same kernels, threads and microbatches, into groups whose
- * slowest takes no longer than their fastest but for what the noise of both profiles explains (2 % at least, 10 % at
- * most), and gives each board its group's mean times and handling. Boards with times of a fleet file's own are left
- * alone. To be called once, before anything else is done to the times. Pure. */
+/* For each microbatch: gathers boards whose times come from profiles, of the same kernels and threads, into groups no
+ * two of which differ by more than the noise of their profiles explains (2 % at least, 10 % at most; units one by one
+ * up to three times that in all, handling up to four times), and gives each board its group's mean times and handling.
+ * Boards without profiles, and those for which a fleet file says their own handling, are left alone. To be called once,
+ * before anything else is done to the times. Any thread; no errors. */
 void fleet_pool(struct fleet_file *file);
 
 #endif

@@ -108,7 +108,7 @@ static void print_board(const struct fleet_board *board, unsigned units, FILE *t
         print_quantity(to, "reserve", QUANTITY_SIZE, (double)board->reserve_bytes);
     if (board->storage > 0)
         print_quantity(to, "storage", QUANTITY_RATE, board->storage);
-    if (board->handling > 0)
+    if (board->handling > 0 && !board->profile)
         print_quantity(to, "handling", QUANTITY_RATE, board->handling);
     if (board->kernels) {
         fputs("    kernels: ", to);

@@ -205,6 +205,7 @@ static bool read_handling(const struct yaml *entry, struct fleet_board *board, s
                            "want at least 1B/s, or 'unlimited' where others than the computing processors do it");
     if (isinf(board->handling))
         board->handling = 0;
+    board->noise = 0;
     return true;
 }
 

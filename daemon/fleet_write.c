@@ -16,6 +16,7 @@
 
 #define NOISE_LEAST   1e-6
 #define NOISE_UNKNOWN 0.05
+#define RUNS_FEW      3
 
 struct document {
     const struct fleet_file *file;
@@ -42,12 +43,13 @@ bool fleet_write(const struct fleet_file *file, const char *comment, const char 
     return ok;
 }
 
-/* The spread of single runs, less by how many there were; a guess where that is not known. */
+/* Half the distance of the quartiles: what many runs would average away, interference that lasts as long as they do
+ * would not. Few runs do not show how far apart they are. */
 static double noise_of(const struct profile *profile) {
     double noise = NOISE_LEAST;
     for (unsigned index = 0; index < profile->sizes; index++) {
         const struct profile_times *times = &profile->times[index];
-        noise = fmax(noise, times->runs ? times->spread / sqrt(times->runs) : NOISE_UNKNOWN);
+        noise = fmax(noise, fmax(times->spread / 2, times->runs < RUNS_FEW ? NOISE_UNKNOWN : 0));
     }
     return noise;
 }

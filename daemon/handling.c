@@ -26,8 +26,8 @@
 #define WAIT_MS        100
 #define UNDERWAY       2
 #define BYTES_LEAST    ((uint64_t)64 << 10)
-#define BYTES_MOST     ((uint64_t)4 << 20)
-#define UNHINDERED     0.9 /* of a processor for each thread */
+#define BYTES_MOST     ((uint64_t)1 << 20) /* a byte of more costs the same */
+#define UNHINDERED     0.9                 /* of a processor for each thread */
 
 struct exchange {
     struct net *net;

@@ -146,6 +146,8 @@ static void test_left_out(void **state) {
         fleet->board[i].threads = 1 + 3 * i;
     }
     assert_true(fleet_problem_fill(&whole, fleet, config, 1, &error));
+    unsigned units = whole.problem.units;
+    assert_true(whole.workspace_bytes[units + 1] > whole.workspace_bytes[1]);
     const struct planner_settings settings = {
         .config = config, .microbatch = 1, .policy = "even", .time_limit_s = 10, .leave_out = true};
     struct planner *planner = planner_new_take(fleet, &settings, &error);
