@@ -1,4 +1,4 @@
-/* Monotonic time as a type of its own, so that it cannot be mixed up with durations or wall-clock time. */
+/* Clocks. Monotonic time is a type of its own, so that it cannot be mixed up with durations or wall-clock time. */
 #ifndef BASE_MONO_H
 #define BASE_MONO_H
 
@@ -12,6 +12,9 @@ typedef struct {
 mono_t mono_now(void);
 /* The same in seconds. */
 double mono_seconds(void);
+/* Seconds of processor time that this thread, or the whole process, has used. */
+double processor_thread_seconds(void);
+double processor_process_seconds(void);
 
 static inline int64_t mono_since(mono_t later, mono_t earlier) {
     return later.ns - earlier.ns;

@@ -13,6 +13,7 @@
 #include "base/seconds.h"
 #include "daemon/coordinator_internal.h"
 #include "daemon/fleet_pool.h"
+#include "daemon/fleet_profile.h"
 #include "daemon/fleet_write.h"
 #include "daemon/slice_words.h"
 

@@ -20,6 +20,7 @@ void fleet_problem_init(struct fleet_problem *made, unsigned boards, unsigned un
     made->workspace_bytes = allocate((size_t)boards * units, sizeof *made->workspace_bytes);
     made->payload_bytes = allocate((size_t)units + 1, sizeof *made->payload_bytes);
     made->memory_bytes = allocate(boards, sizeof *made->memory_bytes);
+    made->names = boards;
     made->name = allocate(boards, sizeof *made->name);
     made->unit_name = allocate(units, sizeof *made->unit_name);
     for (size_t link = 0; link < ends * ends; link++)
@@ -57,7 +58,7 @@ void fleet_problem_close(struct fleet_problem *made) {
     release(made->workspace_bytes);
     release(made->payload_bytes);
     release(made->memory_bytes);
-    for (unsigned board = 0; made->name && board < made->problem.boards; board++)
+    for (unsigned board = 0; made->name && board < made->names; board++)
         release(made->name[board]);
     release(made->name);
     for (unsigned unit = 0; made->unit_name && unit < made->problem.units; unit++)
@@ -155,4 +156,29 @@ bool fleet_problem_fill(struct fleet_problem *made, const struct fleet_file *fil
         if (!fill_board(made, file, index, config, error))
             return false;
     return true;
+}
+
+/* Rows are moved up in place. */
+void fleet_problem_keep(struct fleet_problem *made, const unsigned *index, unsigned few) {
+    unsigned all = made->problem.boards, units = made->problem.units;
+    for (unsigned to = 0; to < few; to++) {
+        unsigned from = index[to];
+        char *name = made->name[to];
+        made->name[to] = made->name[from];
+        made->name[from] = name;
+        made->memory_bytes[to] = made->memory_bytes[from];
+        made->handling[to] = made->handling[from];
+        memmove(made->unit_seconds + (size_t)to * units, made->unit_seconds + (size_t)from * units,
+                units * sizeof *made->unit_seconds);
+        memmove(made->workspace_bytes + (size_t)to * units, made->workspace_bytes + (size_t)from * units,
+                units * sizeof *made->workspace_bytes);
+    }
+    for (unsigned row = 0; row <= few; row++)
+        for (unsigned column = 0; column <= few; column++) {
+            unsigned from = (row < few ? index[row] : all) * (all + 1);
+            from += column < few ? index[column] : all;
+            made->bandwidth[row * (few + 1) + column] = made->bandwidth[from];
+            made->latency[row * (few + 1) + column] = made->latency[from];
+        }
+    made->problem.boards = few;
 }

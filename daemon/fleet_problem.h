@@ -14,7 +14,8 @@ struct fleet_problem {
     struct problem problem; /* borrows what follows */
     double *unit_seconds, *bandwidth, *latency, *handling;
     uint64_t *weight_bytes, *workspace_bytes, *payload_bytes, *memory_bytes;
-    char **name;      /* [boards], owned */
+    unsigned names;   /* boards it was made for */
+    char **name;      /* [names], owned */
     char **unit_name; /* [units], owned */
 };
 
@@ -28,5 +29,8 @@ void fleet_problem_name_units(struct fleet_problem *made, const struct model_con
  * times for that microbatch, or when they are another model's. */
 bool fleet_problem_fill(struct fleet_problem *made, const struct fleet_file *file, const struct model_config *config,
                         unsigned items, struct error *error);
+
+/* Leaves only these boards, by their ascending index, in it. */
+void fleet_problem_keep(struct fleet_problem *made, const unsigned *index, unsigned few);
 
 #endif

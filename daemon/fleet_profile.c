@@ -1,17 +1,41 @@
-/* Profiles that a fleet file names; see fleet_profile.h. The format is profile_json.c's. A profile of another model is
+/* Profiles as boards' times; see fleet_profile.h. The format is profile_json.c's. A profile of another model is
  * refused: its times would look plausible and be wrong. The profile lives for one call; the board copies what it keeps.
  */
 #include "daemon/fleet_profile.h"
 
 #include "base/allocate.h"
 #include "base/file.h"
-#include "daemon/fleet_write.h"
-#include "daemon/profile.h"
 
 #include <limits.h>
+#include <math.h>
 #include <string.h>
 
 #define PROFILE_BYTES_MAX ((size_t)4 << 20)
+#define NOISE_LEAST       1e-6
+#define NOISE_UNKNOWN     0.05
+#define RUNS_FEW          3
+
+/* Half the distance of the quartiles: what many runs would average away, interference that lasts as long as they do
+ * would not. Few runs do not show how far apart they are. */
+static double noise_of(const struct profile *profile) {
+    double noise = NOISE_LEAST;
+    for (unsigned index = 0; index < profile->sizes; index++) {
+        const struct profile_times *times = &profile->times[index];
+        noise = fmax(noise, fmax(times->spread / 2, times->runs < RUNS_FEW ? NOISE_UNKNOWN : 0));
+    }
+    return noise;
+}
+
+void fleet_board_set_profile(struct fleet_board *board, const struct profile *profile) {
+    board->kernels = profile->kernels[0] ? allocate_string(profile->kernels) : NULL;
+    board->threads = profile->threads;
+    board->memory_bytes = profile->memory_bytes;
+    board->storage = profile->storage_bytes_per_second;
+    board->handling = profile->handling_bytes_per_second;
+    board->noise = noise_of(profile);
+    for (unsigned index = 0; index < profile->sizes; index++)
+        fleet_board_add_times(board, profile->times[index].microbatch, profile->times[index].unit_s, profile->units);
+}
 
 static bool join_beside(const char *beside, const char *name, char path[PATH_MAX], struct error *error) {
     const char *slash = strrchr(beside, '/');

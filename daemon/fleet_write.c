@@ -4,19 +4,15 @@
 
 #include "base/allocate.h"
 #include "base/file.h"
+#include "daemon/fleet_profile.h"
 #include "daemon/fleet_quantity.h"
 #include "daemon/output.h"
 
 #include <limits.h>
-#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
 #define ROUNDED_DIGITS 5 /* a hundredth of the noise of the quietest board */
-
-#define NOISE_LEAST   1e-6
-#define NOISE_UNKNOWN 0.05
-#define RUNS_FEW      3
 
 struct document {
     const struct fleet_file *file;
@@ -41,28 +37,6 @@ bool fleet_write(const struct fleet_file *file, const char *comment, const char 
     bool ok = file_write_atomic(path, text, strlen(text), error);
     release(text);
     return ok;
-}
-
-/* Half the distance of the quartiles: what many runs would average away, interference that lasts as long as they do
- * would not. Few runs do not show how far apart they are. */
-static double noise_of(const struct profile *profile) {
-    double noise = NOISE_LEAST;
-    for (unsigned index = 0; index < profile->sizes; index++) {
-        const struct profile_times *times = &profile->times[index];
-        noise = fmax(noise, fmax(times->spread / 2, times->runs < RUNS_FEW ? NOISE_UNKNOWN : 0));
-    }
-    return noise;
-}
-
-void fleet_board_set_profile(struct fleet_board *board, const struct profile *profile) {
-    board->kernels = profile->kernels[0] ? allocate_string(profile->kernels) : NULL;
-    board->threads = profile->threads;
-    board->memory_bytes = profile->memory_bytes;
-    board->storage = profile->storage_bytes_per_second;
-    board->handling = profile->handling_bytes_per_second;
-    board->noise = noise_of(profile);
-    for (unsigned index = 0; index < profile->sizes; index++)
-        fleet_board_add_times(board, profile->times[index].microbatch, profile->times[index].unit_s, profile->units);
 }
 
 /* Whole mebibytes, or kibibytes of little, and never more than there is. */

@@ -9,9 +9,6 @@
  * finds the old or the new file. fleet_file_read gives the same fleet back. */
 bool fleet_write(const struct fleet_file *file, const char *comment, const char *path, struct error *error);
 
-/* Copies what a profile knows into a board that has no times yet: times, kernels, threads, memory, storage. */
-void fleet_board_set_profile(struct fleet_board *board, const struct profile *profile);
-
 /* Rounds what was measured (times that no profile is referred to for, links, storage, speed) to five significant digits
  * and memory down to whole mebibytes, kibibytes below 1 GiB: far below the noise, and short in a file. */
 void fleet_round(struct fleet_file *file);

@@ -40,31 +40,6 @@ static double seconds_now(void *context) {
     return atomic_load(&planner->abandoned) ? INFINITY : (double)mono_now().ns / 1e9;
 }
 
-/* The problem of the whole fleet, narrowed to the boards that take part: rows are moved up in place. */
-static void narrow(const struct planner *planner, struct fleet_problem *made) {
-    unsigned all = made->problem.boards, few = planner->boards, units = made->problem.units;
-    for (unsigned to = 0; to < few; to++) {
-        unsigned from = planner->index[to];
-        char *name = made->name[to];
-        made->name[to] = made->name[from];
-        made->name[from] = name;
-        made->memory_bytes[to] = made->memory_bytes[from];
-        made->handling[to] = made->handling[from];
-        memmove(made->unit_seconds + (size_t)to * units, made->unit_seconds + (size_t)from * units,
-                units * sizeof *made->unit_seconds);
-        memmove(made->workspace_bytes + (size_t)to * units, made->workspace_bytes + (size_t)from * units,
-                units * sizeof *made->workspace_bytes);
-    }
-    for (unsigned row = 0; row <= few; row++)
-        for (unsigned column = 0; column <= few; column++) {
-            unsigned from = (row < few ? planner->index[row] : all) * (all + 1);
-            from += column < few ? planner->index[column] : all;
-            made->bandwidth[row * (few + 1) + column] = made->bandwidth[from];
-            made->latency[row * (few + 1) + column] = made->latency[from];
-        }
-    made->problem.boards = few;
-}
-
 /* The plan in force by the boards of the problem. *complete: they are all in it. */
 static struct plan in_force_of(const struct planner *planner, bool *complete) {
     struct plan plan = planner->in_force;
@@ -108,12 +83,11 @@ static bool solve(struct planner *planner, struct error *error) {
                                            .clock_context = planner};
     bool ok = fleet_problem_fill(&made, planner->fleet, settings->config, settings->microbatch, error);
     if (ok && planner->boards < all)
-        narrow(planner, &made);
+        fleet_problem_keep(&made, planner->index, planner->boards);
     ok = ok && plan_solve(&made.problem, settings->policy, &options, &planner->plan, error) &&
          plan_check(&made.problem, &planner->plan, error);
     if (ok)
         compare(planner, &made.problem, &options);
-    made.problem.boards = all; /* all names are to be given back */
     fleet_problem_close(&made);
     return ok;
 }

@@ -30,7 +30,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
 #define VALUES         65521 /* random numbers that everything is filled from: a prime, so that rows differ */
@@ -84,22 +83,12 @@ struct bench {
     double *once;    /* [units of the run]: of one pass */
 };
 
-static double clock_seconds(clockid_t clock) {
-    struct timespec now;
-    clock_gettime(clock, &now);
-    return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
-}
-
-/* Of this thread. */
-static double processor_seconds(void) {
-    return clock_seconds(CLOCK_THREAD_CPUTIME_ID);
-}
-
 /* Of the budget. */
 static double elapsed(const struct measuring *measuring) {
     double wall = (double)mono_since(mono_now(), measuring->start) / 1e9;
-    return measuring->stretch > 1 ? fmax(processor_seconds() - measuring->processor_start, wall / measuring->stretch)
-                                  : wall;
+    return measuring->stretch > 1
+               ? fmax(processor_thread_seconds() - measuring->processor_start, wall / measuring->stretch)
+               : wall;
 }
 
 static bool asked_to_go_on(const struct measuring *measuring, struct error *error) {
@@ -252,25 +241,26 @@ static void pass(struct measuring *measuring, const struct bench *bench, unsigne
         fill_part(measuring, &bench->first.part[p], items, bench->in[p]);
     slice_forward_timed(bench->loaded, bench->workspace, measuring->pool, items, bench->in, bench->out,
                         !seconds            ? NULL
-                        : measuring->shared ? processor_seconds
+                        : measuring->shared ? processor_thread_seconds
                                             : mono_seconds,
                         seconds);
 }
 
 static void timed_pass(struct measuring *measuring, const struct bench *bench, unsigned items, double *seconds) {
-    double wall = mono_seconds(), processor = processor_seconds();
-    double process = clock_seconds(CLOCK_PROCESS_CPUTIME_ID);
+    double wall = mono_seconds(), processor = processor_thread_seconds();
+    double process = processor_process_seconds();
     pass(measuring, bench, items, seconds);
     measuring->passes_wall_s += mono_seconds() - wall;
-    measuring->passes_processor_s += processor_seconds() - processor;
-    measuring->passes_process_s += clock_seconds(CLOCK_PROCESS_CPUTIME_ID) - process;
+    measuring->passes_processor_s += processor_thread_seconds() - processor;
+    measuring->passes_process_s += processor_process_seconds() - process;
 }
 
 /* To be asked when this thread has had something to do. With others of the pool it waits for them, which is no pause:
  * their units are timed by the wall. */
 static bool is_shared(const struct measuring *measuring) {
     double wall = (double)mono_since(mono_now(), measuring->start) / 1e9;
-    return pool_threads(measuring->pool) == 1 && wall > SHARED * (processor_seconds() - measuring->processor_start);
+    return pool_threads(measuring->pool) == 1 &&
+           wall > SHARED * (processor_thread_seconds() - measuring->processor_start);
 }
 
 /* Code, clocks and pages are warm after it, and a quota that there may be has shown. */
@@ -547,7 +537,7 @@ static uint64_t room_within(uint64_t memory_bytes) {
 static void prepare(struct measuring *measuring, uint64_t memory_bytes) {
     double flops = 0, items = 0;
     measuring->start = mono_now();
-    measuring->processor_start = processor_seconds();
+    measuring->processor_start = processor_thread_seconds();
     measuring->room = room_within(memory_bytes);
     profile_kinds(measuring->config, measuring->kind);
     for (unsigned unit = 0; unit < measuring->out->units; unit++) {

@@ -1,7 +1,7 @@
 /* Who is planned as equal: boards whose profiles noise alone sets apart, and no others. */
 #include "base/allocate.h"
 #include "daemon/fleet_pool.h"
-#include "daemon/fleet_write.h"
+#include "daemon/fleet_profile.h"
 
 #include <math.h>
 #include <setjmp.h>
