@@ -18,6 +18,7 @@ void fleet_problem_init(struct fleet_problem *made, unsigned boards, unsigned un
     made->handling = allocate(boards, sizeof *made->handling);
     made->weight_bytes = allocate(units, sizeof *made->weight_bytes);
     made->workspace_bytes = allocate((size_t)boards * units, sizeof *made->workspace_bytes);
+    made->first_workspace_bytes = allocate((size_t)units + 1, sizeof *made->first_workspace_bytes);
     made->payload_bytes = allocate((size_t)units + 1, sizeof *made->payload_bytes);
     made->memory_bytes = allocate(boards, sizeof *made->memory_bytes);
     made->names = boards;
@@ -33,6 +34,7 @@ void fleet_problem_init(struct fleet_problem *made, unsigned boards, unsigned un
         .unit_seconds = made->unit_seconds,
         .weight_bytes = made->weight_bytes,
         .workspace_bytes = made->workspace_bytes,
+        .first_workspace_bytes = made->first_workspace_bytes,
         .payload_bytes = made->payload_bytes,
         .memory_bytes = made->memory_bytes,
         .bandwidth = made->bandwidth,
@@ -56,6 +58,7 @@ void fleet_problem_close(struct fleet_problem *made) {
     release(made->handling);
     release(made->weight_bytes);
     release(made->workspace_bytes);
+    release(made->first_workspace_bytes);
     release(made->payload_bytes);
     release(made->memory_bytes);
     for (unsigned board = 0; made->name && board < made->names; board++)
@@ -72,9 +75,8 @@ static void fill_workspace(const struct fleet_board *board, const struct model_c
                            unsigned units, uint64_t *bytes) {
     const struct kernels *kernels = board->kernels ? kernels_get(board->kernels, NULL) : NULL;
     for (unsigned unit = 0; unit < units; unit++)
-        bytes[unit] =
-            model_workspace_bytes(config, (struct slice){unit, unit + 1}, items,
-                                  kernels ? kernels : kernels_get("ref", NULL), board->threads ? board->threads : 1);
+        bytes[unit] = model_unit_workspace_bytes(config, unit, items, kernels ? kernels : kernels_get("ref", NULL),
+                                                 board->threads ? board->threads : 1);
 }
 
 static void fill_model(struct fleet_problem *made, const struct model_config *config, unsigned items) {
@@ -85,6 +87,8 @@ static void fill_model(struct fleet_problem *made, const struct model_config *co
     for (unsigned cut = 0; cut <= made->problem.units; cut++) {
         model_cut(config, cut, &payload);
         made->payload_bytes[cut] = (uint64_t)items * payload_bytes(&payload);
+        if (cut > 0)
+            made->first_workspace_bytes[cut] = model_stream_workspace_bytes(config, (struct slice){0, cut}, items);
     }
 }
 

@@ -133,9 +133,9 @@ static bool run(const struct handling_settings *settings, struct exchange *excha
     return true;
 }
 
-double handling_rate(double bytes_per_processor_second, unsigned threads, double got, unsigned there) {
+double handling_rate(double bytes, double seconds, unsigned threads, double got, unsigned there) {
     bool spare = got >= UNHINDERED * threads && there > threads;
-    return spare ? 0 : bytes_per_processor_second * fmin(got, threads);
+    return spare ? 0 : 2 * bytes / seconds * fmin(got, threads);
 }
 
 bool handling_measure(const struct handling_settings *settings, struct profile *profile, struct error *error) {
@@ -146,7 +146,7 @@ bool handling_measure(const struct handling_settings *settings, struct profile *
     bool ok = open_sockets(&exchange, settings->keys, error) && run(settings, &exchange, &seconds, error);
     close_sockets(&exchange);
     if (ok)
-        profile->handling_bytes_per_second = handling_rate(2 * (double)exchange.bytes / seconds, profile->threads,
-                                                           profile->processors, board_processors());
+        profile->handling_bytes_per_second =
+            handling_rate((double)exchange.bytes, seconds, profile->threads, profile->processors, board_processors());
     return ok;
 }

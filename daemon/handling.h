@@ -21,8 +21,8 @@ struct handling_settings {
  * 5 s at most; opens a net of its own, so any thread. On errors the profile stays as it was. */
 bool handling_measure(const struct handling_settings *settings, struct profile *profile, struct error *error);
 
-/* The same without measuring: one processor moves so many bytes in a second, `threads` threads compute and got that
- * many processors' time for it, on a board where there are so many. */
-double handling_rate(double bytes_per_processor_second, unsigned threads, double got, unsigned there);
+/* The same without measuring: receiving and sending that many bytes took so many seconds of one processor, `threads`
+ * threads compute and got that many processors' time for it, on a board where there are so many. */
+double handling_rate(double bytes, double seconds, unsigned threads, double got, unsigned there);
 
 #endif

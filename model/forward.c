@@ -90,6 +90,18 @@ size_t model_workspace_bytes(const struct model_config *config, struct slice sli
     return stream_bytes(config, slice, items) + align64(most);
 }
 
+/* With a neighbour on either side of it the activation that the unit reads or writes lies in the block. */
+size_t model_unit_workspace_bytes(const struct model_config *config, unsigned unit, unsigned items,
+                                  const struct kernels *kernels, unsigned threads) {
+    assert(items <= MODEL_ITEMS_MAX && unit < config->units);
+    struct slice slice = {unit > 0 ? unit - 1 : 0, unit + 2 < config->units ? unit + 2 : config->units};
+    return align64(unit_bytes(config, slice, unit, items, kernels, threads));
+}
+
+size_t model_stream_workspace_bytes(const struct model_config *config, struct slice slice, unsigned items) {
+    return stream_bytes(config, slice, items);
+}
+
 struct workspace *workspace_new(const struct slice_model *slice, unsigned items, unsigned threads,
                                 struct error *error) {
     if (items < 1 || items > MODEL_ITEMS_MAX) {

@@ -66,6 +66,12 @@ size_t model_unit_weight_bytes(const struct model_config *config, unsigned unit)
  */
 size_t model_workspace_bytes(const struct model_config *config, struct slice slice, unsigned items,
                              const struct kernels *kernels, unsigned threads);
+/* The same in parts, for planners: what one unit needs wherever it lies in a slice, of which the largest bounds the
+ * slice's need (by no more than one payload), and what is kept besides for the residual stream, 0 unless the slice
+ * begins with unit 0. */
+size_t model_unit_workspace_bytes(const struct model_config *config, unsigned unit, unsigned items,
+                                  const struct kernels *kernels, unsigned threads);
+size_t model_stream_workspace_bytes(const struct model_config *config, struct slice slice, unsigned items);
 enum answer_kind model_answer_kind(const struct model_config *config);
 unsigned model_answer_size(const struct model_config *config); /* labels, or hidden size of an embedding */
 /* id2label[class], or NULL when the configuration names none ("LABEL_7" is then customary). */

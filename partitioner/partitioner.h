@@ -30,6 +30,8 @@ struct problem {
     const uint64_t *weight_bytes; /* [units] */
     /* [boards][units]: scratch while it computes, by kernels and threads; a slice needs the largest of its units */
     const uint64_t *workspace_bytes;
+    const uint64_t
+        *first_workspace_bytes;    /* [units + 1], by end: beside that, a slice that begins with unit 0; may be NULL */
     const uint64_t *payload_bytes; /* [units + 1]: what crosses cut c */
     const uint64_t *memory_bytes;  /* [boards]: what a board may use for weights, workspace and slots */
     unsigned input_slots;          /* payloads received that a stage may hold, of its first cut */

@@ -62,7 +62,9 @@ uint64_t slice_bytes_total(const struct slice_bytes *slice) {
     unsigned input_slots = problem->input_slots > spared ? problem->input_slots - spared : 0;
     uint64_t input = multiply(input_slots, problem->payload_bytes[slice->first]);
     uint64_t output = multiply(problem->output_slots, problem->payload_bytes[slice->end]);
-    return add(add(slice->weights, slice->workspace), add(input, output));
+    bool is_first = slice->first == 0 && problem->first_workspace_bytes;
+    uint64_t workspace = add(slice->workspace, is_first ? problem->first_workspace_bytes[slice->end] : 0);
+    return add(add(slice->weights, workspace), add(input, output));
 }
 
 struct held_bytes held_bytes_of(const struct problem *problem, unsigned board) {

@@ -109,6 +109,26 @@ static void test_other_processors(void **state) {
     fleet_file_destroy(&file);
 }
 
+/* Nor boards of which one does more at once, or moves bytes at quite another rate. */
+static void test_other_boards(void **state) {
+    struct fleet_file *file = fleet_new();
+    (void)state;
+    const struct fleet_board *a = add(file, "neon", (double[]){1, 1, 1}, 0.2, 10);
+    struct fleet_board *threads = add(file, "neon", (double[]){1.02, 1, 1}, 0.2, 10);
+    struct fleet_board *bytes = add(file, "neon", (double[]){1.04, 1, 1}, 0.2, 10);
+    struct fleet_board *free = add(file, "neon", (double[]){1.06, 1, 1}, 0.2, 10);
+    threads->threads = 2;
+    bytes->handling = 4.1 * a->handling;
+    free->handling = 0;
+    fleet_pool(file);
+    assert_seconds(a, 1, 1, 1);
+    assert_seconds(threads, 1.02, 1, 1);
+    assert_seconds(bytes, 1.04, 1, 1);
+    assert_seconds(free, 1.06, 1, 1);
+    assert_true(bytes->handling == 4.1 * a->handling && free->handling == 0);
+    fleet_file_destroy(&file);
+}
+
 /* One that was measured with more sizes than its twin is its twin all the same. */
 static void test_other_sizes(void **state) {
     struct fleet_file *file = fleet_new();
@@ -164,8 +184,13 @@ static void test_times_are_left_alone(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_alike),       cmocka_unit_test(test_noise), cmocka_unit_test(test_other_processors),
-        cmocka_unit_test(test_other_sizes), cmocka_unit_test(test_chain), cmocka_unit_test(test_times_are_left_alone),
+        cmocka_unit_test(test_alike),
+        cmocka_unit_test(test_noise),
+        cmocka_unit_test(test_other_processors),
+        cmocka_unit_test(test_other_boards),
+        cmocka_unit_test(test_other_sizes),
+        cmocka_unit_test(test_chain),
+        cmocka_unit_test(test_times_are_left_alone),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -93,8 +93,19 @@ static void assert_reason(const struct made_fleet *made, unsigned board, const c
         fail_msg("got '%s', want '%s'", reason, expected);
 }
 
+/* Units of a second each, and a byte handled in a second. */
+static double least_busy(const struct made_fleet *made, unsigned board) {
+    double least = INFINITY;
+    for (unsigned first = 0; first < made->problem.units; first++)
+        for (unsigned end = first + 1; end <= made->problem.units; end++)
+            least = fmin(least, end - first + (double)made->payload_bytes[first] + (double)made->payload_bytes[end]);
+    assert_true(least > 1 && board < made->problem.boards);
+    return least;
+}
+
 static void test_reasons(void **state) {
     struct made_fleet made;
+    char slow[100];
     (void)state;
     make_fleet(&made, 3, 4);
     made.memory_bytes[2] = 13;
@@ -105,6 +116,10 @@ static void test_reasons(void **state) {
     assert_reason(&made, 2, "too slow: it computes no slice in less than 50.000 s");
     for (unsigned unit = 0; unit < 4; unit++)
         made.unit_seconds[2 * 4 + unit] = 1;
+    made.handling[2] = 1;
+    snprintf(slow, sizeof slow, "too slow: it computes no slice in less than %.3f s", least_busy(&made, 2));
+    assert_reason(&made, 2, slow);
+    made.handling[2] = INFINITY;
     for (unsigned other = 0; other < 4; other++)
         made.bandwidth[2 * 4 + other] = 0.1;
     assert_reason(&made, 2, "its links are too slow: receiving or sending takes at least 10.000 s");

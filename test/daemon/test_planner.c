@@ -4,6 +4,7 @@
 
 #include "base/allocate.h"
 #include "daemon/fleet_problem.h"
+#include "partitioner/price.h"
 
 #include <poll.h>
 #include <setjmp.h>
@@ -144,6 +145,7 @@ static void test_left_out(void **state) {
     for (unsigned i = 0; i < BOARDS; i++) {
         fleet->board[i].kernels = allocate_string("portable");
         fleet->board[i].threads = 1 + 3 * i;
+        fleet->board[i].handling = 1e6 * (1 + i);
     }
     assert_true(fleet_problem_fill(&whole, fleet, config, 1, &error));
     unsigned units = whole.problem.units;
@@ -161,6 +163,7 @@ static void test_left_out(void **state) {
         const struct plan_stage *stage = &result.plan->stage[i];
         assert_int_equal(stage->board, i + 1);
         assert_int_equal(stage->memory_bytes, plan_slice_memory(&whole.problem, i + 1, stage->first, stage->end));
+        assert_true(stage->compute_s == price_compute(&whole.problem, i + 1, stage->first, stage->end));
     }
     planner_destroy(&planner);
     fleet_problem_close(&whole);

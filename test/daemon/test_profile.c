@@ -140,6 +140,8 @@ static void test_measure(void **state) {
         assert_string_equal(profile->version, STAGECOACH_VERSION);
         assert_true(profile->threads == threads && profile->units == UNITS && profile->sizes == 2);
         assert_true(profile->memory_bytes == 0 && profile->storage_bytes_per_second == 0);
+        assert_true(profile->handling_bytes_per_second == 0);
+        assert_true(profile->processors > 0.01 && profile->processors < 4 * threads); /* passes of microseconds */
         check_times(&profile->times[0], 1);
         check_times(&profile->times[1], 3);
         release(profile);
@@ -432,6 +434,17 @@ static void write_profile(const char *path, const struct model_config *config) {
     release(profile);
 }
 
+/* Who says what a board handles means it, and its times as they are. */
+static void check_own_handling(const struct place *place) {
+    static const char text[] = "boards: [{name: pi, profile: one.json, handling: 3MB/s}]\n";
+    struct error error;
+    struct fleet_file *file = fleet_file_parse(text, sizeof text - 1, place->fleet, NULL, &error);
+    if (!file)
+        fail_msg("%s", error.text);
+    assert_true(file->board[0].handling == 3e6 && file->board[0].noise == 0);
+    fleet_file_destroy(&file);
+}
+
 /* A fleet file that refers to its profile plans the model that was measured and no other. */
 static void test_fleet_refers(void **state) {
     struct model_config *config = config_new(32, 3, "b"), *wider = config_new(64, 3, "b");
@@ -443,6 +456,7 @@ static void test_fleet_refers(void **state) {
     place_open(&place);
     profile->memory_bytes = (uint64_t)1 << 30;
     profile->storage_bytes_per_second = 8e7;
+    profile->handling_bytes_per_second = 1e9 / 7;
     char *text = profile_to_json(profile);
     write_text(place.profile, text);
     struct fleet_file *file = fleet_of_profile(profile, "pi", place.profile, place.fleet);
@@ -454,11 +468,13 @@ static void test_fleet_refers(void **state) {
         fail_msg("%s", error.text);
     assert_string_equal(file->fingerprint, profile->fingerprint);
     assert_string_equal(file->board[0].name, "pi");
+    assert_true(file->board[0].handling == 1e9 / 7 && file->board[0].noise > 0); /* the profile's, and to be pooled */
     assert_true(file->board[0].storage == 8e7 && file->board[0].memory_bytes == (uint64_t)1 << 30);
     assert_true(fleet_board_seconds(&file->board[0], 3)[2] == profile->times[1].unit_s[2]);
     assert_true(fleet_problem_fill(&made, file, config, 3, &error));
     assert_string_equal(made.problem.unit_names[1], "block 0.1");
     fleet_problem_close(&made);
+    check_own_handling(&place);
     char fingerprint[33];
     profile_fingerprint(wider, fingerprint);
     assert_null(fleet_file_read(place.fleet, &(struct fleet_model){NULL, UNITS, fingerprint}, &error));

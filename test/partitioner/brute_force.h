@@ -32,6 +32,8 @@ static inline double brute_buffers(const struct problem *problem, unsigned board
     for (unsigned unit = first; unit < end; unit++)
         workspace = fmax(workspace, (double)problem->workspace_bytes[board * problem->units + unit]);
     unsigned inputs = problem->input_slots - (first == 0 ? problem->source_slots_spared : 0);
+    if (first == 0)
+        workspace += (double)problem->first_workspace_bytes[end];
     return workspace + inputs * (double)problem->payload_bytes[first] +
            problem->output_slots * (double)problem->payload_bytes[end];
 }

@@ -33,7 +33,7 @@ static inline double dice_between(struct dice *dice, double low, double high) {
 struct made_fleet {
     struct problem problem;
     double *unit_seconds, *bandwidth, *latency, *handling;
-    uint64_t *weight_bytes, *workspace_bytes, *payload_bytes, *memory_bytes;
+    uint64_t *weight_bytes, *workspace_bytes, *first_workspace_bytes, *payload_bytes, *memory_bytes;
 };
 
 static inline void made_fleet_init(struct made_fleet *made, unsigned boards, unsigned units) {
@@ -47,6 +47,7 @@ static inline void made_fleet_init(struct made_fleet *made, unsigned boards, uns
         made->handling[board] = INFINITY;
     made->weight_bytes = allocate(units, sizeof(uint64_t));
     made->workspace_bytes = allocate((size_t)boards * units, sizeof(uint64_t));
+    made->first_workspace_bytes = allocate((size_t)units + 1, sizeof(uint64_t));
     made->payload_bytes = allocate(units + 1, sizeof(uint64_t));
     made->memory_bytes = allocate(boards, sizeof(uint64_t));
     made->problem = (struct problem){
@@ -56,6 +57,7 @@ static inline void made_fleet_init(struct made_fleet *made, unsigned boards, uns
         .unit_seconds = made->unit_seconds,
         .weight_bytes = made->weight_bytes,
         .workspace_bytes = made->workspace_bytes,
+        .first_workspace_bytes = made->first_workspace_bytes,
         .payload_bytes = made->payload_bytes,
         .memory_bytes = made->memory_bytes,
         .bandwidth = made->bandwidth,
@@ -71,6 +73,7 @@ static inline void made_fleet_close(struct made_fleet *made) {
     release(made->handling);
     release(made->weight_bytes);
     release(made->workspace_bytes);
+    release(made->first_workspace_bytes);
     release(made->payload_bytes);
     release(made->memory_bytes);
 }

@@ -1,5 +1,6 @@
 /* The exact solver against everything that can be tried on small fleets, and against an independent feasibility check
  * on larger ones. A failure prints the seed; every fleet is made from its seed alone. */
+#include "partitioner/candidates.h"
 #include "test/partitioner/brute_force.h"
 #include "test/partitioner/fleets.h"
 
@@ -61,14 +62,15 @@ static void make_small(struct made_fleet *made, struct dice *dice) {
     made->problem.input_slots = dice_below(dice, 4);
     made->problem.output_slots = dice_below(dice, 3);
     made->problem.source_slots_spared = made->problem.input_slots ? dice_below(dice, made->problem.input_slots + 1) : 0;
-    for (unsigned unit = 0; unit < units; unit++) {
+    for (unsigned unit = 0; unit < units; unit++)
         made->weight_bytes[unit] = dice_below(dice, 20);
-    }
     bool alike = dice_below(dice, 2); /* the same needs on every board */
     for (unsigned at = 0; at < boards * units; at++)
         made->workspace_bytes[at] = alike && at >= units ? made->workspace_bytes[at - units] : dice_below(dice, 6);
     for (unsigned cut = 0; cut <= units; cut++)
         made->payload_bytes[cut] = ties ? dice_below(dice, 3) : dice_below(dice, 8);
+    for (unsigned end = 1 + dice_below(dice, 2 * units); end <= units; end++)
+        made->first_workspace_bytes[end] = made->first_workspace_bytes[end - 1] + dice_below(dice, 8);
     for (unsigned board = 0; board < boards; board++) {
         made->memory_bytes[board] = tight ? 10 + dice_below(dice, 60) : 1000;
         for (unsigned unit = 0; unit < units; unit++)
@@ -157,6 +159,51 @@ static void test_brute_force(void **state) {
     }
     for (uint64_t seed = 1; seed <= 8000; seed++)
         check_against_brute_force(seed);
+}
+
+/* ---- candidates: every slice and transfer whose time lies between two, whether or not times grow with the slice ----
+ */
+
+static bool listed(const struct candidates *candidates, double seconds) {
+    for (size_t at = 0; at < candidates->count; at++)
+        if (candidates->seconds[at] == seconds)
+            return true;
+    return false;
+}
+
+static void check_candidates(const struct fleet *fleet, double above, double below, uint64_t seed) {
+    struct candidates candidates = {0};
+    assert_true(candidates_between(&candidates, fleet, above, below, 100000));
+    for (unsigned type = 0; type < fleet->types; type++)
+        for (unsigned first = 0; first < fleet->units; first++)
+            for (unsigned end = first + 1; end < fleet->cuts; end++) {
+                double seconds = fleet_compute(fleet, type, first, end);
+                bool wanted = seconds > above && seconds < below && bit_test(fleet_fits(fleet, type, first), end);
+                if (wanted && !listed(&candidates, seconds))
+                    fail_msg("seed %lu: units [%u, %u) of type %u take %g s, which is not listed", (unsigned long)seed,
+                             first, end, type, seconds);
+            }
+    for (size_t at = 0; at < candidates.count; at++)
+        assert_true(candidates.seconds[at] > above && candidates.seconds[at] < below);
+    candidates_close(&candidates);
+}
+
+static void test_candidates(void **state) {
+    (void)state;
+    for (uint64_t seed = 1; seed <= 300; seed++) {
+        struct dice dice = {seed};
+        struct made_fleet made;
+        struct fleet fleet;
+        make_small(&made, &dice);
+        made.problem.handling = made.handling;
+        for (unsigned cut = 0; cut <= made.problem.units; cut++) /* what crosses weighs more than what is computed */
+            made.payload_bytes[cut] = dice_below(&dice, 30);
+        fleet_init(&fleet, &made.problem, 1);
+        double above = dice_between(&dice, 0, 10);
+        check_candidates(&fleet, above, above + dice_between(&dice, 0, 10), seed);
+        fleet_close(&fleet);
+        made_fleet_close(&made);
+    }
 }
 
 /* ---- medium fleets: no plan of a period smaller by 1e-6 exists ---- */
@@ -392,15 +439,11 @@ static void test_huge_times(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_brute_force),
-        cmocka_unit_test(test_certificate),
-        cmocka_unit_test(test_racks),
-        cmocka_unit_test(test_time_limit),
-        cmocka_unit_test(test_many_boards_in_time),
-        cmocka_unit_test(test_reasons),
-        cmocka_unit_test(test_reasons_in_little_time),
-        cmocka_unit_test(test_huge_times),
-        cmocka_unit_test(test_wide_models),
+        cmocka_unit_test(test_candidates),  cmocka_unit_test(test_brute_force),
+        cmocka_unit_test(test_certificate), cmocka_unit_test(test_racks),
+        cmocka_unit_test(test_time_limit),  cmocka_unit_test(test_many_boards_in_time),
+        cmocka_unit_test(test_reasons),     cmocka_unit_test(test_reasons_in_little_time),
+        cmocka_unit_test(test_huge_times),  cmocka_unit_test(test_wide_models),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

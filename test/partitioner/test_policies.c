@@ -43,6 +43,22 @@ static bool solve(const struct made_fleet *made, const char *policy, const struc
     return true;
 }
 
+/* Both ends of a slice cost its processors. */
+static void test_handling(void **state) {
+    (void)state;
+    struct made_fleet made;
+    make_two(&made);
+    struct plan plan = {.stages = 2, .stage = {{.board = 0, .end = 2}, {.board = 1, .first = 2, .end = 4}}};
+    made.payload_bytes[0] = 6;
+    made.handling[0] = 4;
+    plan_cost(&made.problem, &plan);
+    assert_seconds(plan.stage[0].handling_s, (6 + 10) / 4.0);
+    assert_seconds(plan.stage[0].compute_s, 2 + 4);
+    assert_true(plan.stage[1].handling_s == 0);
+    assert_seconds(plan.stage[1].compute_s, 4);
+    made_fleet_close(&made);
+}
+
 static void test_names(void **state) {
     (void)state;
     assert_string_equal(policy_name(0), "optimal");
@@ -301,11 +317,17 @@ static void test_huge_sizes(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_names),         cmocka_unit_test(test_prices),
-        cmocka_unit_test(test_even),          cmocka_unit_test(test_half_duplex_price),
-        cmocka_unit_test(test_pipedream),     cmocka_unit_test(test_manual_refuses),
-        cmocka_unit_test(test_bad_problems),  cmocka_unit_test(test_even_is_minimal),
-        cmocka_unit_test(test_check_rejects), cmocka_unit_test(test_check_limits),
+        cmocka_unit_test(test_handling),
+        cmocka_unit_test(test_names),
+        cmocka_unit_test(test_prices),
+        cmocka_unit_test(test_even),
+        cmocka_unit_test(test_half_duplex_price),
+        cmocka_unit_test(test_pipedream),
+        cmocka_unit_test(test_manual_refuses),
+        cmocka_unit_test(test_bad_problems),
+        cmocka_unit_test(test_even_is_minimal),
+        cmocka_unit_test(test_check_rejects),
+        cmocka_unit_test(test_check_limits),
         cmocka_unit_test(test_huge_sizes),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
