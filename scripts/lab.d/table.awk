@@ -1,5 +1,6 @@
-# Markdown rows of bench_lab's results, one for each rival: medians over its rounds. Input: RESULT.json files as
-# write_json of scripts/bench_lab writes them, one line each. Fields that a result does not have are printed as "-".
+# Markdown rows of bench_lab's results, one for each rival: medians over its rounds, and a last row with the least and the
+# most of each column. Input: RESULT.json files as write_json of scripts/bench_lab writes them, one line each. What a
+# result does not tell is "-".
 
 function member(text, name,   rest) { # the value of a member that is a string or a number
     if (!match(text, "\"" name "\": *"))
@@ -18,28 +19,45 @@ function median(values, n,   i, j, swap) { # sorts them
     return n % 2 ? values[(n + 1) / 2] : (values[n / 2] + values[n / 2 + 1]) / 2
 }
 
-function column(rounds, n, number,   i, fields, values) {
+# Of the rounds' numbers in one place, or with number 0 of how far the measured period is off the predicted one.
+function middle(rounds, n, number,   i, fields, values) {
     for (i = 1; i <= n; i++) {
         if (split(rounds[i], fields, ", ") < number)
             return "-"
-        values[i] = fields[number] + 0
+        values[i] = number ? fields[number] + 0 : fields[1] / fields[2] - 1
     }
     return median(values, n)
 }
 
-function off_by(rounds, n,   i, fields, values) {
-    for (i = 1; i <= n; i++) {
-        split(rounds[i], fields, ", ")
-        values[i] = fields[1] / fields[2]
-    }
-    return median(values, n) - 1
+# A cell's text; the column's least and most are noted.
+function cell(name, value) {
+    if (value == "-")
+        return value
+    least[name] = name in least && least[name] < value ? least[name] : value
+    most[name] = name in most && most[name] > value ? most[name] : value
+    if (name == "wire" || name == "memory")
+        return sprintf(name == "wire" ? "%.4f" : "%.3f", value)
+    return sprintf(name == "off" ? "%+.1f %%" : "%.1f %%", 100 * value)
 }
 
-function share(value, digits) {
-    return value == "-" ? "-" : sprintf("%." digits "f %%", 100 * value)
+function range(name) { return name in least ? cell(name, least[name]) " to " cell(name, most[name]) : "-" }
+
+function row(text, rival,   list, rounds, n, ratio, i, line) {
+    list = text
+    sub(/.*_outside[a-z_]*": \[\[/, "", list)
+    sub(/\]\].*/, "", list)
+    n = split(list, rounds, /\], \[/)
+    ratio = member(text, "ratio")
+    line = rival " | " (ratio > 0 ? sprintf("%.2f", ratio) : "-")
+    for (i = 1; i <= columns; i++)
+        line = line " | " cell(column[i], middle(rounds, n, place[i]))
+    rivals_all++
+    return line " | " member(text, "bits") " | " n
 }
 
 BEGIN {
+    columns = split("off quota link wire memory outside stolen", column, " ")
+    split("0 3 4 5 6 7 9", place, " ") # in a round: period, predicted, quota, link, wire, memory, outside, idle, stolen
     print "| row | model | fleet | rival | ratio | off | quota | link | wire | memory | outside | stolen | bits | rounds | commit |"
     print "|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|"
 }
@@ -49,17 +67,17 @@ index($0, "\"rounds_period_predicted_quota_link_wire_memory_outside") {
     sub(/\.yaml$/, "", fleet)
     memory = member($0, "memory")
     network = member($0, "network")
-    fleet = fleet (network == "" ? "" : ", " network) (memory == "" ? "" : ", memory " memory) (member($0, "others") == "busy" ? ", others busy" : "")
+    fleet = fleet (network == "" ? "" : ", " network) (memory == "" ? "" : ", memory " memory)
+    fleet = fleet (member($0, "others") == "busy" ? ", others busy" : "")
     count = split($0, rivals, /\{"rival": /)
-    for (r = 2; r <= count; r++) {
-        text = "\"rival\": " rivals[r]
-        list = text
-        sub(/.*_outside[a-z_]*": \[\[/, "", list)
-        sub(/\]\].*/, "", list)
-        n = split(list, rounds, /\], \[/)
-        printf "| %s | %s | %s | %s | %.2f | %s | %s | %s | %s | %s | %s | %s | %s | %d | %s |\n", member($0, "row"), member($0, "model"),
-            fleet, member(text, "rival"), member(text, "ratio"), sprintf("%+.1f %%", 100 * off_by(rounds, n)), share(column(rounds, n, 3), 1),
-            share(column(rounds, n, 4), 1), sprintf("%.4f", column(rounds, n, 5)), sprintf("%.3f", column(rounds, n, 6)),
-            share(column(rounds, n, 7), 1), share(column(rounds, n, 9), 1), member(text, "bits"), n, member($0, "commit")
-    }
+    for (r = 2; r <= count; r++)
+        printf "| %s | %s | %s | %s | %s |\n", member($0, "row"), member($0, "model"), fleet,
+            row(rivals[r], substr(rivals[r], 2, index(substr(rivals[r], 2), "\"") - 1)), member($0, "commit")
+}
+
+END {
+    line = "| least to most | | | " rivals_all " rivals | "
+    for (i = 1; i <= columns; i++)
+        line = line "| " range(column[i]) " "
+    print line "| | | |"
 }
