@@ -70,12 +70,12 @@ void fleet_problem_close(struct fleet_problem *made) {
     memset(made, 0, sizeof *made);
 }
 
-/* Plain C stands in for kernels that are not told or that this machine has not. */
+/* The portable set stands in for sets that this machine has not, plain C for those that are not told. */
 static void fill_workspace(const struct fleet_board *board, const struct model_config *config, unsigned items,
                            unsigned units, uint64_t *bytes) {
-    const struct kernels *kernels = board->kernels ? kernels_get(board->kernels, NULL) : NULL;
+    const struct kernels *kernels = kernels_get(board->kernels ? board->kernels : "ref", NULL);
     for (unsigned unit = 0; unit < units; unit++)
-        bytes[unit] = model_unit_workspace_bytes(config, unit, items, kernels ? kernels : kernels_get("ref", NULL),
+        bytes[unit] = model_unit_workspace_bytes(config, unit, items, kernels ? kernels : kernels_get("portable", NULL),
                                                  board->threads ? board->threads : 1);
 }
 

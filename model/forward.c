@@ -11,9 +11,9 @@
  * second part unless it is the slice's input or output, and the temporary memory of a unit follows the activation that
  * it reads or writes. No unit does both, so the part is as large as the largest unit wants, not as their sum.
  *
- * The layout of the block is computed from the configuration alone, the same way for model_workspace_bytes (what the
- * planner counts) and for slice_forward. The compute thread owns the workspace while slice_forward runs; nothing here
- * fails.
+ * The layout of the block is computed from the configuration alone, the same way for model_workspace_bytes (what a
+ * stage counts) and for slice_forward; planners go by its parts. The compute thread owns the workspace while
+ * slice_forward runs; nothing here fails.
  */
 #include "base/allocate.h"
 #include "model/slice.h"

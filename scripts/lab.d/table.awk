@@ -33,8 +33,10 @@ function middle(rounds, n, number,   i, fields, values) {
 function cell(name, value) {
     if (value == "-")
         return value
-    least[name] = name in least && least[name] < value ? least[name] : value
-    most[name] = name in most && most[name] > value ? most[name] : value
+    if (!(name in least) || value < least[name])
+        least[name] = value
+    if (!(name in most) || value > most[name])
+        most[name] = value
     if (name == "wire" || name == "memory")
         return sprintf(name == "wire" ? "%.4f" : "%.3f", value)
     return sprintf(name == "off" ? "%+.1f %%" : "%.1f %%", 100 * value)
@@ -76,7 +78,7 @@ index($0, "\"rounds_period_predicted_quota_link_wire_memory_outside") {
 }
 
 END {
-    line = "| least to most | | | " rivals_all " rivals | "
+    line = "| least to most | | | " rivals_all + 0 " rivals | "
     for (i = 1; i <= columns; i++)
         line = line "| " range(column[i]) " "
     print line "| | | |"

@@ -280,7 +280,7 @@ static void test_another_models_profile(void **state) {
 
 /* ---- problems ---- */
 
-/* No plan gives a board a slice that the board itself finds larger, and none is counted for much more than it takes. */
+/* No slice is planned with less than its board counts for it, nor with much more. */
 static void check_slice_memory(const struct problem *problem, const struct model_config *config, unsigned board,
                                const struct kernels *kernels, unsigned threads) {
     for (unsigned first = 0; first < problem->units; first++)

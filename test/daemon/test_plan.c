@@ -94,12 +94,12 @@ static void assert_reason(const struct made_fleet *made, unsigned board, const c
 }
 
 /* Units of a second each, and a byte handled in a second. */
-static double least_busy(const struct made_fleet *made, unsigned board) {
+static double least_busy(const struct made_fleet *made) {
     double least = INFINITY;
     for (unsigned first = 0; first < made->problem.units; first++)
         for (unsigned end = first + 1; end <= made->problem.units; end++)
             least = fmin(least, end - first + (double)made->payload_bytes[first] + (double)made->payload_bytes[end]);
-    assert_true(least > 1 && board < made->problem.boards);
+    assert_true(least > 1);
     return least;
 }
 
@@ -117,7 +117,7 @@ static void test_reasons(void **state) {
     for (unsigned unit = 0; unit < 4; unit++)
         made.unit_seconds[2 * 4 + unit] = 1;
     made.handling[2] = 1;
-    snprintf(slow, sizeof slow, "too slow: it computes no slice in less than %.3f s", least_busy(&made, 2));
+    snprintf(slow, sizeof slow, "too slow: it computes no slice in less than %.3f s", least_busy(&made));
     assert_reason(&made, 2, slow);
     made.handling[2] = INFINITY;
     for (unsigned other = 0; other < 4; other++)

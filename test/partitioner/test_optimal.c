@@ -161,8 +161,7 @@ static void test_brute_force(void **state) {
         check_against_brute_force(seed);
 }
 
-/* ---- candidates: every slice and transfer whose time lies between two, whether or not times grow with the slice ----
- */
+/* ---- candidates: every slice whose time lies between two, also where times do not grow with the slice ---- */
 
 static bool listed(const struct candidates *candidates, double seconds) {
     for (size_t at = 0; at < candidates->count; at++)
