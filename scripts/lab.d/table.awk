@@ -60,6 +60,13 @@ function row(text, rival,   list, rounds, n, ratio, i, line) {
 BEGIN {
     columns = split("off quota link wire memory outside stolen", column, " ")
     split("0 3 4 5 6 7 9", place, " ") # in a round: period, predicted, quota, link, wire, memory, outside, idle, stolen
+    for (i = 1; i < ARGC; i++) {
+        if ((getline line <ARGV[i]) < 1 || !index(line, "\"rounds_period_predicted_quota_link_wire_memory_outside")) {
+            print "bench_lab: " ARGV[i] ": want a RESULT.json of a row that streams (not latency or profile)" >"/dev/stderr"
+            exit failed = 1
+        }
+        close(ARGV[i])
+    }
     print "| row | model | fleet | rival | ratio | off | quota | link | wire | memory | outside | stolen | bits | rounds | commit |"
     print "|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|"
 }
@@ -78,7 +85,9 @@ index($0, "\"rounds_period_predicted_quota_link_wire_memory_outside") {
 }
 
 END {
-    line = "| least to most | | | " rivals_all + 0 " rivals | "
+    if (failed)
+        exit failed
+    line = "| least to most | | | " rivals_all " rivals | "
     for (i = 1; i <= columns; i++)
         line = line "| " range(column[i]) " "
     print line "| | | |"
