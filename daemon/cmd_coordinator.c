@@ -11,7 +11,8 @@
 
 struct values {
     const char *model, *config, *listen, *endpoint_file, *policy, *survey, *state, *write_fleet, *log_format;
-    unsigned stages, microbatch, microbatch_wait_ms, in_flight, patience_s, plan_s, gain, drift_after_s, decoders;
+    unsigned stages, microbatch, microbatch_wait_ms, in_flight, patience_s, silence_s, plan_s, gain, drift_after_s,
+        decoders;
     struct option_list cuts;
     bool insecure, secure, verbose;
 };
@@ -74,6 +75,7 @@ static int run(const void *parsed, char **operands, unsigned count) {
         .microbatch_wait_ms = values->microbatch_wait_ms,
         .in_flight = values->in_flight,
         .patience_ms = values->patience_s * 1000,
+        .silence_s = values->silence_s,
         .plan_seconds = values->plan_s,
         .gain = values->gain / 100.0,
         .drift_after_s = values->drift_after_s,
@@ -124,6 +126,8 @@ static const struct option options[] = {
      "most microbatches in the pipeline; 0: two per stage and two more"},
     {"patience", OPTION_NUMBER, FIELD(patience_s), "S", "60", 0, 86400,
      "how long images wait for a pipeline that does not serve"},
+    {"silence", OPTION_NUMBER, FIELD(silence_s), "S", "3", 2, 3600,
+     "how long a board may say nothing before it counts as lost"},
     {"decoders", OPTION_NUMBER, FIELD(decoders), "N", "0", 0, 64,
      "threads that decode images; 0: by the number of cores"},
     {"endpoint-file", OPTION_TEXT, FIELD(endpoint_file), "FILE", NULL, 0, 0,

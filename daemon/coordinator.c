@@ -380,7 +380,7 @@ static bool set_up_core(struct coordinator *c, struct error *error) {
         .microbatch = options->microbatch,
         .in_flight = options->in_flight,
         .microbatch_wait_ns = options->microbatch_wait_ms * MONO_MS,
-        .board_silence_ns = 3 * MONO_SECOND,
+        .board_silence_ns = options->silence_s * MONO_SECOND,
         .patience_ns = options->patience_ms * MONO_MS,
         .stall_ns = 20 * MONO_SECOND,
         .settle_ns = MONO_SECOND,

@@ -153,6 +153,7 @@ bool fleet_problem_fill(struct fleet_problem *made, const struct fleet_file *fil
     made->problem.items = items;
     made->problem.input_slots = FLEET_INPUT_SLOTS;
     made->problem.output_slots = FLEET_OUTPUT_SLOTS;
+    made->problem.process_bytes = FLEET_PROCESS_BYTES;
     made->problem.half_duplex = file->half_duplex;
     fill_model(made, config, items);
     fill_links(made, file);

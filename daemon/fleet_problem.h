@@ -10,6 +10,10 @@
 #define FLEET_INPUT_SLOTS  4
 #define FLEET_OUTPUT_SLOTS 2
 
+/* What a stage's process takes of a board's memory beside its slice, without pages that files back: 1.4 MB before it
+ * has a slice, 2 MB with connections (Debian 12; measured as `scripts/bench_lab` does). */
+#define FLEET_PROCESS_BYTES (2u << 20)
+
 struct fleet_problem {
     struct problem problem; /* borrows what follows */
     double *unit_seconds, *bandwidth, *latency, *handling;

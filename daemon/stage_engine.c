@@ -88,7 +88,7 @@ uint64_t stage_engine_buffer_bytes(const struct model_config *config, struct sli
 
 uint64_t stage_engine_bytes(const struct model_config *config, struct slice slice, unsigned items,
                             const struct kernels *kernels, unsigned threads) {
-    uint64_t bytes = stage_engine_buffer_bytes(config, slice, items, kernels, threads);
+    uint64_t bytes = FLEET_PROCESS_BYTES + stage_engine_buffer_bytes(config, slice, items, kernels, threads);
     for (unsigned unit = slice.first; unit < slice.end; unit++)
         bytes += model_unit_weight_bytes(config, unit);
     return bytes;

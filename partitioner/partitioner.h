@@ -33,7 +33,8 @@ struct problem {
     const uint64_t
         *first_workspace_bytes;    /* [units + 1], by end: beside that, a slice that begins with unit 0; may be NULL */
     const uint64_t *payload_bytes; /* [units + 1]: what crosses cut c */
-    const uint64_t *memory_bytes;  /* [boards]: what a board may use for weights, workspace and slots */
+    const uint64_t *memory_bytes;  /* [boards]: what a board may use for its process, weights, workspace and slots */
+    uint64_t process_bytes;        /* what a stage's process takes whatever its slice */
     unsigned input_slots;          /* payloads received that a stage may hold, of its first cut */
     unsigned output_slots;         /* the same of what it sends, of its last cut */
     unsigned source_slots_spared;  /* of the input_slots, how many the stage that holds unit 0 does without */
@@ -117,7 +118,7 @@ struct plan_change {
 /* `from` as problem.beside; what that is itself does not matter. */
 struct plan_change plan_change(const struct problem *problem, const struct plan *from, const struct plan *to);
 
-/* Bytes that a slice needs on this board: weights + workspace + slots. */
+/* Bytes that a slice needs on this board: process + weights + workspace + slots. */
 uint64_t plan_slice_memory(const struct problem *problem, unsigned board, unsigned first, unsigned end);
 /* What it needs on this board: that, and beside it what the board has in problem.beside. */
 uint64_t plan_board_memory(const struct problem *problem, unsigned board, unsigned first, unsigned end);

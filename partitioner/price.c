@@ -64,7 +64,7 @@ uint64_t slice_bytes_total(const struct slice_bytes *slice) {
     uint64_t output = multiply(problem->output_slots, problem->payload_bytes[slice->end]);
     bool is_first = slice->first == 0 && problem->first_workspace_bytes;
     uint64_t workspace = add(slice->workspace, is_first ? problem->first_workspace_bytes[slice->end] : 0);
-    return add(add(slice->weights, workspace), add(input, output));
+    return add(add(problem->process_bytes, slice->weights), add(workspace, add(input, output)));
 }
 
 struct held_bytes held_bytes_of(const struct problem *problem, unsigned board) {
@@ -76,7 +76,8 @@ struct held_bytes held_bytes_of(const struct problem *problem, unsigned board) {
         struct slice_bytes slice = slice_bytes_at(problem, board, plan->stage[i].first);
         while (slice.end < plan->stage[i].end)
             slice_bytes_grow(&slice);
-        held = (struct held_bytes){.first = slice.first, .end = slice.end, .total = slice_bytes_total(&slice)};
+        uint64_t beside_process = slice_bytes_total(&slice) - problem->process_bytes;
+        held = (struct held_bytes){.first = slice.first, .end = slice.end, .total = beside_process};
     }
     return held;
 }

@@ -48,8 +48,8 @@ uint64_t slice_bytes_total(const struct slice_bytes *slice);
 
 /* What a board holds already, as problem.beside has it, and how much of that a slice shares as it grows by a unit. */
 struct held_bytes {
-    unsigned first, end; /* the slice held, equal: none */
-    uint64_t total, shared;
+    unsigned first, end;    /* the slice held, equal: none */
+    uint64_t total, shared; /* total: without the process, which is there once */
 };
 struct held_bytes held_bytes_of(const struct problem *problem, unsigned board);
 void held_bytes_share(struct held_bytes *held, const struct problem *problem, unsigned unit);

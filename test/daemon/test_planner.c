@@ -92,7 +92,7 @@ static void test_steps_along_a_chain(void **state) {
     struct error error;
     struct model_config *config = model_config_new(model, sizeof model - 1, NULL, 0, &error);
     assert_non_null(config);
-    uint64_t memory = least_memory(config) * 23 / 20;
+    uint64_t memory = FLEET_PROCESS_BYTES + (least_memory(config) - FLEET_PROCESS_BYTES) * 23 / 20;
     unsigned units = model_units(config), steps = 0;
     struct plan in_force = {.stages = 2,
                             .stage = {{.board = 0, .end = units / 2}, {.board = 1, .first = units / 2, .end = units}}};

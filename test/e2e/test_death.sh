@@ -38,6 +38,9 @@ stream_ends_with() { # STATUS
     [ "$status" = "$1" ] || { echo "exit status $status" && false; }
 }
 answers_as_ever() { submit "${images[@]}" | cmp - "$scratch/expected"; }
+silent_for() { # STAGE MS
+    [ "$(board_value "$1" silent_ms)" -ge "$2" ]
+}
 not_serving() { [ "$(coordinator_value state)" != serving ]; }
 
 start_fleet 3 --model "$scratch/model" --microbatch 4
@@ -110,8 +113,16 @@ stream 1000
 kill_now "$coordinator"
 check 'no coordinator comes back: the stream ends with status 1' stream_ends_with 1
 check 'no coordinator comes back: every file has its line' every_file_has_its_line
-LISTEN=$STAGECOACH_COORDINATOR start_coordinator --stages 3 --model "$scratch/model" --microbatch 4
+LISTEN=$STAGECOACH_COORDINATOR start_coordinator --stages 3 --model "$scratch/model" --microbatch 4 --silence 60
 check 'no coordinator comes back: a later one serves' wait_serving 3
+
+stream_options=()
+stream 400
+kill -STOP "${stage_pid[b2]}"
+check 'a long silence is allowed: the board says nothing for 4 s' wait_until 20 silent_for b2 4000
+kill -CONT "${stage_pid[b2]}"
+check 'a long silence is allowed: the stream ends with status 0' stream_ends_with 0
+check 'a long silence is allowed: nothing was sent again' test "$(coordinator_value items_replayed)" = 0
 
 for stage in b1 b2 b3; do
     kill -TERM "${stage_pid[$stage]}"

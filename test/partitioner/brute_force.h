@@ -40,7 +40,7 @@ static inline double brute_buffers(const struct problem *problem, unsigned board
 
 /* Buffers of the slice, and of what the board holds in the plan beside; weights of whatever is in either. */
 static inline bool brute_fits(const struct problem *problem, unsigned board, unsigned first, unsigned end) {
-    double bytes = brute_buffers(problem, board, first, end);
+    double bytes = (double)problem->process_bytes + brute_buffers(problem, board, first, end);
     bool needed[PARTITIONER_UNITS_MAX] = {false};
     for (unsigned unit = first; unit < end; unit++)
         needed[unit] = true;

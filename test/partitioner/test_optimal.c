@@ -61,6 +61,7 @@ static void make_small(struct made_fleet *made, struct dice *dice) {
     made->problem.half_duplex = dice_below(dice, 2);
     made->problem.input_slots = dice_below(dice, 4);
     made->problem.output_slots = dice_below(dice, 3);
+    made->problem.process_bytes = dice_below(dice, 6);
     made->problem.source_slots_spared = made->problem.input_slots ? dice_below(dice, made->problem.input_slots + 1) : 0;
     for (unsigned unit = 0; unit < units; unit++)
         made->weight_bytes[unit] = dice_below(dice, 20);

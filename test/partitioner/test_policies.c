@@ -94,6 +94,8 @@ static void test_prices(void **state) {
     made.problem.source_slots_spared = 1;
     assert_int_equal(plan_slice_memory(&made.problem, 0, 0, 3), 300 + 2 + 10 + 30);
     assert_int_equal(plan_slice_memory(&made.problem, 1, 3, 4), 100 + 6 + 20 + 30);
+    made.problem.process_bytes = 7;
+    assert_int_equal(plan_slice_memory(&made.problem, 1, 3, 4), 7 + 100 + 6 + 20 + 30);
     made_fleet_close(&made);
 }
 

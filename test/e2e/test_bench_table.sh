@@ -1,0 +1,37 @@
+#!/bin/bash
+# `scripts/bench_lab table`: medians over a row's rounds, the range of each column, and what is no result.
+# shellcheck source=test/e2e/library.sh
+. test/e2e/library.sh
+
+values='"rounds_period_predicted_quota_link_wire_memory_outside_idle_stolen"'
+cat >"$scratch/tight.json" <<END
+{"row": "tight", "model": "vit", "microbatch": 1, "fleet": "f.yaml", "network": "", "memory": "50%", "others": "busy", "commit": "abc", "rivals": [{"rival": "4@optimal", "stages": 4, "images_per_second": 1, "ratio": 1, "bits": "equal", $values: [[0.9, 1, 0.99, 0.5, 1.001, 1.05, 0.02, 0.1, 0.03], [0.8, 1, 0.95, 0.3, 1.003, 1.01, 0.04, 0.1, 0.01], [0.7, 1, 0.97, 0.4, 1.002, 1.03, 0.03, 0.1, 0.02]]},{"rival": "16@optimal", "stages": 16, "images_per_second": 3, "ratio": 3.5, "bits": "differ", $values: [[0.5, 1, 1, 0.1, 1.1, 1.2, 0.01, 0.1, 0], [0.7, 1, 1, 0.1, 1.3, 1.2, 0.01, 0.1, 0]]}]}
+END
+# An old result: no commit, nothing about the host.
+cat >"$scratch/race.json" <<END
+{"row": "race", "model": "vit", "microbatch": 1, "fleet": "g.yaml", "network": "1Mbit/s", "memory": "", "rivals": [{"rival": "1@even", "stages": 1, "images_per_second": 1, "ratio": 1, "bits": "equal", ${values/_stolen/}: [[1.1, 1, 0.9, 0, 1, 1, 0.05, 0.1]]}]}
+END
+cat >"$scratch/latency.json" <<END
+{"row": "latency", "rivals": [{"rival": "1@even", "latency_predicted_computing_wire_waiting": [[1, 1, 1, 0, 0]]}]}
+END
+
+table() { scripts/bench_lab table "$@"; }
+has_row() { # RIVAL CELLS: as they stand from the ratio on
+    table "$scratch/tight.json" "$scratch/race.json" >"$scratch/table"
+    grep -F -- "$1 | $2" "$scratch/table" || { cat "$scratch/table" && false; }
+}
+check 'a cell is the median over an odd number of rounds' has_row '4@optimal' \
+    '1.00 | -20.0 % | 97.0 % | 40.0 % | 1.0020 | 1.030 | 3.0 % | 2.0 % | equal | 3 | abc |'
+check 'and over an even one' has_row '16@optimal' \
+    '3.50 | -40.0 % | 100.0 % | 10.0 % | 1.2000 | 1.200 | 1.0 % | 0.0 % | differ | 2 | abc |'
+check 'a row tells how the lab was made' has_row 'tight | vit | f, memory 50%, others busy | 4@optimal' '1.00 |'
+check 'what an old result does not tell is a dash' has_row '1@even' '1.00 | +10.0 % | 90.0 % | 0.0 % | 1.0000 | 1.000 | 5.0 % | - | equal | 1 |'
+check 'the last row has the least and the most of all files' has_row 'least to most | | | 3 rivals' \
+    '| -40.0 % to +10.0 % | 90.0 % to 100.0 % | 0.0 % to 40.0 % | 1.0000 to 1.2000 | 1.000 to 1.200 | 1.0 % to 5.0 % | 0.0 % to 2.0 % |'
+
+refused() { # FILE: in one line that names it
+    ! table "$1" >/dev/null 2>"$scratch/said" && [ "$(wc -l <"$scratch/said")" = 1 ] && grep -F -- "$1: want a RESULT.json" "$scratch/said"
+}
+check 'a row that does not stream has no place in it' refused "$scratch/latency.json"
+check 'nor has what is no result' refused Makefile
+check 'nor what is not there' refused "$scratch/none.json"
