@@ -9,7 +9,8 @@
 
 /* Memory this process may still take: what the system calls available, or what its control groups (v1 or v2, its own
  * and those above it) leave, whichever is less. File pages that a group would give back count as free, swap does not.
- * Bytes; 0 when neither can be read. */
+ * What this process has already is not in it, though plans count a process (FLEET_PROCESS_BYTES). Bytes; 0 when neither
+ * can be read. */
 uint64_t board_memory_available(void);
 
 /* The same below another root directory than "/", for tests: root + "/proc/meminfo" and so on. */

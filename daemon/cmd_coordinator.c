@@ -126,7 +126,7 @@ static const struct option options[] = {
      "most microbatches in the pipeline; 0: two per stage and two more"},
     {"patience", OPTION_NUMBER, FIELD(patience_s), "S", "60", 0, 86400,
      "how long images wait for a pipeline that does not serve"},
-    {"silence", OPTION_NUMBER, FIELD(silence_s), "S", "3", 2, 3600,
+    {"silence", OPTION_NUMBER, FIELD(silence_s), "S", "3", 2, 15,
      "how long a board may say nothing before it counts as lost"},
     {"decoders", OPTION_NUMBER, FIELD(decoders), "N", "0", 0, 64,
      "threads that decode images; 0: by the number of cores"},

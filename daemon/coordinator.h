@@ -29,7 +29,7 @@ struct coordinator_options {
     unsigned microbatch_wait_ms;
     unsigned in_flight; /* microbatches, 0 = by the number of stages */
     unsigned patience_ms;
-    unsigned silence_s;     /* a board that says nothing for so long is lost; at least two heartbeats long */
+    unsigned silence_s;     /* a board that says nothing for so long is lost; several heartbeats, less than a stall */
     double gain;            /* a plan replaces one that could go on if it is faster by this share */
     unsigned drift_after_s; /* computing time after which a board at another pace is believed, 0: never */
     unsigned plan_seconds;  /* that policy "optimal" may search */

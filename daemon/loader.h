@@ -18,7 +18,7 @@
 struct loader_settings {
     const char *cache_directory; /* borrowed until loader_destroy */
     uint64_t cache_limit_bytes;  /* 0: no limit */
-    uint64_t memory_bytes;       /* for weights, scratch and slots; 0: no limit */
+    uint64_t memory_bytes;       /* for the process, weights, scratch and slots; 0: no limit */
     unsigned threads;            /* that will compute */
     const struct kernels *kernels;
 };

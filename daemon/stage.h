@@ -11,7 +11,7 @@
 struct stage_options {
     const char *coordinator;         /* "tcp://HOST:PORT" */
     const char *name;                /* of this board; a valid board name */
-    uint64_t memory_bytes;           /* for weights, scratch and slots; 0: no limit of ours */
+    uint64_t memory_bytes;           /* for the process, weights, scratch and slots; 0: no limit of ours */
     unsigned threads;                /* that compute, at least 1 */
     const char *kernels;             /* set, NULL: the fastest */
     const char *cache_directory;     /* for fetched tensors; may be shared by several stages */

@@ -44,7 +44,7 @@ bool stage_engine_has(const struct stage_engine *engine, unsigned unit, const st
 /* The bytes that a slice takes once it serves beside its weights: scratch, and the slots of both kinds. */
 uint64_t stage_engine_buffer_bytes(const struct model_config *config, struct slice slice, unsigned items,
                                    const struct kernels *kernels, unsigned threads);
-/* And with its weights and the process: all of a board that serves it and nothing else. */
+/* That, its weights, and FLEET_PROCESS_BYTES: all that a stage's process takes that serves this slice alone. */
 uint64_t stage_engine_bytes(const struct model_config *config, struct slice slice, unsigned items,
                             const struct kernels *kernels, unsigned threads);
 

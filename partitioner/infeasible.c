@@ -92,7 +92,8 @@ static bool explain_unit(const struct problem *problem, struct error *error) {
     if (problem->unit_names)
         snprintf(name, sizeof name, " (%.60s)", problem->unit_names[worst.unit]);
     error_set(error, ERROR_INFEASIBLE,
-              "unit %u%s fits no board: with its buffers it needs %s; the nearest to that, %s, has %s: %s are missing",
+              "unit %u%s fits no board: with buffers and process it needs %s; the nearest to that, %s, has %s: %s are "
+              "missing",
               worst.unit, name, amount((double)worst.needed, needs), board_name(problem, worst.board),
               amount((double)problem->memory_bytes[worst.board], has), amount((double)worst.missing, missing));
     return true;

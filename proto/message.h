@@ -253,7 +253,7 @@ struct board_status {
     double
         pace; /* measured times by those of its profile, as it is planned with; finite, from 0, which means not known */
     uint64_t busy_ns, serving_ns;  /* computing, and serving at all, since it joined: over all epochs */
-    uint64_t planned_memory_bytes; /* of its slice with workspace and slots; 0: no plan, or not known */
+    uint64_t planned_memory_bytes; /* of its slice with process, workspace and slots; 0: no plan, or not known */
     uint64_t memory_used;          /* resident; 0: not known */
     uint64_t payload_bytes;        /* that it sends on, of one item; 0: no plan */
     uint64_t silent_ms;            /* since anything was heard of it */

@@ -104,7 +104,7 @@ measure_stream() { # B WARM COUNT
         $1 == "coordinator" || $5 > 0 {
             most = $6 > $8 ? $6 : $8
             printf "%s %.4f %.4f %.0f %.0f %.4f %.3f\n", $1, $3 / $2 / ($10 ? $10 : 1), $5 ? 1 - $4 / $5 : 0, $6 / items,
-                tcp[$1] / all, $11 ? 8 * most / $2 / $11 : 0, $5
+                tcp[$1] / all, $11 ? 8 * most / $2 / ($11 * 1448 / 1514) : 0, $5
         }' "$folder/tcp.start" "$folder/tcp.end" - >"$folder/window"
     sample_differences | awk -v count="$3" 'NR == 1 { printf "%.6f\n", $2 / count }'
 }

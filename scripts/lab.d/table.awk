@@ -61,8 +61,9 @@ BEGIN {
     columns = split("off quota link wire memory outside stolen", column, " ")
     split("0 3 4 5 6 7 9", place, " ") # in a round: period, predicted, quota, link, wire, memory, outside, idle, stolen
     for (i = 1; i < ARGC; i++) {
-        if ((getline line <ARGV[i]) < 1 || !index(line, "\"rounds_period_predicted_quota_link_wire_memory_outside")) {
-            print "bench_lab: " ARGV[i] ": want a RESULT.json of a row that streams (not latency or profile)" >"/dev/stderr"
+        read = getline line <ARGV[i]
+        if (read < 1 || member(line, "row") == "latency" || !index(line, "\"rivals\": [")) {
+            print "bench_lab: " ARGV[i] ": " (read < 0 ? "cannot be read" : "want a RESULT.json of a row that streams (not latency)") >"/dev/stderr"
             exit failed = 1
         }
         close(ARGV[i])
@@ -87,7 +88,7 @@ index($0, "\"rounds_period_predicted_quota_link_wire_memory_outside") {
 END {
     if (failed)
         exit failed
-    line = "| least to most | | | " rivals_all " rivals | "
+    line = "| least to most | | | " rivals_all + 0 " rivals | "
     for (i = 1; i <= columns; i++)
         line = line "| " range(column[i]) " "
     print line "| | | |"

@@ -1,5 +1,5 @@
 #!/bin/bash
-# `scripts/bench_lab table`: medians over a row's rounds, the range of each column, and what is no result.
+# What `scripts/bench_lab` prints: `table` (medians over a row's rounds, the range of each column, what is no result), and the stages of a run.
 # shellcheck source=test/e2e/library.sh
 . test/e2e/library.sh
 
@@ -16,8 +16,8 @@ cat >"$scratch/latency.json" <<END
 END
 
 table() { scripts/bench_lab table "$@"; }
-has_row() { # RIVAL CELLS: as they stand from the ratio on
-    table "$scratch/tight.json" "$scratch/race.json" >"$scratch/table"
+has_row() { # RIVAL CELLS [FILE]: as they stand from the ratio on
+    table "${3:-$scratch/tight.json}" "${3:-$scratch/race.json}" >"$scratch/table"
     grep -F -- "$1 | $2" "$scratch/table" || { cat "$scratch/table" && false; }
 }
 check 'a cell is the median over an odd number of rounds' has_row '4@optimal' \
@@ -25,13 +25,26 @@ check 'a cell is the median over an odd number of rounds' has_row '4@optimal' \
 check 'and over an even one' has_row '16@optimal' \
     '3.50 | -40.0 % | 100.0 % | 10.0 % | 1.2000 | 1.200 | 1.0 % | 0.0 % | differ | 2 | abc |'
 check 'a row tells how the lab was made' has_row 'tight | vit | f, memory 50%, others busy | 4@optimal' '1.00 |'
-check 'what an old result does not tell is a dash' has_row '1@even' '1.00 | +10.0 % | 90.0 % | 0.0 % | 1.0000 | 1.000 | 5.0 % | - | equal | 1 |'
+check 'what an old result does not tell is a dash' has_row '1@even' '1.00 | +10.0 % | 90.0 % | 0.0 % | 1.0000 | 1.000 | 5.0 % | - | equal | 1 | - |'
 check 'the last row has the least and the most of all files' has_row 'least to most | | | 3 rivals' \
     '| -40.0 % to +10.0 % | 90.0 % to 100.0 % | 0.0 % to 40.0 % | 1.0000 to 1.2000 | 1.000 to 1.200 | 1.0 % to 5.0 % | 0.0 % to 2.0 % |'
 
-refused() { # FILE: in one line that names it
-    ! table "$1" >/dev/null 2>"$scratch/said" && [ "$(wc -l <"$scratch/said")" = 1 ] && grep -F -- "$1: want a RESULT.json" "$scratch/said"
+echo '{"row": "race", "model": "vit", "rivals": []}' >"$scratch/nobody.json"
+check 'a row of which no rival could run has no line' has_row 'least to most | | | 0 rivals' '| - | - | - | - | - | - | - |' "$scratch/nobody.json"
+
+refused() { # FILE WHY: in one line that names it
+    ! table "$1" >/dev/null 2>"$scratch/said" && [ "$(wc -l <"$scratch/said")" = 1 ] && grep -F -- "$1: $2" "$scratch/said"
 }
-check 'a row that does not stream has no place in it' refused "$scratch/latency.json"
-check 'nor has what is no result' refused Makefile
-check 'nor what is not there' refused "$scratch/none.json"
+check 'a row that does not stream has no place in it' refused "$scratch/latency.json" 'want a RESULT.json'
+check 'nor has what is no result' refused Makefile 'want a RESULT.json'
+check 'nor what is not there' refused "$scratch/none.json" 'cannot be read'
+
+echo 'b1 0.5000 0.0200 1000 1000 0.2500 1.5
+coordinator 0.1000 1.0000 10 10 0.0000 0.1' >"$scratch/window"
+echo 'b1 30000000 40000000' >"$scratch/memory"
+stages() {
+    echo 'b1 0 5 0.9 0.4 0.6 32000000' | awk -v rival=2@even -v round=3 -v period=2 -f scripts/lab.d/stages.awk "$scratch/window" "$scratch/memory" - |
+        tr -s ' '
+}
+check 'a stage: planned and computed, on the wire and carried, planned and taken' \
+    test "$(stages)" = '2@even 3 b1 0 5 0.9000 1.0000 2.0 % 0.6000 0.5000 32.00 30.00'

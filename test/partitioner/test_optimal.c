@@ -355,9 +355,9 @@ static void test_reasons(void **state) {
     struct made_fleet made;
     made_fleet_rack(&made, REGIME_COMPUTE, 4, 4, 1);
     made.weight_bytes[12] = UINT64_C(9) << 30;
-    expect_reason(&made,
-                  "unit 12 fits no board: with its buffers it needs 9356.5 MiB; the nearest to that, a board, has "
-                  "8192.0 MiB: 1164.5 MiB are missing");
+    expect_reason(
+        &made, "unit 12 fits no board: with buffers and process it needs 9356.5 MiB; the nearest to that, a board, has "
+               "8192.0 MiB: 1164.5 MiB are missing");
     made_fleet_rack(&made, REGIME_COMPUTE, 4, 4, 1);
     const char *units[PARTITIONER_UNITS_MAX];
     for (unsigned unit = 0; unit < made.problem.units; unit++)
@@ -368,9 +368,8 @@ static void test_reasons(void **state) {
     made_fleet_rack(&made, REGIME_COMPUTE, 4, 4, 1);
     for (unsigned board = 0; board < 4; board++)
         made.memory_bytes[board] = made.payload_bytes[0] / 2;
-    expect_reason(
-        &made,
-        "unit 3 fits no board: with its buffers it needs 190.6 MiB; the nearest to that, a board, has 2.3 MiB: ");
+    expect_reason(&made, "unit 3 fits no board: with buffers and process it needs 190.6 MiB; the nearest to that, a "
+                         "board, has 2.3 MiB: ");
 
     made_fleet_rack(&made, REGIME_COMPUTE, 4, 4, 1);
     for (unsigned board = 0; board < 4; board++)

@@ -314,6 +314,11 @@ static void test_huge_sizes(void **state) {
     assert_true(plan_slice_memory(&made.problem, 0, 0, 4) == UINT64_MAX);
     made.weight_bytes[1] = UINT64_MAX - 5;
     assert_true(plan_slice_memory(&made.problem, 0, 1, 3) == UINT64_MAX);
+    made.problem.process_bytes = 7;
+    struct plan in_force = {.stages = 1, .stage = {{.board = 0, .first = 1, .end = 3}}};
+    made.problem.beside = &in_force;
+    assert_true(plan_board_memory(&made.problem, 0, 1, 3) == UINT64_MAX);
+    assert_true(plan_board_memory(&made.problem, 0, 0, 4) == UINT64_MAX);
     made_fleet_close(&made);
 }
 
