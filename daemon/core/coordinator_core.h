@@ -79,7 +79,7 @@ const char *board_state_name(enum board_state state);
 struct coordinator_settings {
     unsigned stages;            /* boards to wait for; 0: serve with what is there, replan when more join */
     unsigned microbatch;        /* most items in one */
-    unsigned in_flight;         /* most microbatches in flight; 0: two per stage and two more */
+    unsigned in_flight;         /* most microbatches in flight; 0: by the plan, see flights_allowed */
     int64_t microbatch_wait_ns; /* how long the first item waits for company */
     int64_t board_silence_ns;   /* a board that says nothing for so long is lost */
     int64_t patience_ns;        /* how long an item waits for a pipeline that does not serve */

@@ -9,6 +9,7 @@
 
 #define BEAT_NS    MONO_SECOND /* at least what lies between two heartbeats */
 #define PLAN_SLACK 2           /* so much faster than planned a board may be */
+#define ROUNDING   1e-6        /* a latency of this share of a period more takes no microbatch more */
 
 /* ---- the queue ---- */
 
@@ -206,8 +207,11 @@ void flights_replay_without(struct coordinator_core *core, epoch_t epoch, unsign
 
 unsigned flights_allowed(const struct coordinator_core *core) {
     const struct core_pipeline *serving = core_pipeline_in(core, PIPELINE_SERVING);
-    unsigned allowed = core->settings.in_flight ? core->settings.in_flight : serving ? 2 * serving->plan.stages + 2 : 0;
-    return allowed < CORE_FLIGHTS_MAX ? allowed : CORE_FLIGHTS_MAX;
+    if (core->settings.in_flight || !serving)
+        return core->settings.in_flight < CORE_FLIGHTS_MAX ? core->settings.in_flight : CORE_FLIGHTS_MAX;
+    const struct plan *plan = &serving->plan;
+    double busy = plan->period_s > 0 ? ceil(plan->latency_s / plan->period_s - ROUNDING) : 0;
+    return plan->stages + 2 + (unsigned)fmin(fmax(busy, plan->stages), CORE_FLIGHTS_MAX - plan->stages - 2);
 }
 
 unsigned flights_in_service(const struct coordinator_core *core) {

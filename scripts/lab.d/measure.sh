@@ -172,6 +172,14 @@ plan_stages() {
 plan_cuts() { plan_stages "$1" | awk 'NR > 1 { print $2 }' | paste -sd ,; } # PLAN
 plan_boards() { plan_stages "$1" | awk '{ print $1 }' | paste -sd ,; }      # PLAN
 
+# As many microbatches as a coordinator that has made this plan lets into the pipeline (flights_allowed of daemon/core).
+plan_in_flight() { # PLAN
+    awk -v stages="$(plan_stages "$1" | wc -l)" -v latency="$(json_value latency_s <"$1")" -v period="$(json_value period_s <"$1")" 'BEGIN {
+        busy = latency / period
+        print stages + 2 + (busy > stages ? int(busy + 0.999999) : stages)
+    }'
+}
+
 # Starts the daemons as a plan says.
 run_plan() { # MODEL B PLAN OPTION...
     local model=$1 items=$2 plan=$3 cuts stages

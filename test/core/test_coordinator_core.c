@@ -1,5 +1,6 @@
 /* The coordinator's state machine against its contract: events in, effects out, no socket and no clock. The last test
  * drives it through seeded random histories and holds the invariants after every step. */
+#include "daemon/core/coordinator_parts.h"
 #include "test/core/coordinator_fixture.h"
 
 #define HISTORIES 300
@@ -75,6 +76,27 @@ static void test_back_pressure(void **state) {
     assert_int_equal(count_of(f, CORE_ANSWER), 4);
     assert_int_equal(count_of(f, CORE_DISPATCH), 1); /* writability was still known */
     assert_int_equal(f->core.flights, 4);
+}
+
+/* Where the wire takes as long as computing, as many microbatches are on it as are computed. */
+static void test_flights_by_plan(void **state) {
+    struct fixture *f = *state;
+    static const struct {
+        double period_s, latency_s;
+        unsigned flights;
+    } cases[] = {{0, 0, 6},      {0, 7, 6},     {1, 0.5, 6}, {1, 2, 6},
+                 {1, 2.0001, 7}, {0.1, 0.4, 8}, {2, 10, 9},  {1e-9, 1e9, CORE_FLIGHTS_MAX}};
+    serve(f, 2);
+    for (unsigned i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        struct plan *plan = &f->core.pipeline[f->core.epoch.number % MESSAGE_LANES].plan;
+        plan->period_s = cases[i].period_s;
+        plan->latency_s = cases[i].latency_s;
+        assert_int_equal(flights_allowed(&f->core), cases[i].flights);
+    }
+    f->core.settings.in_flight = 5;
+    assert_int_equal(flights_allowed(&f->core), 5);
+    f->core.settings.in_flight = 2 * CORE_FLIGHTS_MAX;
+    assert_int_equal(flights_allowed(&f->core), CORE_FLIGHTS_MAX);
 }
 
 static void test_lost_stage_comes_back_and_its_flights_are_replayed(void **state) {
@@ -616,6 +638,7 @@ int main(void) {
         TEST(test_full_microbatch_goes_at_once),
         TEST(test_partial_microbatch_waits),
         TEST(test_back_pressure),
+        TEST(test_flights_by_plan),
         TEST(test_lost_stage_comes_back_and_its_flights_are_replayed),
         TEST(test_poisonous_microbatch_is_given_up),
         TEST(test_innocent_microbatches_are_not_given_up),
