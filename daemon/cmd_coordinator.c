@@ -123,7 +123,7 @@ static const struct option options[] = {
     {"microbatch-wait", OPTION_NUMBER, FIELD(microbatch_wait_ms), "MS", "5", 0, 60000,
      "how long an image waits for company"},
     {"in-flight", OPTION_NUMBER, FIELD(in_flight), "N", "0", 0, 128,
-     "most microbatches in the pipeline; 0: by the plan, two per stage and two more to three per stage and two more"},
+     "most microbatches in the pipeline; 0: by the plan, two to three per stage and a few"},
     {"patience", OPTION_NUMBER, FIELD(patience_s), "S", "60", 0, 86400,
      "how long images wait for a pipeline that does not serve"},
     {"silence", OPTION_NUMBER, FIELD(silence_s), "S", "3", 2, 15,

@@ -84,8 +84,9 @@ static void test_flights_by_plan(void **state) {
     static const struct {
         double period_s, latency_s;
         unsigned flights;
-    } cases[] = {{0, 0, 6},      {0, 7, 6},     {1, 0.5, 6}, {1, 2, 6},
-                 {1, 2.0001, 7}, {0.1, 0.4, 8}, {2, 10, 9},  {1e-9, 1e9, CORE_FLIGHTS_MAX}};
+    } cases[] = {{0, 0, 6},     {0, 7, 6},      {1, 0.5, 6},
+                 {1, 2, 6},     {1, 2.0001, 7}, {1, 2 + 1e-9, 6},
+                 {0.1, 0.4, 8}, {2, 10, 9},     {1e-9, 1e9, CORE_FLIGHTS_MAX}};
     serve(f, 2);
     for (unsigned i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         struct plan *plan = &f->core.pipeline[f->core.epoch.number % MESSAGE_LANES].plan;
