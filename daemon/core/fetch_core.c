@@ -2,15 +2,18 @@
  *
  * assign_source() is the one place that decides whom to ask, lose() the one way in which a holder goes. A holder that
  * says nothing for a while is given up for the whole load: it may be switched off, and the coordinator is sure. The
- * coordinator is asked again instead: where it has no room for an answer, it drops it.
+ * coordinator is asked again instead: where it has no room for an answer, it drops it. Only its silence is a sign of
+ * that, for on a slow way what was asked last comes late, behind the rest; and each time is waited for twice as long,
+ * for answers that were only slow come twice then.
  */
 #include "daemon/core/fetch_core.h"
 
 #include <assert.h>
 #include <string.h>
 
-#define HOLDER_PATIENCE      (5 * MONO_SECOND)
-#define COORDINATOR_PATIENCE (10 * MONO_SECOND)
+#define HOLDER_PATIENCE           (5 * MONO_SECOND)
+#define COORDINATOR_PATIENCE      (10 * MONO_SECOND) /* at first */
+#define COORDINATOR_PATIENCE_MOST (120 * MONO_SECOND)
 
 void fetch_core_init(struct fetch_core *core) {
     memset(core, 0, sizeof *core);
@@ -77,10 +80,9 @@ static void assign_source(struct fetch_core *core, unsigned index, mono_t now, s
     const struct fetch_chunk *chunk = &core->chunk[index].chunk;
     core->chunk[index].source = FETCH_SOURCES; /* nobody, while it is decided */
     unsigned source = least_busy(core, chunk->holders & core->usable & ~absent_from(core, &chunk->hash));
-    if (source != FETCH_COORDINATOR && asked_of(core, source) == 0)
+    if (asked_of(core, source) == 0)
         core->silent_since[source] = now;
     core->chunk[index].source = source;
-    core->chunk[index].ask_again_at = mono_after(now, COORDINATOR_PATIENCE);
     struct fetch_effect *effect = effect_add(effects, FETCH_ASK);
     effect->source = source;
     effect->chunk = *chunk;
@@ -105,6 +107,7 @@ static void on_began(struct fetch_core *core, const struct fetch_event *event) {
     unsigned turn = core->turn;
     fetch_core_init(core);
     core->active = true;
+    core->coordinator_patience_ns = COORDINATOR_PATIENCE;
     core->holders = event->holders;
     core->usable = (UINT32_C(1) << event->holders) - 1;
     core->turn = event->holders ? turn % event->holders : 0;
@@ -135,7 +138,9 @@ static void on_part(struct fetch_core *core, const struct fetch_event *event, mo
                     struct fetch_effects *effects) {
     unsigned index = chunk_find(core, event->source, &event->chunk);
     bool holder = event->source != FETCH_COORDINATOR;
-    if (index == FETCH_CHUNKS) { /* asked for twice, or by a load that is over, or never */
+    if (!holder)
+        core->silent_since[FETCH_COORDINATOR] = now; /* even with what came twice: the rest is behind it */
+    if (index == FETCH_CHUNKS) {                     /* asked for twice, or by a load that is over, or never */
         effects->fault = FETCH_FAULT_STALE;
         return;
     }
@@ -152,28 +157,57 @@ static void on_part(struct fetch_core *core, const struct fetch_event *event, mo
     effect_add(effects, FETCH_STORE)->chunk = core->chunk[index].chunk;
 }
 
+static bool is_asked(const struct fetch_core *core, unsigned index, unsigned source, const struct hash *hash) {
+    return core->chunk[index].used && core->chunk[index].source == source &&
+           same_tensor(&core->chunk[index].chunk.hash, hash);
+}
+
 static void on_not_here(struct fetch_core *core, const struct fetch_event *event, mono_t now,
                         struct fetch_effects *effects) {
-    if (event->source >= core->holders)
-        return; /* the coordinator lists what it has */
+    bool was_asked = false;
+    for (unsigned i = 0; i < FETCH_CHUNKS; i++)
+        was_asked = was_asked || is_asked(core, i, event->source, &event->chunk.hash);
+    if (event->source >= core->holders || !was_asked)
+        return; /* the coordinator lists what it has; what nobody asked for is no answer */
     core->silent_since[event->source] = now;
     note_absent(core, &event->chunk.hash, event->source);
     for (unsigned i = 0; i < FETCH_CHUNKS; i++)
-        if (core->chunk[i].used && core->chunk[i].source == event->source &&
-            same_tensor(&core->chunk[i].chunk.hash, &event->chunk.hash))
+        if (is_asked(core, i, event->source, &event->chunk.hash))
             assign_source(core, i, now, effects);
 }
 
+static int64_t patience(const struct fetch_core *core, unsigned source) {
+    return source == FETCH_COORDINATOR ? core->coordinator_patience_ns : HOLDER_PATIENCE;
+}
+
+static bool is_silent(const struct fetch_core *core, unsigned source, mono_t now) {
+    return asked_of(core, source) > 0 && mono_since(now, core->silent_since[source]) >= patience(core, source);
+}
+
+/* The chunks that a silent coordinator is to be asked for again, a bit for each. */
+static uint32_t overdue(struct fetch_core *core, mono_t now) {
+    uint32_t chunks = 0;
+    if (!is_silent(core, FETCH_COORDINATOR, now))
+        return 0;
+    for (unsigned i = 0; i < FETCH_CHUNKS; i++)
+        if (core->chunk[i].used && core->chunk[i].source == FETCH_COORDINATOR)
+            chunks |= UINT32_C(1) << i;
+    core->silent_since[FETCH_COORDINATOR] = now;
+    core->coordinator_patience_ns *= 2;
+    if (core->coordinator_patience_ns > COORDINATOR_PATIENCE_MOST)
+        core->coordinator_patience_ns = COORDINATOR_PATIENCE_MOST;
+    return chunks;
+}
+
 static void on_tick(struct fetch_core *core, mono_t now, struct fetch_effects *effects) {
-    uint32_t silent = 0;
+    uint32_t silent = 0, again = overdue(core, now); /* before it is asked for what others lost */
     for (unsigned i = 0; i < core->holders; i++)
-        if (core->usable >> i & 1 && asked_of(core, i) > 0 && mono_since(now, core->silent_since[i]) >= HOLDER_PATIENCE)
+        if (core->usable >> i & 1 && is_silent(core, i, now))
             silent |= UINT32_C(1) << i;
     if (silent)
         lose(core, silent, now, effects);
     for (unsigned i = 0; i < FETCH_CHUNKS; i++)
-        if (core->chunk[i].used && core->chunk[i].source == FETCH_COORDINATOR &&
-            mono_since(now, core->chunk[i].ask_again_at) >= 0)
+        if (again >> i & 1)
             assign_source(core, i, now, effects);
 }
 
@@ -223,8 +257,7 @@ bool fetch_core_deadline(const struct fetch_core *core, mono_t *deadline) {
         if (!core->chunk[i].used)
             continue;
         unsigned source = core->chunk[i].source;
-        mono_t due = source == FETCH_COORDINATOR ? core->chunk[i].ask_again_at
-                                                 : mono_after(core->silent_since[source], HOLDER_PATIENCE);
+        mono_t due = mono_after(core->silent_since[source], patience(core, source));
         if (!any || mono_since(due, *deadline) < 0)
             *deadline = due;
         any = true;

@@ -4,7 +4,7 @@
  *
  *   a holder:  USABLE ---- closed, silent, or answered with what it was not asked for ----> LOST, until the next load
  *   a chunk:   wanted -> asked of a holder -> ... of the next -> ... of the coordinator -> its bytes go to the loader
- *                  |  not here, or the holder was lost  ^                |  no answer: asked again  ^
+ *                  |  not here, or the holder was lost  ^                |  it is silent: again     ^
  *                  +------------------------------------+                +--------------------------+
  *
  * Nothing here trusts a holder: bytes count only from whom they were asked of (or from the coordinator), and whether
@@ -88,10 +88,10 @@ struct fetch_core {
     struct {
         bool used;
         unsigned source;
-        mono_t ask_again_at; /* of the coordinator */
         struct fetch_chunk chunk;
     } chunk[FETCH_CHUNKS];
-    mono_t silent_since[FETCH_HOLDERS_MAX]; /* while something is asked of it */
+    mono_t silent_since[FETCH_SOURCES]; /* while something is asked of it */
+    int64_t coordinator_patience_ns;
     struct {
         struct hash hash;
         uint32_t holders;   /* that have not got it */

@@ -213,7 +213,54 @@ static void test_a_silent_coordinator_is_asked_again(void **state) {
     assert_int_equal(bench.effects.fault, FETCH_FAULT_STALE);
 }
 
+/* A way that brings a chunk every 4 s, in the order they were asked for, has all of them 32 s on their way: none is
+ * asked for twice. */
+static void test_a_slow_way_to_the_coordinator(void **state) {
+    (void)state;
+    struct bench bench = began(0);
+    for (unsigned i = 0; i < FETCH_CHUNKS; i++)
+        want(&bench, chunk_of(1, i, 0));
+    for (unsigned arrived = 0; arrived < 50; arrived++) {
+        for (unsigned second = 0; second < 4; second++) {
+            later(&bench, 1);
+            assert_int_equal(bench.effects.count, 0);
+        }
+        part(&bench, FETCH_COORDINATOR, chunk_of(1, arrived, 0));
+        assert_stored(&bench);
+        want(&bench, chunk_of(1, arrived + FETCH_CHUNKS, 0));
+    }
+}
+
+/* One that takes longer than any patience for a chunk gets few of them twice, for patience grows. */
+static void test_the_slowest_way(void **state) {
+    (void)state;
+    struct bench bench = began(0);
+    unsigned asked = FETCH_CHUNKS;
+    for (unsigned i = 0; i < FETCH_CHUNKS; i++)
+        want(&bench, chunk_of(1, i, 0));
+    for (unsigned second = 1; second <= 84 * FETCH_CHUNKS; second++) {
+        later(&bench, 1);
+        asked += bench.effects.count;
+        if (second % 84 == 0)
+            part(&bench, FETCH_COORDINATOR, chunk_of(1, second / 84 - 1, 0));
+    }
+    assert_int_equal(asked, 5 * FETCH_CHUNKS - 1); /* after 10, 30, 70 and, 80 after the first came, 164 s; no more */
+}
+
 /* ---- bytes that nobody wanted ---- */
+
+/* A holder that answers nothing but what it was not asked is silent. */
+static void test_absence_of_what_was_not_asked(void **state) {
+    (void)state;
+    struct bench bench = began(1);
+    want(&bench, chunk_of(1, 0, 1));
+    later(&bench, 4);
+    feed(&bench, &(struct fetch_event){.type = FETCH_NOT_HERE, .source = 0, .chunk = chunk_of(7, 0, 0)});
+    assert_int_equal(bench.effects.count, 0);
+    later(&bench, 1);
+    assert_effect(&bench, 0, FETCH_LEAVE, 0);
+    assert_effect(&bench, 1, FETCH_ASK, FETCH_COORDINATOR);
+}
 
 static void test_bytes_count_from_whom_they_were_asked(void **state) {
     (void)state;
@@ -376,6 +423,9 @@ int main(void) {
         cmocka_unit_test(test_a_silent_holder),
         cmocka_unit_test(test_an_idle_holder),
         cmocka_unit_test(test_a_silent_coordinator_is_asked_again),
+        cmocka_unit_test(test_a_slow_way_to_the_coordinator),
+        cmocka_unit_test(test_the_slowest_way),
+        cmocka_unit_test(test_absence_of_what_was_not_asked),
         cmocka_unit_test(test_bytes_count_from_whom_they_were_asked),
         cmocka_unit_test(test_too_few_bytes),
         cmocka_unit_test(test_after_the_end),
