@@ -2,6 +2,7 @@
 #include "base/log.h"
 #include "daemon/commands.h"
 #include "daemon/coordinator.h"
+#include "daemon/core/coordinator_core.h"
 #include "partitioner/partitioner.h"
 #include "proto/message.h"
 
@@ -122,7 +123,7 @@ static const struct option options[] = {
     {"microbatch", OPTION_NUMBER, FIELD(microbatch), "B", "8", 1, MESSAGE_ITEMS_MAX, "most images computed together"},
     {"microbatch-wait", OPTION_NUMBER, FIELD(microbatch_wait_ms), "MS", "5", 0, 60000,
      "how long an image waits for company"},
-    {"in-flight", OPTION_NUMBER, FIELD(in_flight), "N", "0", 0, 128,
+    {"in-flight", OPTION_NUMBER, FIELD(in_flight), "N", "0", 0, CORE_IN_FLIGHT_MAX,
      "most microbatches in the pipeline; 0: by the plan, two to three per stage and a few"},
     {"patience", OPTION_NUMBER, FIELD(patience_s), "S", "60", 0, 86400,
      "how long images wait for a pipeline that does not serve"},

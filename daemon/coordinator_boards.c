@@ -250,6 +250,7 @@ void boards_serve(struct coordinator *c, epoch_t epoch) {
     if (!c->first_stage[lane])
         log_error("%s", error.text);
     tell_stages(c, plan, &(struct message){.type = MESSAGE_SERVE, .serve = {epoch}});
+    clients_widen(c);
     log_info("serving with %u stage%s", plan->stages, plan->stages == 1 ? "" : "s");
 }
 

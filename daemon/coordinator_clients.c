@@ -85,10 +85,13 @@ void clients_gone(struct coordinator *c, const struct net_peer *client) {
     }
 }
 
-/* Enough for every stage to have a full microbatch, one on its way to it, and some more with the preparers. */
+/* Enough for every stage to have a full microbatch and one on its way to it, or for as many as the plan has under way
+ * and two, and some more with the preparers. It never shrinks: what clients have sent, they have sent. */
 static unsigned window(const struct coordinator *c) {
     unsigned stages = c->core.settings.stages ? c->core.settings.stages : c->core.boards + 1;
-    unsigned items = (2 * stages + 4) * c->options->microbatch + 16;
+    unsigned planned = core_flights_allowed(&c->core) + 2, least = 2 * stages + 4;
+    unsigned items = (planned > least ? planned : least) * c->options->microbatch + 16;
+    items = items > c->window ? items : c->window;
     return items < CORE_ITEMS_MAX / 4 ? items : CORE_ITEMS_MAX / 4;
 }
 

@@ -70,6 +70,7 @@ void plan_print_json(const struct plan_report *report, FILE *to) {
     json_member(to, "period_s", plan->period_s);
     json_member(to, "latency_s", plan->latency_s);
     json_member(to, "throughput", plan->throughput);
+    fprintf(to, ", \"in_flight\": %u", plan_in_flight(plan));
     json_member(to, "solve_s", plan->solve_s);
     json_stages(report, to);
     json_unused(report, to);
@@ -143,6 +144,7 @@ static void print_predictions(const struct plan_report *report, FILE *to) {
             report->problem->board_names[slowest->board]);
     fprintf(to, "throughput  %.4g items/s\n", plan->throughput);
     fprintf(to, "latency     %s\n", seconds_words(plan->latency_s, words));
+    fprintf(to, "in flight   %u microbatches\n", plan_in_flight(plan));
     print_cuts(plan, to);
 }
 

@@ -105,6 +105,11 @@ const char *policy_name(size_t index);
 /* Fills in times, memory, period, latency and throughput of plan->stage[0..stages) from board, first and end alone. */
 void plan_cost(const struct problem *problem, struct plan *plan);
 
+/* How many microbatches keep its stages busy: as many as are computed or on the wire at once when none waits (Little's
+ * law: latency over period, but at least one a stage), one more for each stage to have when it is done, and two. With
+ * fewer, where a transfer takes as long as computing, stages wait for each other. UINT_MAX at most. */
+unsigned plan_in_flight(const struct plan *plan);
+
 /* Is this a plan for this problem? Each unit once and in order, each board at most once, memory within limits, and the
  * priced figures as plan_cost would give them (1e-9 relative). The error names the stage. */
 bool plan_check(const struct problem *problem, const struct plan *plan, struct error *error);

@@ -8,9 +8,11 @@
 #include "partitioner/price.h"
 
 #include <inttypes.h>
+#include <limits.h>
 #include <math.h>
 
 #define SAME_FIGURE 1e-9
+#define ROUNDING    1e-6 /* a latency of this share of a period more takes no microbatch more */
 
 uint64_t plan_slice_memory(const struct problem *problem, unsigned board, unsigned first, unsigned end) {
     struct slice_bytes slice = slice_bytes_at(problem, board, first);
@@ -57,6 +59,12 @@ void plan_cost(const struct problem *problem, struct plan *plan) {
     if (plan->stages)
         plan->latency_s += plan->stage[plan->stages - 1].send_s;
     plan->throughput = problem->items / plan->period_s;
+}
+
+unsigned plan_in_flight(const struct plan *plan) {
+    double waiting = (double)plan->stages + 2;
+    double busy = plan->period_s > 0 ? ceil(plan->latency_s / plan->period_s - ROUNDING) : 0;
+    return (unsigned)fmin(waiting + larger(busy, plan->stages), UINT_MAX);
 }
 
 static bool same(double left, double right) {

@@ -580,7 +580,8 @@ static void apply_board_event(struct coordinator_core *core, const struct coordi
                               struct coordinator_effects *effects) {
     assert(event->board < core->boards);
     struct core_board *board = &core->board[event->board];
-    board->heard = now;
+    if (event->type != CORE_BOARD_LOST) /* an end is no sign of life */
+        board->heard = now;
     switch (event->type) {
     case CORE_BOARD_LOST:
         board_gone(core, event->board, "was lost", now, effects);
@@ -652,7 +653,7 @@ mono_t coordinator_core_deadline(const struct coordinator_core *core, mono_t now
     int64_t wait = 100 * MONO_MS; /* the slow clocks (silence, patience, stall) need no better */
     /* while all flights allowed are out, only a result lets another go: no deadline, or the loop would never sleep */
     if (core->state == COORDINATOR_SERVING && core->queued > 0 && core->writable &&
-        flights_in_service(core) < flights_allowed(core)) {
+        flights_in_service(core) < core_flights_allowed(core)) {
         int64_t left = core->settings.microbatch_wait_ns - mono_since(now, core->admitted[core->queue_first]);
         wait = left < wait ? left : wait;
     }

@@ -52,7 +52,8 @@
 
 #define CORE_BOARDS_MAX    MESSAGE_BOARDS_MAX
 #define CORE_ITEMS_MAX     4096
-#define CORE_FLIGHTS_MAX   288
+#define CORE_IN_FLIGHT_MAX 200 /* in one pipeline; the longest needs three for each of its boards and two */
+#define CORE_FLIGHTS_MAX   (MESSAGE_LANES * CORE_IN_FLIGHT_MAX)
 #define CORE_SUSPECTED_MAX 8
 #define CORE_ATTEMPTS_MAX  64
 #define CORE_REASON_MAX    320
@@ -79,7 +80,7 @@ const char *board_state_name(enum board_state state);
 struct coordinator_settings {
     unsigned stages;            /* boards to wait for; 0: serve with what is there, replan when more join */
     unsigned microbatch;        /* most items in one */
-    unsigned in_flight;         /* most microbatches in flight; 0: by the plan, see flights_allowed */
+    unsigned in_flight;         /* most microbatches in flight; 0: by the plan, see core_flights_allowed */
     int64_t microbatch_wait_ns; /* how long the first item waits for company */
     int64_t board_silence_ns;   /* a board that says nothing for so long is lost */
     int64_t patience_ns;        /* how long an item waits for a pipeline that does not serve */
@@ -269,6 +270,9 @@ const struct core_pipeline *core_pipeline_in(const struct coordinator_core *core
 const struct core_pipeline *core_pipeline_in_force(const struct coordinator_core *core);
 /* A lane without a pipeline, MESSAGE_LANES when both have one. */
 unsigned core_lane_free(const struct coordinator_core *core);
+/* How many microbatches may be under way in the pipeline that serves: the setting, or what its plan needs
+ * (plan_in_flight); at most CORE_IN_FLIGHT_MAX. Without one and without a setting: 0. */
+unsigned core_flights_allowed(const struct coordinator_core *core);
 
 /* The plan that was asked for is made without this board: it is not taken for measured. */
 void coordinator_core_unlist(struct coordinator_core *core, unsigned board);

@@ -9,7 +9,6 @@
 
 #define BEAT_NS    MONO_SECOND /* at least what lies between two heartbeats */
 #define PLAN_SLACK 2           /* so much faster than planned a board may be */
-#define ROUNDING   1e-6        /* a latency of this share of a period more takes no microbatch more */
 
 /* ---- the queue ---- */
 
@@ -205,13 +204,12 @@ void flights_replay_without(struct coordinator_core *core, epoch_t epoch, unsign
 
 /* ---- dispatch and results ---- */
 
-unsigned flights_allowed(const struct coordinator_core *core) {
+unsigned core_flights_allowed(const struct coordinator_core *core) {
     const struct core_pipeline *serving = core_pipeline_in(core, PIPELINE_SERVING);
-    if (core->settings.in_flight || !serving)
-        return core->settings.in_flight < CORE_FLIGHTS_MAX ? core->settings.in_flight : CORE_FLIGHTS_MAX;
-    const struct plan *plan = &serving->plan;
-    double busy = plan->period_s > 0 ? ceil(plan->latency_s / plan->period_s - ROUNDING) : 0;
-    return plan->stages + 2 + (unsigned)fmin(fmax(busy, plan->stages), CORE_FLIGHTS_MAX - plan->stages - 2);
+    unsigned wanted = core->settings.in_flight;
+    if (wanted == 0 && serving)
+        wanted = plan_in_flight(&serving->plan);
+    return wanted < CORE_IN_FLIGHT_MAX ? wanted : CORE_IN_FLIGHT_MAX;
 }
 
 unsigned flights_in_service(const struct coordinator_core *core) {
@@ -229,7 +227,7 @@ static bool microbatch_due(const struct coordinator_core *core, mono_t now) {
 void flights_dispatch(struct coordinator_core *core, mono_t now, struct coordinator_effects *effects) {
     struct core_pipeline *serving = pipeline_in(core, PIPELINE_SERVING);
     bool again = core->flights > core->sent;
-    if (!core->writable || serving->sent >= flights_allowed(core) || core->sent == CORE_FLIGHTS_MAX ||
+    if (!core->writable || serving->sent >= core_flights_allowed(core) || core->sent == CORE_FLIGHTS_MAX ||
         (!again && !microbatch_due(core, now)))
         return;
     struct core_flight *flight = &core->flight[core->sent];
@@ -280,18 +278,27 @@ void flights_result(struct coordinator_core *core, const struct coordinator_even
 
 /* ---- time ---- */
 
-/* How long it may be until a slow pipeline that drains tells of itself. */
-static int64_t drain_patience(const struct coordinator_core *core, const struct core_pipeline *draining) {
-    int64_t latency = (int64_t)fmin(HUNG_FACTOR * draining->plan.latency_s * 1e9, 3600e9);
-    return latency > core->settings.stall_ns ? latency : core->settings.stall_ns;
+/* The setting, or HUNG_FACTOR times what is planned if that is longer. */
+static int64_t stall_limit(const struct coordinator_core *core, double planned_s) {
+    int64_t limit = (int64_t)fmin(HUNG_FACTOR * planned_s * 1e9, 3600e9);
+    return limit > core->settings.stall_ns ? limit : core->settings.stall_ns;
+}
+
+/* While one serves, stages that compute tell of it; a payload on its way is heard of when it is there. */
+static int64_t serving_patience(const struct coordinator_core *core) {
+    const struct core_pipeline *serving = core_pipeline_in(core, PIPELINE_SERVING);
+    double longest = 0;
+    for (unsigned i = 0; serving && i < serving->plan.stages; i++)
+        longest = fmax(longest, fmax(serving->plan.stage[i].receive_s, serving->plan.stage[i].send_s));
+    return stall_limit(core, longest);
 }
 
 void flights_stalled(struct coordinator_core *core, mono_t now, struct coordinator_effects *effects) {
     static const char why[] = "a microbatch was lost: no stage is working on it";
     const struct core_pipeline *draining = core_pipeline_in(core, PIPELINE_DRAINING);
-    if (draining && mono_since(now, draining->progressed) >= drain_patience(core, draining))
+    if (draining && mono_since(now, draining->progressed) >= stall_limit(core, draining->plan.latency_s))
         flights_replay(core, draining->epoch, why, effects); /* nothing comes through it after them that would tell */
-    if (core->sent == 0 || mono_since(now, core->progressed) < core->settings.stall_ns)
+    if (core->sent == 0 || mono_since(now, core->progressed) < serving_patience(core))
         return;
     for (unsigned lane = 0; lane < MESSAGE_LANES; lane++)
         flights_replay(core, core->pipeline[lane].epoch, why, effects);
@@ -300,7 +307,7 @@ void flights_stalled(struct coordinator_core *core, mono_t now, struct coordinat
 
 /* Serving in name only: the first stage is out of reach, or takes nothing. */
 static bool stuck(const struct coordinator_core *core, mono_t now) {
-    return core->sent == 0 && !core->writable && mono_since(now, core->progressed) >= core->settings.stall_ns;
+    return core->sent == 0 && !core->writable && mono_since(now, core->progressed) >= serving_patience(core);
 }
 
 static void why_not_served(const struct coordinator_core *core, char text[CORE_REASON_MAX]) {

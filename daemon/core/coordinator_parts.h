@@ -59,10 +59,6 @@ void flights_replay_without(struct coordinator_core *core, epoch_t epoch, unsign
 void flights_stalled(struct coordinator_core *core, mono_t now, struct coordinator_effects *effects);
 /* Fails what has waited for too long for a pipeline that does not serve. */
 void flights_impatient(struct coordinator_core *core, mono_t now, struct coordinator_effects *effects);
-/* How many may be under way in the pipeline that serves: as many as are computed or on the wire at once when none waits
- * (Little's law: latency over period, but at least one a stage), and one more for each stage to have when it is done,
- * and two. With fewer, where a transfer takes as long as computing, stages wait for each other. */
-unsigned flights_allowed(const struct coordinator_core *core);
 unsigned flights_in_service(const struct coordinator_core *core);
 
 #endif

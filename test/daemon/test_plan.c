@@ -278,7 +278,8 @@ static void test_json(void **state) {
     assert_int_equal(status, 0);
     struct json *root = json_parse(output, strlen(output), "plan", &error);
     assert_non_null(root);
-    assert_members(root, "policy optimal latency_optimal bound_s period_s latency_s throughput solve_s stages unused");
+    assert_members(
+        root, "policy optimal latency_optimal bound_s period_s latency_s throughput in_flight solve_s stages unused");
     assert_true(json_get_number(root, "period_s", 0, 100, &period, &error));
     assert_true(fabs(period - 5.281677671) <= 1e-9 * period);
     assert_true(json_get_array(root, "stages", &stages, &error));
@@ -297,6 +298,7 @@ static void test_table(void **state) {
                                         "period ",
                                         "throughput ",
                                         "latency ",
+                                        "in flight   ",
                                         "cuts        none",
                                         "speed-up ",
                                         " over even",

@@ -1,6 +1,7 @@
 /* The simple policies, pricing, and plan_check, which must see through every kind of wrong plan. */
 #include "test/partitioner/fleets.h"
 
+#include <limits.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -41,6 +42,20 @@ static bool solve(const struct made_fleet *made, const char *policy, const struc
     if (!plan_check(&made->problem, plan, &error))
         fail_msg("%s: %s", policy, error.text);
     return true;
+}
+
+/* Where the wire takes as long as computing, as many microbatches are on it as are computed. */
+static void test_in_flight(void **state) {
+    (void)state;
+    static const struct {
+        double period_s, latency_s;
+        unsigned flights;
+    } cases[] = {{0, 0, 6},     {0, 7, 6},  {1, 0.5, 6},          {1, 2, 6}, {1, 2.0001, 7}, {1, 2 + 1e-9, 6},
+                 {0.1, 0.4, 8}, {2, 10, 9}, {1e-9, 1e9, UINT_MAX}};
+    for (unsigned i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        struct plan plan = {.stages = 2, .period_s = cases[i].period_s, .latency_s = cases[i].latency_s};
+        assert_int_equal(plan_in_flight(&plan), cases[i].flights);
+    }
 }
 
 /* Both ends of a slice cost its processors. */
@@ -324,17 +339,12 @@ static void test_huge_sizes(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_handling),
-        cmocka_unit_test(test_names),
-        cmocka_unit_test(test_prices),
-        cmocka_unit_test(test_even),
-        cmocka_unit_test(test_half_duplex_price),
-        cmocka_unit_test(test_pipedream),
-        cmocka_unit_test(test_manual_refuses),
-        cmocka_unit_test(test_bad_problems),
-        cmocka_unit_test(test_even_is_minimal),
-        cmocka_unit_test(test_check_rejects),
-        cmocka_unit_test(test_check_limits),
+        cmocka_unit_test(test_in_flight),     cmocka_unit_test(test_handling),
+        cmocka_unit_test(test_names),         cmocka_unit_test(test_prices),
+        cmocka_unit_test(test_even),          cmocka_unit_test(test_half_duplex_price),
+        cmocka_unit_test(test_pipedream),     cmocka_unit_test(test_manual_refuses),
+        cmocka_unit_test(test_bad_problems),  cmocka_unit_test(test_even_is_minimal),
+        cmocka_unit_test(test_check_rejects), cmocka_unit_test(test_check_limits),
         cmocka_unit_test(test_huge_sizes),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
