@@ -85,7 +85,8 @@ struct survey {
     struct link_list links;                                 /* what the coordinator before knew of them, not used yet */
     struct profile *profile[CORE_BOARDS_MAX];               /* owned; the last one known, NULL: none */
     char profile_of[CORE_BOARDS_MAX][MESSAGE_NAME_MAX + 1]; /* whose */
-    char fault[320];                                        /* the last probe that failed */
+    uint64_t probe_of[SURVEY_ENDS];                         /* the last one that each took part in */
+    char fault[SURVEY_ENDS][320];                           /* what its end of the last probe said of a failure */
     char unreached[CORE_BOARDS_MAX][320];                   /* why the last one between it and the coordinator did */
     char words[128];                                        /* logged last */
     mono_t logged, ticked, kept;                            /* kept: links, in the file */

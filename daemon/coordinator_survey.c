@@ -320,6 +320,8 @@ static void begin_probe(struct coordinator *c, unsigned end, unsigned other, boo
                                                : BURST_BYTES,
                   .peer_key = other == SURVEY_COORDINATOR ? gate_own_key(c) : gate_key_of(c, other)}};
     struct peer *peer = end == SURVEY_COORDINATOR ? NULL : peer_of_board(c, end);
+    c->survey.probe_of[end] = effect->number;
+    c->survey.fault[end][0] = '\0';
     if (other == SURVEY_COORDINATOR)
         boards_results_endpoint(c, end, endpoint);
     else
@@ -331,7 +333,8 @@ static void begin_probe(struct coordinator *c, unsigned end, unsigned other, boo
 }
 
 static void link_failed(struct coordinator *c, unsigned board, unsigned other) {
-    const char *why = c->survey.fault[0] ? c->survey.fault : "they did not say why";
+    const char *own = c->survey.fault[board], *others = c->survey.fault[other];
+    const char *why = own[0] ? own : others[0] ? others : "they did not say why";
     log_warn("no link between %s and %s: %s", end_name(c, board), end_name(c, other), why);
     if (other == SURVEY_COORDINATOR)
         snprintf(c->survey.unreached[board], sizeof c->survey.unreached[board], "%s", why);
@@ -378,8 +381,9 @@ void survey_joined(struct coordinator *c, unsigned board) {
 void survey_told_probe(struct coordinator *c, unsigned end, const struct message_probed *probed) {
     log_debug("%s probed: latency %.3g ms, receives %.4g MB/s %s", end_name(c, end), 1e3 * probed->latency_s,
               probed->bytes_per_second / 1e6, probed->error);
-    if (probed->error[0])
-        snprintf(c->survey.fault, sizeof c->survey.fault, "%.100s says: %.150s", end_name(c, end), probed->error);
+    if (probed->error[0] && probed->probe == c->survey.probe_of[end])
+        snprintf(c->survey.fault[end], sizeof c->survey.fault[end], "%.100s says: %.150s", end_name(c, end),
+                 probed->error);
     survey_step(c, &(struct survey_event){.type = SURVEY_PROBED,
                                           .board = end,
                                           .number = probed->probe,
@@ -411,9 +415,12 @@ bool survey_ready(struct coordinator *c, const unsigned *boards, unsigned count)
     return !c->survey.needed || survey_core_boards_done(&c->survey.core, boards, count);
 }
 
+/* What failed is tried again while all wait for a first plan, or none do; after a death everybody waits for what is
+ * known to serve, and what was out of reach before stays so. ask_for_plan sees to it where that does not do. */
 void survey_plan_asked(struct coordinator *c) {
     c->survey.replan = false;
-    survey_step(c, &(struct survey_event){.type = SURVEY_AGAIN});
+    if (c->core.state == COORDINATOR_SERVING || !c->core.served)
+        survey_step(c, &(struct survey_event){.type = SURVEY_AGAIN});
 }
 
 bool survey_out_of_reach(const struct coordinator *c, unsigned board, char *text, size_t size) {
@@ -498,7 +505,12 @@ static bool may_probe(const struct coordinator *c) {
  * newcomer that the last plan did not wait for, or a failure that may have healed while there is no plan. */
 static void ask_for_plan(struct coordinator *c) {
     bool idle = c->core.state == COORDINATOR_WAITING && !c->core.changed && !c->core.planning;
-    if (idle && (c->survey.replan || survey_core_may_try_again(&c->survey.core, mono_now())))
+    if (!idle)
+        return;
+    bool again = survey_core_may_try_again(&c->survey.core, mono_now());
+    if (again)
+        survey_step(c, &(struct survey_event){.type = SURVEY_AGAIN});
+    if (again || c->survey.replan)
         coordinator_step(c, &(struct coordinator_event){.type = CORE_PLANNED, .stale = true});
 }
 

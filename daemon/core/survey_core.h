@@ -5,8 +5,9 @@
  * profiles, all that lack one at the same time (boards that share a machine then measure what they will get while they
  * serve together), then the links between wanted boards and to the coordinator, disjoint pairs at the same time. While
  * a wanted board is profiled nothing is probed but newcomers, and no profile is asked for while anything is probed, so
- * that neither disturbs the other. While a pipeline serves (SURVEY_HOLD) no link is measured: a stage whose slots are
- * full does not read its socket, and would look like a link that is slow.
+ * that neither disturbs the other. While a pipeline is prepared, or none of the ways of microbatches is free
+ * (SURVEY_HOLD), no link is measured: a stage whose slots are full does not read its socket, and would look like a link
+ * that is slow.
  *
  * A newcomer is a board that has no part in what serves or is planned. Whether it can be reached is seen first, by a
  * brief probe between it and the coordinator, then it is profiled; nobody waits for it, and its links are measured when
@@ -63,7 +64,7 @@ enum survey_event_type {
     SURVEY_AGAIN,    /* a plan is asked for: what failed with wanted boards may be tried again */
     SURVEY_PROFILED, /* board, number, ok; not ok: busy: it cannot now */
     SURVEY_PROBED,   /* number, end, latency_s, bytes_per_second: as that end tells; 0: not measured */
-    SURVEY_HOLD,     /* ok: no probe is to begin; not ok: they may again */
+    SURVEY_HOLD,     /* ok: no probe is to begin but a newcomer's brief one; not ok: they may again */
     SURVEY_TICK,     /* time has passed */
 };
 
