@@ -330,11 +330,26 @@ static bool turn(struct coordinator *c, struct error *error) {
 
 /* ---- start and end ---- */
 
+/* Boards get both files with their slices. */
+static bool json_may_be_sent(const struct coordinator *c, struct error *error) {
+    const void *config, *preprocessor;
+    size_t config_bytes, preprocessor_bytes;
+    model_borrow_json(c->model, &config, &config_bytes, &preprocessor, &preprocessor_bytes);
+    bool first = config_bytes > MESSAGE_JSON_MAX;
+    if (!first && preprocessor_bytes <= MESSAGE_JSON_MAX)
+        return true;
+    return error_set(error, ERROR_INPUT, "%s/%s: %zu bytes, want at most %u, for boards get it with their slices",
+                     c->options->model, first ? "config.json" : "preprocessor_config.json",
+                     first ? config_bytes : preprocessor_bytes, MESSAGE_JSON_MAX);
+}
+
 static bool open_model(struct coordinator *c, struct error *error) {
     c->model = model_open(c->options->model, error);
     if (!c->model)
         return false;
     c->config = model_borrow_config(c->model);
+    if (!json_may_be_sent(c, error))
+        return false;
     unsigned units = model_units(c->config);
     for (unsigned i = 0; i < c->options->cut_count; i++)
         if (c->options->cuts[i] >= units)
@@ -393,7 +408,7 @@ static bool set_up_core(struct coordinator *c, struct error *error) {
         return false;
     pace_init(c);
     settings.measured_first = c->survey.needed;
-    settings.hung_ns = HUNG_NS; /* else no stage's time is known */
+    settings.hung_ns = HUNG_NS; /* or HUNG_FACTOR times what its speed lets expect */
     coordinator_core_init(&c->core, &settings, mono_now());
     return true;
 }

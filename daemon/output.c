@@ -57,14 +57,25 @@ static void print_json(FILE *to, const struct answer *answer) {
     fputs("}\n", to);
 }
 
+/* Labels are a model's, which may come from anywhere: one line stays one line, and a terminal is told nothing. */
+static void print_printable(FILE *to, const char *text) {
+    for (; *text; text++)
+        fputc((unsigned char)*text < 0x20 || *text == 0x7f ? '?' : *text, to);
+}
+
 static void print_text(FILE *to, const struct answer *answer) {
     fprintf(to, "%s:", answer->file);
     if (answer->error && answer->error[0]) {
-        fprintf(to, " error: %s\n", answer->error);
+        fputs(" error: ", to);
+        print_printable(to, answer->error);
+        fputc('\n', to);
         return;
     }
-    for (size_t i = 0; i < answer->top_count; i++)
-        fprintf(to, "%s %s %.1f %%", i ? "," : "", answer->top[i].label, 100.0 * (double)answer->top[i].score);
+    for (size_t i = 0; i < answer->top_count; i++) {
+        fputs(i ? ", " : " ", to);
+        print_printable(to, answer->top[i].label);
+        fprintf(to, " %.1f %%", 100.0 * (double)answer->top[i].score);
+    }
     for (size_t i = 0; answer->numbers && i < answer->number_count; i++)
         fprintf(to, " %.9g", (double)answer->numbers[i]);
     fputc('\n', to);

@@ -13,6 +13,7 @@
 #include <inttypes.h>
 #include <string.h>
 
+#define KEPT_MOST ((size_t)64 << 20) /* bytes that a decoder keeps when smaller images follow: 22 million pixels */
 #define CHANNELS  3
 #define EDGE_MOST 1000000 /* pixels: resizing keeps up to 24 bytes of weights for each pixel along an edge */
 
@@ -83,7 +84,8 @@ bool image_check_size(const struct image_source *source, const char *format, uin
 }
 
 bool image_buffer_reserve(struct image_buffer *buffer, size_t bytes, struct error *error) {
-    if (bytes <= buffer->capacity)
+    bool small_again = buffer->capacity > KEPT_MOST && bytes <= KEPT_MOST;
+    if (bytes <= buffer->capacity && !small_again)
         return true;
     release(buffer->bytes); /* first, so that the old and the new never exist together */
     buffer->capacity = 0;

@@ -30,7 +30,8 @@ struct image_limits {
 #define IMAGE_PIXELS_DEFAULT UINT64_C(100000000)
 
 /* Scratch memory for decoding, kept from image to image, so that after the largest image nothing is allocated here any
- * more (libjpeg, libpng and zlib allocate and free by themselves). One thread at a time per decoder. */
+ * more (libjpeg, libpng and zlib allocate and free by themselves); what an image of more than 22 million pixels took is
+ * given back with the next smaller one. One thread at a time per decoder. */
 struct image_decoder;
 
 struct image_decoder *image_decoder_new(void);

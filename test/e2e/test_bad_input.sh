@@ -91,6 +91,18 @@ copy && patch_header 's/vit.layernorm.weight/vit.layernorm.eighth/' && faulty 'a
 copy && patch_header 's/"data_offsets":\[\([0-9]*\),\([0-9]*\)\]/"data_offsets":[0,\2]/3' && faulty 'overlapping tensors' 'model.safetensors: '
 copy && echo '[]' >"$scratch/faulty/preprocessor_config.json" && faulty 'a preprocessor that is none' 'preprocessor_config.json'
 
+copy && head -c $((5 << 20)) /dev/zero | tr '\0' ' ' >>"$scratch/faulty/config.json" &&
+    check 'a model directory whose config.json no message can carry' fails_with 1 'config.json: 52[0-9]* bytes, want at most 4194304' \
+        coordinator --model "$scratch/faulty" --listen tcp://127.0.0.1:0
+
+# A label that would be two lines, and end a terminal's title.
+copy && sed -i 's/"0": "[^"]*"/"0": "cat\\nb: dog\\u001b]0;x\\u0007"/' "$scratch/faulty/config.json"
+labels_are_printable() {
+    "$STAGECOACH" classify --model "$scratch/faulty" --top 100 $image >"$scratch/labels" || return 1
+    [ "$(wc -l <"$scratch/labels")" = 1 ] && grep -F 'cat?b: dog?]0;x?' "$scratch/labels" && ! LC_ALL=C grep -q '[[:cntrl:]]' "$scratch/labels"
+}
+check 'labels with control characters stay in their line' labels_are_printable
+
 # ---- what is written ----
 mode() { stat -c %a "$scratch/modes/config.json" "$scratch/modes/model.safetensors" "$scratch/modes" | paste -sd ' '; }
 as_the_umask_says() {

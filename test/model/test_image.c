@@ -193,6 +193,24 @@ static void test_header_bombs_allocate_nothing(void **state) {
     release(jpeg.bytes);
 }
 
+/* A huge image, or what says to be one, holds no memory for those after it. */
+static void test_memory_of_a_huge_image_is_given_back(void **state) {
+    (void)state;
+    struct file jpeg = read_file(DATA, "ycc_444.jpg"), small = read_file(DATA, "rgb_8.png");
+    write16(find_frame(&jpeg) + 5, 6000);
+    write16(find_frame(&jpeg) + 7, 6000);
+    struct image_decoder *decoder = image_decoder_new();
+    struct image image;
+    struct error error;
+    (void)image_decode(decoder, jpeg.bytes, jpeg.size, &generous, &image, &error);
+    assert_true(allocation_bytes() > 6000 * 6000 * 3);
+    assert_true(image_decode(decoder, small.bytes, small.size, &generous, &image, &error));
+    assert_true(allocation_bytes() < 64 << 20);
+    image_decoder_destroy(&decoder);
+    release(jpeg.bytes);
+    release(small.bytes);
+}
+
 /* A line of 100 million pixels is within the limit, but the weights to resize it would take gigabytes. */
 static void test_ribbons_are_refused(void **state) {
     (void)state;
@@ -399,6 +417,7 @@ int main(void) {
         cmocka_unit_test(test_golden_pictures),
         cmocka_unit_test(test_other_formats_are_named),
         cmocka_unit_test(test_header_bombs_allocate_nothing),
+        cmocka_unit_test(test_memory_of_a_huge_image_is_given_back),
         cmocka_unit_test(test_ribbons_are_refused),
         cmocka_unit_test(test_the_limit_is_exact),
         cmocka_unit_test(test_other_precisions_and_layers),
