@@ -55,7 +55,7 @@ void board_init(struct world *world, unsigned number) {
     board->unit_ns = sim_between(world, MONO_MS / 10, (sim_mix(world->seed + 8) % 2 ? 5 : 100) * MONO_MS);
     board->sluggish_ns = sim_roll(world, 5) ? MONO_MS / 5 : 50 * MONO_MS;
     board->slowness = 1;
-    uint64_t all = sim_slice_bytes(world, 0, world->units);
+    uint64_t all = SIM_PROCESS_BYTES + sim_slice_bytes(world, 0, world->units);
     bool unlimited = number == 0 || sim_roll(world, 2);
     board->memory = unlimited ? 0 : all / (1 + sim_roll(world, FIRST_MEMORY_SHARE)) + 100;
 }

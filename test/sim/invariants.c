@@ -188,7 +188,7 @@ void plan_remember(struct world *world) {
 /* ---- the boards ---- */
 
 static void check_memory(struct world *world, const struct sim_board *board) {
-    uint64_t bytes = 0;
+    uint64_t bytes = SIM_PROCESS_BYTES;
     const struct sim_engine *first = &board->way[0].engine, *second = &board->way[1].engine;
     for (unsigned lane = 0; lane < STAGE_LANES; lane++) {
         const struct sim_way *way = &board->way[lane];

@@ -100,7 +100,7 @@ void loader_go_on(struct world *world, unsigned number) {
         sim_in(world, mono_since(loader->stuck_until, world->now), SIM_LOADER, number, board->life);
         return;
     }
-    uint64_t needed = sim_slice_bytes(world, loader->first, loader->end);
+    uint64_t needed = SIM_PROCESS_BYTES + sim_slice_bytes(world, loader->first, loader->end);
     if (loader->beside.there)
         needed += sim_slice_bytes(world, loader->beside.first, loader->beside.end) -
                   sim_shared_bytes(world, loader->first, loader->end, loader->beside.first, loader->beside.end);

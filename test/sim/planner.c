@@ -77,6 +77,7 @@ static bool solve(struct world *world, struct plan *plan, struct plan *step, str
                                     .workspace_bytes = costs.workspace_bytes,
                                     .payload_bytes = costs.payload_bytes,
                                     .memory_bytes = costs.memory_bytes,
+                                    .process_bytes = SIM_PROCESS_BYTES,
                                     .input_slots = STAGE_INPUTS,
                                     .output_slots = STAGE_OUTPUTS,
                                     .bandwidth = costs.bandwidth,

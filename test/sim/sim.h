@@ -391,6 +391,8 @@ void board_closed(struct world *world, unsigned number);
 void board_gave_back(struct world *world, unsigned number, unsigned slot, bool refused);
 void board_let_go(struct world *world, unsigned number, unsigned slot, bool refused);
 bool board_say(struct world *world, unsigned number, struct packet *packet);
+/* What a stage's process takes whatever it has; sim_slice_bytes does not count it. */
+#define SIM_PROCESS_BYTES 300
 uint64_t sim_slice_bytes(const struct world *world, uint32_t first, uint32_t end);
 /* Weights that two slices have in common. */
 uint64_t sim_shared_bytes(const struct world *world, uint32_t first, uint32_t end, uint32_t other_first,
