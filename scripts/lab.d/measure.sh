@@ -39,6 +39,8 @@ tcp_sent() {
     done <"$LAB_STATE/hosts"
 }
 
+ports() { paste -d ' ' <(cut -f 1 "$LAB_STATE/hosts") <(network_counters | sort -n) | cut -d ' ' -f 1,3,5; } # "HOST SENT_BYTES RECEIVED_BYTES"
+
 # What happened between $folder/sample.start and sample.end, a line for each host with what its table says of it:
 #   HOST SECONDS CPU_S KERNEL_S DAEMON_S SENT_BYTES SENT_FRAMES RECEIVED_BYTES RECEIVED_FRAMES SHARE BIT_PER_S
 # KERNEL_S: of as many of the daemon's threads as compute there, those that used most. SHARE: of a processor; 0: no limit.
@@ -72,7 +74,7 @@ read_answers() { # FROM TO
     while read -r _; do
         number=$((number + 1))
         [ $number != "$1" ] || sample >"$folder/sample.start"
-        [ $number != "$2" ] || { sample >"$folder/sample.end" && lab_status_json >"$folder/status.end" && memory_of_daemons >"$folder/memory"; }
+        [ $number != "$2" ] || { sample >"$folder/sample.end" && memory_of_daemons >"$folder/memory"; }
     done
     [ $number -ge "$2" ]
 }
@@ -87,26 +89,44 @@ memory_of_daemons() { # "HOST RSS_ANON_BYTES VM_HWM_BYTES"
 
 # Sends WARM + COUNT + WARM microbatches of B; then $folder/window has a line for each host that computed,
 #   HOST QUOTA_USED OUTSIDE_KERNELS SENT_BYTES SENT_TCP_BYTES LINK_USED DAEMON_SECONDS      shares of 1; bytes per image
-# (those in TCP of all images, from the first to the last, for a window's ends cut through microbatches on their way), and the seconds for each microbatch are printed.
+# and the seconds for each microbatch are printed. A board that found more waiting for it than it left behind did more than was answered
+# meanwhile, as much more as went through its port for it. What it used is for as many microbatches as were answered: no more
+# than that goes on for long. Bytes are of all images, from the first to the last.
 measure_stream() { # B WARM COUNT
     local items=$(($1 * (2 * $2 + $3)))
-    rm -f "$folder"/sample.*
+    rm -f "$folder"/sample.* "$folder/memory"
     tcp_sent >"$folder/tcp.start"
+    ports >"$folder/ports.start"
     (
         set -o pipefail
         in_host coordinator "$binary" submit --insecure --json --top 0 --quiet --unordered --repeat $items "$lab_image" \
             2>"$folder/submit.err" | read_answers $(($1 * $2)) $(($1 * ($2 + $3)))
     ) || return 1
+    ports >"$folder/ports.end"
     tcp_sent >"$folder/tcp.end"
     sample_differences | awk -v items=$(($1 * $3)) -v all=$items '
         FILENAME ~ /tcp.start$/ { tcp[$1] = -$2; next }
         FILENAME ~ /tcp.end$/ { tcp[$1] += $2; next }
+        FILENAME ~ /ports.start$/ { sent[$1] = -$2; received[$1] = -$3; next }
+        FILENAME ~ /ports.end$/ { sent[$1] += $2; received[$1] += $3; next }
         $1 == "coordinator" || $5 > 0 {
-            most = $6 > $8 ? $6 : $8
-            printf "%s %.4f %.4f %.0f %.0f %.4f %.3f\n", $1, $3 / $2 / ($10 ? $10 : 1), $5 ? 1 - $4 / $5 : 0, $6 / items,
-                tcp[$1] / all, $11 ? 8 * most / $2 / ($11 * 1448 / 1514) : 0, $5
-        }' "$folder/tcp.start" "$folder/tcp.end" - >"$folder/window"
+            most = (sent[$1] > received[$1] ? sent[$1] : received[$1]) / all
+            through = sent[$1] + received[$1]
+            handled = through > 0 && $6 + $8 > 0 ? ($6 + $8) / through * all : items
+            printf "%s %.4f %.4f %.0f %.0f %.4f %.3f\n", $1, $3 / $2 / ($10 ? $10 : 1) * items / handled, $5 ? 1 - $4 / $5 : 0, sent[$1] / all,
+                tcp[$1] / all, $11 ? 8 * most * items / $2 / ($11 * 1448 / 1514) : 0, $5
+        }' "$folder/tcp.start" "$folder/tcp.end" "$folder/ports.start" "$folder/ports.end" - >"$folder/window"
     sample_differences | awk -v count="$3" 'NR == 1 { printf "%.6f\n", $2 / count }'
+}
+
+# What was sent again is not measured: true when nothing was since the boards serve, else why. A coordinator that does not answer is no
+# good sign either.
+undisturbed() {
+    local said
+    said=$(lab_status_json) || said='no status'
+    [ "$(json_value items_replayed <<<"$said")" != 0 ] || return 0
+    grep -o '{"time": [^}]*' <<<"$said" | grep '"event": "replayed"' | grep -o '"text": "[^"]*"' || echo "${said:0:200}"
+    return 1
 }
 
 # Are the logits of these files those of EXPECTED (what `classify --json --logits` printed)?
@@ -171,14 +191,6 @@ plan_stages() {
 }
 plan_cuts() { plan_stages "$1" | awk 'NR > 1 { print $2 }' | paste -sd ,; } # PLAN
 plan_boards() { plan_stages "$1" | awk '{ print $1 }' | paste -sd ,; }      # PLAN
-
-# As many microbatches as a coordinator that has made this plan lets into the pipeline (flights_allowed of daemon/core).
-plan_in_flight() { # PLAN
-    awk -v stages="$(plan_stages "$1" | wc -l)" -v latency="$(json_value latency_s <"$1")" -v period="$(json_value period_s <"$1")" 'BEGIN {
-        busy = latency / period
-        print stages + 2 + (busy > stages ? int(busy + 0.999999) : stages)
-    }'
-}
 
 # Starts the daemons as a plan says.
 run_plan() { # MODEL B PLAN OPTION...

@@ -122,12 +122,15 @@ lab_traces() {
     fi
 }
 
-state_claim() { # FLEET
+state_claim() {
     local traces
     traces=$(lab_traces)
     [ -z "$traces" ] || fail "$traces; remove it first: scripts/lab down"
     mkdir "$LAB_STATE" 2>/dev/null || fail "another lab is being made"
     process_note $$ "$LAB_STATE/maker"
+}
+
+state_fill() { # FLEET
     mkdir "$LAB_STATE/run"
     realpath "$1" >"$LAB_STATE/fleet"
     mktemp -d "${TMPDIR:-/tmp}/stagecoach-lab.XXXXXX" >"$LAB_STATE/folder"

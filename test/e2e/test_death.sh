@@ -60,6 +60,19 @@ for stage in b1 b2 b3; do
     check "$stage dies: answers as ever" answers_as_ever
 done
 
+# What `scripts/bench_lab` asks after a run that is to count.
+undisturbed() {
+    (
+        export home=.
+        # shellcheck source=scripts/lab.d/measure.sh
+        . scripts/lab.d/measure.sh
+        lab_status_json() { status; }
+        undisturbed
+    )
+}
+disturbed_by() { undisturbed >"$scratch/why" && return 1 || grep -F -- "$1" "$scratch/why" || { cat "$scratch/why" && false; }; }
+check 'a benchmark does not count what was disturbed, and says by what' disturbed_by b3
+
 stream 400
 kill -TERM "${stage_pid[b2]}"
 check 'a stage leaves: it ends with status 0' wait_ended "${stage_pid[b2]}"
@@ -125,6 +138,7 @@ kill -CONT "${stage_pid[b2]}"
 check 'a long silence is allowed: the stream ends with status 0' stream_ends_with 0
 check 'a long silence is allowed: every file is answered once, with the same bits' no_error
 check 'a long silence is allowed: nothing was sent again' test "$(coordinator_value items_replayed)" = 0
+check 'a long silence is allowed: a benchmark counts it' undisturbed
 
 for stage in b1 b2 b3; do
     kill -TERM "${stage_pid[$stage]}"
