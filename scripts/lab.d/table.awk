@@ -1,5 +1,5 @@
 # Markdown rows of bench_lab's results, one for each rival: medians over its rounds, and a last row with the least and the
-# most of each column. Input: RESULT.json files as write_json of scripts/bench_lab writes them, one line each. What a
+# most of each column. "by plans": what the predicted periods make of the ratio. Input: RESULT.json files as write_json of scripts/bench_lab writes them, one line each. What a
 # result does not tell is "-".
 
 function member(text, name,   rest) { # the value of a member that is a string or a number
@@ -44,13 +44,16 @@ function cell(name, value) {
 
 function range(name) { return name in least ? cell(name, least[name]) " to " cell(name, most[name]) : "-" }
 
-function row(text, rival,   list, rounds, n, ratio, i, line) {
+function row(text, rival,   list, rounds, n, ratio, planned, i, line) { # r: which of its file's rivals, the first is 2
     list = text
     sub(/.*_outside[a-z_]*": \[\[/, "", list)
     sub(/\]\].*/, "", list)
     n = split(list, rounds, /\], \[/)
     ratio = member(text, "ratio")
-    line = rival " | " (ratio > 0 ? sprintf("%.2f", ratio) : "-")
+    planned = middle(rounds, n, 2)
+    if (r == 2)
+        planned_first = planned
+    line = rival " | " (ratio > 0 ? sprintf("%.2f", ratio) : "-") " | " (ratio > 0 && planned > 0 ? sprintf("%.2f", planned_first / planned) : "-")
     for (i = 1; i <= columns; i++)
         line = line " | " cell(column[i], middle(rounds, n, place[i]))
     rivals_all++
@@ -68,8 +71,8 @@ BEGIN {
         }
         close(ARGV[i])
     }
-    print "| row | model | fleet | rival | ratio | off | quota | link | wire | memory | outside | stolen | bits | rounds | commit |"
-    print "|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|"
+    print "| row | model | fleet | rival | ratio | by plans | off | quota | link | wire | memory | outside | stolen | bits | rounds | commit |"
+    print "|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|"
 }
 
 index($0, "\"rounds_period_predicted_quota_link_wire_memory_outside") {
@@ -88,7 +91,7 @@ index($0, "\"rounds_period_predicted_quota_link_wire_memory_outside") {
 END {
     if (failed)
         exit failed
-    line = "| least to most | | | " rivals_all + 0 " rivals | "
+    line = "| least to most | | | " rivals_all + 0 " rivals | | "
     for (i = 1; i <= columns; i++)
         line = line "| " range(column[i]) " "
     print line "| | | |"

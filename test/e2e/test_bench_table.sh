@@ -5,7 +5,7 @@
 
 values='"rounds_period_predicted_quota_link_wire_memory_outside_idle_stolen"'
 cat >"$scratch/tight.json" <<END
-{"row": "tight", "model": "vit", "microbatch": 1, "fleet": "f.yaml", "network": "", "memory": "50%", "others": "busy", "commit": "abc", "rivals": [{"rival": "4@optimal", "stages": 4, "images_per_second": 1, "ratio": 1, "bits": "equal", $values: [[0.9, 1, 0.99, 0.5, 1.001, 1.05, 0.02, 0.1, 0.03], [0.8, 1, 0.95, 0.3, 1.003, 1.01, 0.04, 0.1, 0.01], [0.7, 1, 0.97, 0.4, 1.002, 1.03, 0.03, 0.1, 0.02]]},{"rival": "16@optimal", "stages": 16, "images_per_second": 3, "ratio": 3.5, "bits": "differ", $values: [[0.5, 1, 1, 0.1, 1.1, 1.2, 0.01, 0.1, 0], [0.7, 1, 1, 0.1, 1.3, 1.2, 0.01, 0.1, 0]]}]}
+{"row": "tight", "model": "vit", "microbatch": 1, "fleet": "f.yaml", "network": "", "memory": "50%", "others": "busy", "commit": "abc", "rivals": [{"rival": "4@optimal", "stages": 4, "images_per_second": 1, "ratio": 1, "bits": "equal", $values: [[0.9, 1, 0.99, 0.5, 1.001, 1.05, 0.02, 0.1, 0.03], [0.8, 1, 0.95, 0.3, 1.003, 1.01, 0.04, 0.1, 0.01], [0.7, 1, 0.97, 0.4, 1.002, 1.03, 0.03, 0.1, 0.02]]},{"rival": "16@optimal", "stages": 16, "images_per_second": 3, "ratio": 3.5, "bits": "differ", $values: [[0.25, 0.5, 1, 0.1, 1.1, 1.2, 0.01, 0.1, 0], [0.35, 0.5, 1, 0.1, 1.3, 1.2, 0.01, 0.1, 0]]}]}
 END
 # An old result: no commit, nothing about the host.
 cat >"$scratch/race.json" <<END
@@ -21,16 +21,16 @@ has_row() { # RIVAL CELLS [FILE]: as they stand from the ratio on
     grep -F -- "$1 | $2" "$scratch/table" || { cat "$scratch/table" && false; }
 }
 check 'a cell is the median over an odd number of rounds' has_row '4@optimal' \
-    '1.00 | -20.0 % | 97.0 % | 40.0 % | 1.0020 | 1.030 | 3.0 % | 2.0 % | equal | 3 | abc |'
+    '1.00 | 1.00 | -20.0 % | 97.0 % | 40.0 % | 1.0020 | 1.030 | 3.0 % | 2.0 % | equal | 3 | abc |'
 check 'and over an even one' has_row '16@optimal' \
-    '3.50 | -40.0 % | 100.0 % | 10.0 % | 1.2000 | 1.200 | 1.0 % | 0.0 % | differ | 2 | abc |'
-check 'a row tells how the lab was made' has_row 'tight | vit | f, memory 50%, others busy | 4@optimal' '1.00 |'
-check 'what an old result does not tell is a dash' has_row '1@even' '1.00 | +10.0 % | 90.0 % | 0.0 % | 1.0000 | 1.000 | 5.0 % | - | equal | 1 | - |'
+    '3.50 | 2.00 | -40.0 % | 100.0 % | 10.0 % | 1.2000 | 1.200 | 1.0 % | 0.0 % | differ | 2 | abc |'
+check 'a row tells how the lab was made' has_row 'tight | vit | f, memory 50%, others busy | 4@optimal' '1.00 | 1.00 |'
+check 'what an old result does not tell is a dash' has_row '1@even' '1.00 | 1.00 | +10.0 % | 90.0 % | 0.0 % | 1.0000 | 1.000 | 5.0 % | - | equal | 1 | - |'
 check 'the last row has the least and the most of all files' has_row 'least to most | | | 3 rivals' \
-    '| -40.0 % to +10.0 % | 90.0 % to 100.0 % | 0.0 % to 40.0 % | 1.0000 to 1.2000 | 1.000 to 1.200 | 1.0 % to 5.0 % | 0.0 % to 2.0 % |'
+    '| | -40.0 % to +10.0 % | 90.0 % to 100.0 % | 0.0 % to 40.0 % | 1.0000 to 1.2000 | 1.000 to 1.200 | 1.0 % to 5.0 % | 0.0 % to 2.0 % |'
 
 echo '{"row": "race", "model": "vit", "rivals": []}' >"$scratch/nobody.json"
-check 'a row of which no rival could run has no line' has_row 'least to most | | | 0 rivals' '| - | - | - | - | - | - | - |' "$scratch/nobody.json"
+check 'a row of which no rival could run has no line' has_row 'least to most | | | 0 rivals' '| | - | - | - | - | - | - | - |' "$scratch/nobody.json"
 
 refused() { # FILE WHY: in one line that names it
     ! table "$1" >/dev/null 2>"$scratch/said" && [ "$(wc -l <"$scratch/said")" = 1 ] && grep -F -- "$1: $2" "$scratch/said"
