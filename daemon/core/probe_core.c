@@ -22,7 +22,7 @@ void probe_core_init(struct probe_core *core, const struct probe_settings *setti
     core->settings = *settings;
     core->state = settings->starts ? PROBE_PINGING : PROBE_ECHOING;
     core->ping_due = settings->starts;
-    core->began = now;
+    core->began = core->heard = now;
     core->stride = 1;
 }
 
@@ -128,6 +128,7 @@ static void on_arrived(struct probe_core *core, const struct probe_event *event,
     switch (event->kind) {
     case PROBE_PING:
         core->pong_due = true;
+        core->heard = now;
         core->pong = event->number;
         break;
     case PROBE_PONG:
@@ -228,9 +229,12 @@ static bool unanswered(const struct probe_core *core) {
     return core->state == PROBE_ECHOING || (core->state == PROBE_PINGING && core->pongs == 0);
 }
 
+/* Who echoes waits for chunks, which come only when the other end has heard all its pongs: each ping begins the wait
+ * anew. */
 static mono_t time_is_up(const struct probe_core *core) {
-    int64_t limit = core->settings.limit_ns;
-    return mono_after(core->began, unanswered(core) && limit > ANSWER_PATIENCE ? ANSWER_PATIENCE : limit);
+    mono_t limit = mono_after(core->began, core->settings.limit_ns);
+    mono_t silent = mono_after(core->state == PROBE_ECHOING ? core->heard : core->began, ANSWER_PATIENCE);
+    return unanswered(core) && mono_since(limit, silent) > 0 ? silent : limit;
 }
 
 mono_t probe_core_deadline(const struct probe_core *core) {

@@ -79,7 +79,7 @@ struct probe_sample {
 struct probe_core {
     enum probe_state state;
     struct probe_settings settings;
-    mono_t began;
+    mono_t began, heard; /* heard: the last ping, at first when it began */
 
     uint64_t ping, answered; /* numbers of the last ones sent and answered, 0: none */
     bool ping_due;
