@@ -27,6 +27,7 @@ quiet_namespace() { # HOST
         2>/dev/null || true
     (in_namespace "$1" sh -c "echo $LAB_SEGMENTS >/proc/sys/net/ipv4/tcp_min_tso_segs") 2>/dev/null ||
         [ "$1" != switch ] || echo "lab: /proc/sys/net cannot be written: frames on slow links are short, and cost what they should not" >&2
+    (in_namespace "$1" sh -c "echo cubic >/proc/sys/net/ipv4/tcp_congestion_control") 2>/dev/null || true # what boards have, whatever this machine has
     ip -n "$(namespace "$1")" link set lo up
 }
 
