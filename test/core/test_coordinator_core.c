@@ -383,6 +383,16 @@ static void test_stalled_flights_are_replayed(void **state) {
     assert_int_equal(first_of(f, CORE_DISPATCH)->items, 4);
 }
 
+/* What a board had before its connection ended is judged by when it was heard last, and that was not its end. */
+static void test_an_end_is_no_heartbeat(void **state) {
+    struct fixture *f = *state;
+    serve(f, 2);
+    mono_t heard = f->core.board[1].heard;
+    f->now = mono_after(f->now, 2 * MONO_SECOND);
+    step(f, (struct coordinator_event){.type = CORE_BOARD_LOST, .board = 1});
+    assert_int_equal(mono_since(f->core.board[1].heard, heard), 0);
+}
+
 /* Of a payload that is long on its way nobody hears until it is there. */
 static void test_long_transfers_are_no_stall(void **state) {
     struct fixture *f = *state;
@@ -666,6 +676,7 @@ int main(void) {
         TEST(test_results_out_of_place),
         TEST(test_stalled_flights_are_replayed),
         TEST(test_long_transfers_are_no_stall),
+        TEST(test_an_end_is_no_heartbeat),
         TEST(test_patience_ends),
         TEST(test_first_stage_out_of_reach),
         TEST(test_open_fleet_uses_a_board_that_joins_during_planning),

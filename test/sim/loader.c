@@ -105,6 +105,9 @@ void loader_go_on(struct world *world, unsigned number) {
         needed += sim_slice_bytes(world, loader->beside.first, loader->beside.end) -
                   sim_shared_bytes(world, loader->first, loader->end, loader->beside.first, loader->beside.end);
     bool small = board->memory && needed > board->memory;
+    if (small && !loader->cancelled) /* plans are for the memory that boards have */
+        sim_broken(world, "%s is to load what takes %llu bytes, its memory is %llu", board->name,
+                   (unsigned long long)needed, (unsigned long long)board->memory);
     if (loader->cancelled)
         end(world, number, sim_roll(world, 4) || !gather(world, number) ? STAGE_LOAD_ENDED : STAGE_LOADED);
     else if (loader->fails || small)
