@@ -65,6 +65,27 @@ bool file_read(const char *path, size_t limit, void **contents, size_t *size, st
     return true;
 }
 
+bool file_visit(const char *path, void (*take)(void *context, const void *piece, size_t size), void *context,
+                struct error *error) {
+    char piece[65536];
+    size_t size;
+    int descriptor = open_regular(path, &size, error);
+    if (descriptor < 0)
+        return false;
+    ssize_t got;
+    while ((got = read(descriptor, piece, sizeof piece)) != 0) {
+        if (got < 0 && errno == EINTR)
+            continue;
+        if (got < 0)
+            break;
+        take(context, piece, (size_t)got);
+    }
+    if (got < 0)
+        error_set_errno(error, "%s: read", path);
+    close(descriptor);
+    return got == 0;
+}
+
 bool file_exists(const char *path) {
     struct stat status;
     return stat(path, &status) == 0;

@@ -11,6 +11,12 @@
  * the contents and is not counted. Larger, or not a regular file: an error. */
 bool file_read(const char *path, size_t limit, void **contents, size_t *size, struct error *error);
 
+/* Reads a regular file from its beginning to its end and gives it, in order, to `take` in pieces of at most 64 KiB,
+ * which are its own only during the call. What a mapping answers with SIGBUS, a sector that cannot be read, is an error
+ * here. */
+bool file_visit(const char *path, void (*take)(void *context, const void *piece, size_t size), void *context,
+                struct error *error);
+
 bool file_exists(const char *path);
 
 /* What others (group or everybody) may not do with a file or directory for file_guarded. */

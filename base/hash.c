@@ -3,6 +3,8 @@
  * little-endian. */
 #include "base/hash.h"
 
+#include "base/file.h"
+
 #include <sodium.h>
 #include <string.h>
 
@@ -12,6 +14,29 @@ struct hash hash_of(const void *data, size_t size) {
     (void)ready;               /* it fails only where there are no random numbers, which hashing does not need */
     crypto_generichash(hash.bytes, sizeof hash.bytes, data, size, NULL, 0);
     return hash;
+}
+
+struct hashing {
+    crypto_generichash_state state;
+    uint64_t size;
+};
+
+static void hash_more(void *context, const void *piece, size_t size) {
+    struct hashing *hashing = context;
+    hashing->size += size;
+    crypto_generichash_update(&hashing->state, piece, size);
+}
+
+bool hash_of_file(const char *path, struct hash *hash, uint64_t *size, struct error *error) {
+    struct hashing hashing = {.size = 0};
+    int ready = sodium_init(); /* as above */
+    (void)ready;
+    crypto_generichash_init(&hashing.state, NULL, 0, sizeof hash->bytes);
+    if (!file_visit(path, hash_more, &hashing, error))
+        return false;
+    crypto_generichash_final(&hashing.state, hash->bytes, sizeof hash->bytes);
+    *size = hashing.size;
+    return true;
 }
 
 void hash_to_hex(const struct hash *hash, char hex[HASH_HEX_BYTES]) {

@@ -2,6 +2,8 @@
 #ifndef BASE_HASH_H
 #define BASE_HASH_H
 
+#include "base/error.h"
+
 #include <stddef.h>
 #include <stdint.h>
 
@@ -14,6 +16,8 @@ struct hash {
 
 /* BLAKE2b-256 of size bytes (libsodium's crypto_generichash). Any thread. */
 struct hash hash_of(const void *data, size_t size);
+/* Of a file's contents (file_visit), and how many bytes they are. Any thread. */
+bool hash_of_file(const char *path, struct hash *hash, uint64_t *size, struct error *error);
 
 /* Lower-case hexadecimal digits and a terminating zero. */
 void hash_to_hex(const struct hash *hash, char hex[HASH_HEX_BYTES]);

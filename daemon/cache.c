@@ -183,23 +183,28 @@ void cache_destroy(struct cache **pointer) {
 
 /* ---- reading ---- */
 
-/* Do the contents match the name? Reads all of them once, without keeping them in memory. */
-static bool contents_right(const struct hash *hash, const void *data, size_t size) {
-    struct hash actual = hash_of(data, size);
-    file_forget(data, size);
-    return memcmp(&actual, hash, sizeof actual) == 0;
+/* Are the contents those of the name? They are read, not mapped: a sector that cannot be read makes a wrong file,
+ * where a mapping would end this process at each start. */
+static bool contents_right(const char *path, const struct hash *hash, uint64_t bytes, struct error *error) {
+    struct hash actual;
+    uint64_t size;
+    if (!hash_of_file(path, &actual, &size, error))
+        return false;
+    return (size == bytes && memcmp(&actual, hash, sizeof actual) == 0) ||
+           error_set(error, ERROR_INPUT, "the bytes do not match their hash");
 }
 
 bool cache_map(struct cache *cache, const struct hash *hash, uint64_t bytes, const void **data) {
     char path[PATH_BYTES];
     size_t size = 0;
+    struct error error = {0};
     struct known *known = known_find(cache, hash);
     tensor_path(cache, hash, path);
     if (!file_exists(path) || !file_map(path, data, &size, NULL))
         return false;
-    bool right = size == bytes && ((known && known->checked) || contents_right(hash, *data, size));
-    if (!right) {
-        log_warn("cache: %s does not hold what its name says: deleted", path);
+    bool checked = size == bytes && known && known->checked;
+    if (!checked && !contents_right(path, hash, bytes, &error)) {
+        log_warn("cache: %s deleted: %s", path, error.text);
         file_unmap(*data, size);
         unlink(path);
         return false;
@@ -378,23 +383,12 @@ bool cache_part_write(struct cache_part *part, uint64_t offset, const void *data
     return true;
 }
 
-/* Are the bytes on disk those of the hash? */
-static bool part_right(const struct cache_part *part, struct error *error) {
-    const void *data;
-    size_t size;
-    if (!file_map(part->path, &data, &size, error))
-        return error_wrap(error, "cache");
-    bool right = size == part->bytes && contents_right(&part->hash, data, size);
-    file_unmap(data, size);
-    return right || error_set(error, ERROR_INPUT, "the bytes that came do not match their hash");
-}
-
 bool cache_part_finish(struct cache_part **pointer, struct error *error) {
     struct cache_part *part = *pointer;
     char path[PATH_BYTES];
     tensor_path(part->cache, &part->hash, path);
     /* not flushed to the disk first: what a power cut damages is noticed by its hash and fetched again */
-    bool ok = part_right(part, error);
+    bool ok = contents_right(part->path, &part->hash, part->bytes, error) || error_wrap(error, "cache");
     if (ok && rename(part->path, path) != 0)
         ok = error_set_errno(error, "cache: %s", path);
     if (ok) {

@@ -3,9 +3,46 @@
 
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <cmocka.h>
+
+/* The same from a file; larger than what is read at once, too. */
+static void test_blake2b_of_a_file(void **state) {
+    (void)state;
+    static uint8_t bytes[200001];
+    static const size_t sizes[] = {0, 3, 65536, sizeof bytes};
+    char path[] = "/tmp/stagecoach-hash-XXXXXX";
+    int descriptor = mkstemp(path);
+    assert_true(descriptor >= 0);
+    for (size_t i = 0; i < sizeof bytes; i++)
+        bytes[i] = (uint8_t)(i * 37 + i / 251);
+    for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
+        struct hash of_file, of_memory = hash_of(bytes, sizes[i]);
+        uint64_t size = 7;
+        assert_int_equal(pwrite(descriptor, bytes, sizes[i], 0), sizes[i]);
+        assert_true(hash_of_file(path, &of_file, &size, NULL));
+        assert_int_equal(size, sizes[i]);
+        assert_memory_equal(&of_file, &of_memory, sizeof of_memory);
+    }
+    close(descriptor);
+    unlink(path);
+}
+
+/* The first page of any process cannot be read: the system answers as it does for a bad sector. */
+static void test_a_file_that_cannot_be_read(void **state) {
+    (void)state;
+    struct hash hash;
+    uint64_t size;
+    struct error error = {0};
+    assert_false(hash_of_file("/proc/self/mem", &hash, &size, &error));
+    assert_int_equal(error.code, ERROR_SYSTEM);
+    assert_string_equal(error.text, "/proc/self/mem: read: Input/output error");
+    assert_false(hash_of_file("/nowhere/at-all", &hash, &size, &error));
+    assert_string_equal(error.text, "/nowhere/at-all: No such file or directory");
+}
 
 static void assert_hash(const void *bytes, size_t size, const char *expected) {
     struct hash hash = hash_of(bytes, size);
@@ -74,6 +111,8 @@ static void test_checksum_ignores_alignment(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_blake2b),
+        cmocka_unit_test(test_blake2b_of_a_file),
+        cmocka_unit_test(test_a_file_that_cannot_be_read),
         cmocka_unit_test(test_checksum_sees_every_bit),
         cmocka_unit_test(test_checksum_sees_zeros_and_order),
         cmocka_unit_test(test_checksum_ignores_alignment),
