@@ -1,8 +1,8 @@
 /* What moving payloads costs; see handling.h. One thread sends to itself: a PUSH and a PULL socket as stages have them,
- * in a net of their own, never more than two messages on their way. Time is the process's on its processors, whoever
- * else has them, so a quota makes it last longer and changes nothing else. The first messages do not count: they open
- * the connection and fault in the pages. A slow board may not get through what is wanted in the time there is: then
- * what it did get through counts.
+ * in a net of their own, never more than two messages on their way, and a checksum of each is taken before and after.
+ * Time is the process's on its processors, whoever else has them, so a quota makes it last longer and changes nothing
+ * else. The first messages do not count: they open the connection and fault in the pages. A slow board may not get
+ * through what is wanted in the time there is: then what it did get through counts.
  *
  * Whether computing is held up at all is told from what it got while it was timed: less than its threads could use
  * means that others, or a quota, left it no more; as much as they could use, that a processor more would have been
@@ -11,6 +11,7 @@
 #include "daemon/handling.h"
 
 #include "base/allocate.h"
+#include "base/hash.h"
 #include "base/mono.h"
 #include "daemon/board.h"
 #include "daemon/net/net.h"
@@ -20,12 +21,12 @@
 
 #define WARM_MESSAGES  2
 #define LEAST_MESSAGES 8    /* that count, */
-#define PROCESSOR_S    0.01 /* and how long they take */
+#define PROCESSOR_S    0.05 /* and how long they take: some dozen turns of a small quota, which differ much */
 #define TIME_LIMIT     (5 * MONO_SECOND)
 #define WAIT_MS        100
 #define UNDERWAY       2
 #define BYTES_LEAST    ((uint64_t)64 << 10)
-#define BYTES_MOST     ((uint64_t)1 << 20) /* a byte of more costs the same */
+#define BYTES_MOST     ((uint64_t)4 << 20) /* in no cache that a core has for itself; a byte of more costs the same */
 #define UNHINDERED     0.9                 /* of a processor for each thread */
 
 struct exchange {
@@ -33,6 +34,7 @@ struct exchange {
     struct net_socket *in, *out;
     void *payload;
     uint64_t bytes;
+    uint64_t checksum;
     unsigned sent, received;
 };
 
@@ -95,10 +97,14 @@ static bool turn(struct exchange *exchange, struct error *error) {
         return false;
     drain_events(exchange->in);
     drain_events(exchange->out);
-    if (waits[1].can_write && net_send(exchange->out, NULL, &piece, 1) == NET_OK)
-        exchange->sent++;
+    if (waits[1].can_write) {
+        exchange->checksum = checksum_of(exchange->payload, exchange->bytes, 0);
+        exchange->sent += net_send(exchange->out, NULL, &piece, 1) == NET_OK;
+    }
     while (net_receive(exchange->in, &message) == NET_OK) { /* without keys anyone on this machine may send some */
-        bool ours = message.count == 1 && net_frame_size(&message.frame[0]) == exchange->bytes;
+        const struct net_frame *frame = &message.frame[0];
+        bool ours = message.count == 1 && net_frame_size(frame) == exchange->bytes &&
+                    checksum_of(net_frame_data(frame), exchange->bytes, 0) == exchange->checksum;
         exchange->received += ours && exchange->received < exchange->sent;
         net_message_close(&message);
     }
