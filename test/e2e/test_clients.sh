@@ -51,6 +51,11 @@ check 'a client of no boards has room for 112 images' wait_until "$PATIENCE" is 
 check 'when a board joins, for 32 more' wait_until "$PATIENCE" is waiting 144
 stop_fleet
 
+start_coordinator --model "$scratch/model" --microbatch 16 --in-flight 30
+"$STAGECOACH" submit --quiet --repeat 600 $image >"$scratch/stream" 2>&1 &
+check 'where 30 microbatches may be under way, for as many, two more and 16 images' wait_until "$PATIENCE" is waiting 528
+stop_fleet
+
 # ---- a crowd ----
 
 ( # with few descriptors to begin with
