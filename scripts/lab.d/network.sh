@@ -20,6 +20,16 @@ in_namespace() { # HOST COMMAND...: becomes it; /sys stays as it is, which `ip n
     exec nsenter --net="$folder" -- "$@"
 }
 
+# What boards have, whatever this machine has. A namespace may only take what its machine allows to everybody, or allows for a moment.
+take_cubic() { # HOST
+    local allowed=/proc/sys/net/ipv4/tcp_allowed_congestion_control before
+    ! (use_cubic "$1") || return 0
+    before=$(cat "$allowed") && echo "$before cubic" >"$allowed" || return 1
+    (use_cubic "$1") || { echo "$before" >"$allowed" && return 1; }
+    echo "$before" >"$allowed"
+} 2>/dev/null
+use_cubic() { in_namespace "$1" sh -c 'echo cubic >/proc/sys/net/ipv4/tcp_congestion_control'; } # HOST; becomes it
+
 # No IPv6, whose chatter would be counted as traffic, and long frames.
 quiet_namespace() { # HOST
     ip netns add "$(namespace "$1")"
@@ -27,7 +37,8 @@ quiet_namespace() { # HOST
         2>/dev/null || true
     (in_namespace "$1" sh -c "echo $LAB_SEGMENTS >/proc/sys/net/ipv4/tcp_min_tso_segs") 2>/dev/null ||
         [ "$1" != switch ] || echo "lab: /proc/sys/net cannot be written: frames on slow links are short, and cost what they should not" >&2
-    (in_namespace "$1" sh -c "echo cubic >/proc/sys/net/ipv4/tcp_congestion_control") 2>/dev/null || true # what boards have, whatever this machine has
+    take_cubic "$1" ||
+        [ "$1" != switch ] || echo "lab: TCP's congestion control stays $(cat /proc/sys/net/ipv4/tcp_congestion_control), boards have cubic" >&2
     ip -n "$(namespace "$1")" link set lo up
 }
 
