@@ -194,20 +194,30 @@ static bool contents_right(const char *path, const struct hash *hash, uint64_t b
            error_set(error, ERROR_INPUT, "the bytes do not match their hash");
 }
 
+/* Returns false. */
+static bool delete_wrong(const char *path, const char *why) {
+    log_warn("cache: %s deleted: %s", path, why);
+    unlink(path);
+    return false;
+}
+
 bool cache_map(struct cache *cache, const struct hash *hash, uint64_t bytes, const void **data) {
     char path[PATH_BYTES];
     size_t size = 0;
     struct error error = {0};
     struct known *known = known_find(cache, hash);
     tensor_path(cache, hash, path);
-    if (!file_exists(path) || !file_map(path, data, &size, NULL))
+    if (!file_exists(path))
         return false;
-    bool checked = size == bytes && known && known->checked;
-    if (!checked && !contents_right(path, hash, bytes, &error)) {
-        log_warn("cache: %s deleted: %s", path, error.text);
+    bool checked = known && known->checked;
+    if (!checked && !contents_right(path, hash, bytes, &error))
+        return delete_wrong(path, error.text);
+    /* what another process put there meanwhile is right, too: it checked it */
+    if (!file_map(path, data, &size, NULL))
+        return false;
+    if (size != bytes) {
         file_unmap(*data, size);
-        unlink(path);
-        return false;
+        return delete_wrong(path, "its size is another");
     }
     utimensat(AT_FDCWD, path, NULL, 0); /* used now; where that is not allowed, it only goes sooner */
     known = known_add(cache, hash);

@@ -2,10 +2,10 @@
  *
  * Several processes may share a directory: files appear whole (a locked part file, renamed when its hash is right) and
  * are removed by name only, so whoever has one mapped keeps its bytes. A file is believed after its hash was checked
- * once in this process; one that does not match its name is deleted and counts as absent. The file's time of change is
- * when it was last opened: what was not opened for longest goes first when room is needed, never something this process
- * has mapped. Everything else that lies in DIRECTORY/tensors is deleted when a cache is opened, but for part files that
- * are being written.
+ * once in this process; one that does not match its name, or cannot be read, is deleted and counts as absent. The
+ * file's time of change is when it was last opened: what was not opened for longest goes first when room is needed,
+ * never something this process has mapped. Everything else that lies in DIRECTORY/tensors is deleted when a cache is
+ * opened, but for part files that are being written.
  *
  * Threads: one at a time for a struct cache; cache_list and the loans need none and may be used beside it. Nothing here
  * keeps tensors in memory: mappings are of clean pages that the system may drop.

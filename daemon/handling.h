@@ -16,9 +16,10 @@ struct handling_settings {
 
 /* Fills in profile->handling_bytes_per_second, of a profile that profile_measure has filled: how many bytes this board
  * receives, or sends, in a second in which it does nothing else. Payloads of the model go over the loopback interface
- * for some 50 ms of processor time, with their checksums, encrypted where there are keys, and what the whole process
- * uses is counted; drivers of a network card are not in it. 0 where computing leaves a processor free, or for a model
- * of one unit. Blocks, for 5 s at most; opens a net of its own, so any thread. On errors the profile stays as it was.
+ * for some 50 ms of processor time or eight payloads, with their checksums, encrypted where there are keys, and what
+ * the whole process uses is counted; drivers of a network card are not in it. 0 where computing leaves a processor
+ * free, or for a model of one unit. Blocks, for 5 s at most; opens a net of its own, so any thread. On errors the
+ * profile stays as it was.
  */
 bool handling_measure(const struct handling_settings *settings, struct profile *profile, struct error *error);
 

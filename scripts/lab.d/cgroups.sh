@@ -127,17 +127,32 @@ limit_storage() { # HOST BYTES_PER_SECOND DEVICE
 
 # A processor that nobody uses sleeps, and is slow for a while when it wakes; a quota has it woken fifty times a second. Boards would be the
 # slower, the less their neighbours do (on one virtual machine a board of 10 % alone took 7 to 25 % more processor time for the same). So a
-# process that gives way to everything, in a group beside the lab's, keeps each processor awake until the lab goes down. Its time is "nice" in
-# /proc/stat.
+# process of the idle class, in a group beside the lab's, keeps each processor awake until the lab goes down. It gives way to everything but a
+# thread on the same core.
 keep_awake() {
-    local folder=${cgroup_root[cpu]}/$LAB_AWAKE _
+    local folder=${cgroup_root[cpu]}/$LAB_AWAKE number _
     mkdir "$folder"
     { echo 1 >"$folder/cpu.idle" || echo 1 >"$folder/cpu.weight" || echo 2 >"$folder/cpu.shares"; } 2>/dev/null || true
-    for _ in $(seq "$(nproc)"); do
-        (echo "$BASHPID" >"$folder/cgroup.procs" && exec setsid nice -n 19 chrt --idle 0 bash -c 'while :; do :; done') </dev/null >/dev/null 2>&1 &
-        disown
+    for number in $(awake_processors); do
+        (echo "$BASHPID" >"$folder/cgroup.procs" && exec setsid taskset -c "$number" chrt --idle 0 bash -c 'while :; do :; done') \
+            </dev/null >/dev/null 2>&1 &
+        disown || true
     done
+    for _ in {1..100}; do
+        [ "$(awake_stat | awk '$41 == 5' | wc -l)" != "$(awake_processors | wc -l)" ] || return 0 # 5: SCHED_IDLE
+        sleep 0.05
+    done
+    fail "the processors cannot be kept awake (taskset, chrt --idle)"
 }
+awake_processors() { # their numbers, of those that this process may use
+    awk '$1 == "Cpus_allowed_list:" { n = split($2, ranges, ","); for (i = 1; i <= n; i++) { split(ranges[i] "-" ranges[i], r, "-")
+        for (c = r[1]; c <= r[2]; c++) print c } }' /proc/self/status
+}
+awake_stat() { # /proc/PID/stat of each that keeps one awake
+    local process
+    for process in $(cat "${cgroup_root[cpu]-}/$LAB_AWAKE/cgroup.procs" 2>/dev/null); do cat "/proc/$process/stat"; done
+}
+awake_ticks() { awk '{ sum += $14 + $15 } END { print sum + 0 }' < <(awake_stat); } # processor time that they have used
 
 # The disk, as MAJOR:MINOR, that a folder is on; fails where that is no disk of its own (overlay, tmpfs, network).
 disk_of() { # FOLDER

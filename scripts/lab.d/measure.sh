@@ -14,11 +14,11 @@ median() { sort -g | awk '{ v[NR] = $1 } END { if (NR) print NR % 2 ? v[(NR + 1)
 
 # "HOST CPU_NS THREAD:NS,... SENT_BYTES SENT_FRAMES RECEIVED_BYTES RECEIVED_FRAMES" for each host, in its table's order, after
 # "time SECONDS IDLE STOLEN ALL", the machine's own in ticks: a virtual one does not always get what its boards are due. The threads
-# are those of its daemon. What keep_awake uses counts as idle.
+# are those of its daemon. What keeps the processors awake counts as idle.
 sample() {
     local host number counters=() pid task ns all user nice system idle wait irq soft steal _
     read -r _ user nice system idle wait irq soft steal _ </proc/stat
-    echo "time $EPOCHREALTIME $((idle + wait + nice)) $steal $((user + nice + system + idle + wait + irq + soft + steal))"
+    echo "time $EPOCHREALTIME $((idle + wait + $(awake_ticks))) $steal $((user + nice + system + idle + wait + irq + soft + steal))"
     mapfile -t counters < <(network_counters | sort -n)
     while IFS=$'\t' read -r host _; do
         number=$((${number:--1} + 1)) all=''

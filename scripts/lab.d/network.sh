@@ -20,16 +20,6 @@ in_namespace() { # HOST COMMAND...: becomes it; /sys stays as it is, which `ip n
     exec nsenter --net="$folder" -- "$@"
 }
 
-# What boards have, whatever this machine has. A namespace may only take what its machine allows to everybody, or allows for a moment.
-take_cubic() { # HOST
-    local allowed=/proc/sys/net/ipv4/tcp_allowed_congestion_control before
-    ! (use_cubic "$1") || return 0
-    before=$(cat "$allowed") && echo "$before cubic" >"$allowed" || return 1
-    (use_cubic "$1") || { echo "$before" >"$allowed" && return 1; }
-    echo "$before" >"$allowed"
-} 2>/dev/null
-use_cubic() { in_namespace "$1" sh -c 'echo cubic >/proc/sys/net/ipv4/tcp_congestion_control'; } # HOST; becomes it
-
 # No IPv6, whose chatter would be counted as traffic, and long frames.
 quiet_namespace() { # HOST
     ip netns add "$(namespace "$1")"
@@ -37,8 +27,6 @@ quiet_namespace() { # HOST
         2>/dev/null || true
     (in_namespace "$1" sh -c "echo $LAB_SEGMENTS >/proc/sys/net/ipv4/tcp_min_tso_segs") 2>/dev/null ||
         [ "$1" != switch ] || echo "lab: /proc/sys/net cannot be written: frames on slow links are short, and cost what they should not" >&2
-    take_cubic "$1" ||
-        [ "$1" != switch ] || echo "lab: TCP's congestion control stays $(cat /proc/sys/net/ipv4/tcp_congestion_control), boards have cubic" >&2
     ip -n "$(namespace "$1")" link set lo up
 }
 
@@ -56,7 +44,11 @@ network_make() { # HOST NUMBER
     ip -n "$LAB_SWITCH" link set "p$2" master bridge up
     ip -n "$space" address add "$(address "$2")/24" dev eth0
     ip -n "$space" link set eth0 up
+    use_cubic "$space" "$(address "$2")" || [ "$2" != 1 ] || echo "lab: this kernel has no cubic: TCP's congestion control is not that of boards" >&2
 }
+
+# What boards have, whatever this machine has. Of a route, for a namespace's own choice is refused where the machine allows it to itself alone.
+use_cubic() { ip -n "$1" route change 10.0.0.0/24 dev eth0 proto kernel scope link src "$2" congctl cubic 2>/dev/null; } # NAMESPACE ADDRESS
 
 # What passes at once (burst): 2 ms' worth, or a frame. What waits: 300 ms' worth, then frames are dropped; with 100 ms a queue of 10 Mbit/s
 # held three frames, and TCP sent 4 % of all bytes twice.

@@ -123,7 +123,9 @@ quota_holds() { # 10 % for 3 s
     awk -v used="$used" 'BEGIN { exit !(used > 0.1 && used < 0.42) }' || { echo "used $used s" && return 1; }
 }
 check 'a board gets its share of a processor, no more' quota_holds
-check 'boards have the congestion control of boards' test "$(lab exec small cat /proc/sys/net/ipv4/tcp_congestion_control)" = cubic
+cubic() { lab exec small ip route show | grep -q 'congctl cubic'; }
+! grep -qw cubic /proc/sys/net/ipv4/tcp_available_congestion_control ||
+    check 'boards have the congestion control of boards' cubic
 too_much_memory() { ! lab exec small bash -o pipefail -c 'head -c 100000000 /dev/zero | tail >/dev/null'; }
 check 'a board gets its memory, no more' too_much_memory
 storage_holds() { # 8 MB

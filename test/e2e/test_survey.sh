@@ -161,21 +161,6 @@ check 'a board out of reach: its word of a thousand threads is not believed' not
 check 'a board out of reach: answers' answers_right
 stop_fleet
 
-# After a death everybody waits for what is known to serve: a way that failed is not tried again first.
-start_coordinator --policy optimal --stages 3 --model "$scratch/model" --microbatch 4 --state "$state"
-start_stage b1
-start_stage b3
-"$HELPER" deaf "$STAGECOACH_COORDINATOR" b2 >/dev/null 2>&1 &
-check 'two boards and one out of reach: serve' wait_serving_some
-failures() { grep -c 'no link between' "$scratch/coordinator.log"; }
-failed=$(failures) victim=b1
-[ "$(board_value b1 end)" != 0 ] || victim=b3
-kill_now "${stage_pid[$victim]}"
-next_serves() { [ "$(coordinator_value epoch)" -ge 2 ] && serving_some; }
-check 'when one dies, the other serves' wait_until "$PATIENCE" next_serves
-check 'and nothing that was out of reach was waited for' test "$(failures)" = "$failed"
-stop_fleet
-
 start_coordinator --policy optimal --stages 1 --model "$scratch/model" --microbatch 4 --state none
 "$HELPER" deaf "$STAGECOACH_COORDINATOR" b2 >/dev/null 2>&1 &
 check 'nobody in reach: no plan' wait_until "$PATIENCE" logged 'no plan for 1 board: '
