@@ -1,4 +1,4 @@
-/* Files read whole, mapped, and written atomically; see file.h. */
+/* Files read whole or in pieces, mapped, and written atomically; see file.h. */
 #include "base/file.h"
 #include "base/allocate.h"
 

@@ -1,4 +1,4 @@
-/* Files: read whole, map, write atomically. Errors start with the path. */
+/* Files: read whole or in pieces, map, write atomically. Errors start with the path. */
 #ifndef BASE_FILE_H
 #define BASE_FILE_H
 

@@ -4,7 +4,7 @@
 #
 # A quota is given per period (LAB_PERIOD_US). The kernel's default of 100 ms makes a board of 10 % compute for 10 ms at full
 # speed and stand still for 90; a short one is closer to a slow processor. It grants no quota below 1 ms, so small shares
-# get longer periods.
+# get longer periods. While something is measured, keep_awake sees to it that no processor sleeps.
 
 LAB_GROUP=stagecoach-lab
 LAB_AWAKE=$LAB_GROUP-awake
@@ -126,7 +126,7 @@ limit_storage() { # HOST BYTES_PER_SECOND DEVICE
 }
 
 # A processor that nobody uses sleeps, and is slow for a while when it wakes; a quota has it woken fifty times a second. Boards would be the
-# slower, the less their neighbours do (on one virtual machine a board of 10 % alone took 7 to 25 % more processor time for the same). So a
+# slower, the less their neighbours do (on one virtual machine a board of 10 % alone took 10 and 23 % more processor time for the same). So a
 # process of the idle class, in a group beside the lab's, keeps each processor awake until the lab goes down. It gives way to everything but a
 # thread on the same core.
 keep_awake() {

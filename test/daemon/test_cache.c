@@ -196,6 +196,19 @@ static void test_damaged_files_are_fetched_again(void **state) {
     }
 }
 
+/* Contents are checked once in a process, the size each time: beyond a file's end a mapping ends the process. */
+static void test_a_file_that_is_shortened_after_it_was_checked(void **state) {
+    struct cache *cache = open_cache(*state, 0);
+    put_well(cache, 1);
+    assert_true(there(cache, 1));
+    damage(*state, 1, true);
+    assert_false(there(cache, 1));
+    assert_int_equal(file_count(*state), 0);
+    put_well(cache, 1);
+    assert_true(there(cache, 1));
+    cache_destroy(&cache);
+}
+
 static void write_file(const struct place *place, const char *name) {
     char path[256];
     snprintf(path, sizeof path, "%s/%s", place->tensors, name);
@@ -415,6 +428,7 @@ int main(void) {
         TEST(test_a_tensor_of_no_bytes),
         TEST(test_wrong_bytes_are_not_kept),
         TEST(test_damaged_files_are_fetched_again),
+        TEST(test_a_file_that_is_shortened_after_it_was_checked),
         TEST(test_strangers_are_cleaned_up),
         TEST(test_a_writer_that_was_killed),
         TEST(test_least_recently_used_goes_first),
