@@ -415,11 +415,11 @@ bool survey_ready(struct coordinator *c, const unsigned *boards, unsigned count)
     return !c->survey.needed || survey_core_boards_done(&c->survey.core, boards, count);
 }
 
-/* What failed is tried again while all wait for a first plan, or none do; after a death everybody waits for what is
- * known to serve, and what was out of reach before stays so. ask_for_plan sees to it where that does not do. */
+/* What failed is tried again where the plan may wait for that; else what was out of reach before stays so, and
+ * ask_for_plan sees to it where no plan is found without. */
 void survey_plan_asked(struct coordinator *c) {
     c->survey.replan = false;
-    if (c->core.state == COORDINATOR_SERVING || !c->core.served)
+    if (core_plan_may_wait(&c->core))
         survey_step(c, &(struct survey_event){.type = SURVEY_AGAIN});
 }
 

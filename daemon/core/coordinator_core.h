@@ -270,6 +270,9 @@ const struct core_pipeline *core_pipeline_in(const struct coordinator_core *core
 const struct core_pipeline *core_pipeline_in_force(const struct coordinator_core *core);
 /* A lane without a pipeline, MESSAGE_LANES when both have one. */
 unsigned core_lane_free(const struct coordinator_core *core);
+/* May a plan that is asked for now wait for what failed to be tried again? Not once a fleet that served has stopped:
+ * everybody waits for that plan. */
+bool core_plan_may_wait(const struct coordinator_core *core);
 /* How many microbatches may be under way in the pipeline that serves: the setting, or what its plan needs
  * (plan_in_flight); at most CORE_IN_FLIGHT_MAX. Without one and without a setting: 0. */
 unsigned core_flights_allowed(const struct coordinator_core *core);

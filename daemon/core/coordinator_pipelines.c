@@ -39,6 +39,10 @@ unsigned core_lane_free(const struct coordinator_core *core) {
     return lane;
 }
 
+bool core_plan_may_wait(const struct coordinator_core *core) {
+    return core->state == COORDINATOR_SERVING || !core->served;
+}
+
 int pipeline_stage_of(const struct core_pipeline *pipeline, unsigned board) {
     for (unsigned i = 0; pipeline->state != PIPELINE_NONE && i < pipeline->plan.stages; i++)
         if (pipeline->plan.stage[i].board == board)

@@ -43,6 +43,26 @@ static void test_drained_board_leaves_without_loss(void **state) {
     assert_int_equal(f->core.items_replayed, 0);
 }
 
+/* What was out of reach is tried again for a first plan, and for a better one; after a death all wait for what is
+ * known. */
+static void test_a_plan_after_a_death_waits_for_nothing(void **state) {
+    struct fixture *f = *state;
+    start(f, 0, 4);
+    assert_true(core_plan_may_wait(&f->core));
+    join(f, "a");
+    join(f, "b");
+    tick_after(f, MONO_SECOND);
+    assert_int_equal(count_of(f, CORE_PLAN), 1);
+    assert_true(core_plan_may_wait(&f->core));
+    planned(f);
+    ready(f, 0);
+    ready(f, 1);
+    assert_int_equal(f->core.state, COORDINATOR_SERVING);
+    assert_true(core_plan_may_wait(&f->core));
+    step(f, (struct coordinator_event){.type = CORE_BOARD_LOST, .board = 0});
+    assert_false(core_plan_may_wait(&f->core));
+}
+
 /* Where boards have no memory for two slices, the next plan waits for the last one to be done. */
 static void test_no_room_beside(void **state) {
     struct fixture *f = *state;
@@ -444,6 +464,7 @@ static void test_an_unmeasured_board_is_planned_with_in_need(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         TEST(test_drained_board_leaves_without_loss),
+        TEST(test_a_plan_after_a_death_waits_for_nothing),
         TEST(test_no_room_beside),
         TEST(test_a_join_costs_no_pause),
         TEST(test_a_plan_that_gains_too_little_is_not_taken),
