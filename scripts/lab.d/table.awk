@@ -82,6 +82,7 @@ index($0, "\"rounds_period_predicted_quota_link_wire_memory_outside") {
     network = member($0, "network")
     fleet = fleet (network == "" ? "" : ", " network) (memory == "" ? "" : ", memory " memory)
     fleet = fleet (member($0, "others") == "busy" ? ", others busy" : "")
+    fleet = fleet (member($0, "planner") == "live" ? ", planner live" : "")
     count = split($0, rivals, /\{"rival": /)
     for (r = 2; r <= count; r++)
         printf "| %s | %s | %s | %s | %s |\n", member($0, "row"), member($0, "model"), fleet,

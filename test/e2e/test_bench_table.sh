@@ -25,6 +25,8 @@ check 'a cell is the median over an odd number of rounds' has_row '4@optimal' \
 check 'and over an even one' has_row '16@optimal' \
     '3.50 | 2.00 | -40.0 % | 100.0 % | 10.0 % | 1.2000 | 1.200 | 1.0 % | 0.0 % | differ | 2 | abc |'
 check 'a row tells how the lab was made' has_row 'tight | vit | f, memory 50%, others busy | 4@optimal' '1.00 | 1.00 |'
+sed 's/"others": "busy"/"planner": "live"/' "$scratch/tight.json" >"$scratch/live.json"
+check 'and who planned' has_row 'tight | vit | f, memory 50%, planner live | 4@optimal' '1.00 | 1.00 |' "$scratch/live.json"
 check 'what an old result does not tell is a dash' has_row '1@even' '1.00 | 1.00 | +10.0 % | 90.0 % | 0.0 % | 1.0000 | 1.000 | 5.0 % | - | equal | 1 | - |'
 check 'the last row has the least and the most of all files' has_row 'least to most | | | 3 rivals' \
     '| | -40.0 % to +10.0 % | 90.0 % to 100.0 % | 0.0 % to 40.0 % | 1.0000 to 1.2000 | 1.000 to 1.200 | 1.0 % to 5.0 % | 0.0 % to 2.0 % |'
