@@ -365,6 +365,21 @@ static void with_port(const char *endpoint, const char *port, char out[NET_ENDPO
     snprintf(out, NET_ENDPOINT_MAX, "%.*s:%s", (int)(colon - endpoint), endpoint, port);
 }
 
+/* Boards send results to the port behind the one that was given, so that a firewall can be told; two coordinators on
+ * one machine may have neighbouring ports, and then it is any that is free. */
+static bool bind_results(struct coordinator *c, const struct net_options *options, struct error *error) {
+    char at[NET_ENDPOINT_MAX];
+    struct error taken;
+    const char *listen = c->options->listen;
+    if (net_endpoint_behind(listen, 1, at, &taken) && (c->results = net_bind(c->net, NET_PULL, at, options, &taken)))
+        return true;
+    with_port(listen, "0", at);
+    c->results = net_bind(c->net, NET_PULL, at, options, error);
+    if (c->results)
+        log_info("results come in at %s and not at the port behind --listen: %s", net_endpoint(c->results), taken.text);
+    return c->results != NULL;
+}
+
 static bool open_sockets(struct coordinator *c, struct error *error) {
     const struct coordinator_options *options = c->options;
     if (!net_endpoint_check(options->listen, error))
@@ -377,13 +392,11 @@ static bool open_sockets(struct coordinator *c, struct error *error) {
     uint64_t answers = c->answer_size * sizeof(float) * options->microbatch;
     struct net_options results = {.frame_max = (answers > MESSAGE_PROBE_MAX ? answers : MESSAGE_PROBE_MAX) + 4096,
                                   .queue = 16};
-    char data[NET_ENDPOINT_MAX];
     control.keys = results.keys = c->gate.on ? &c->gate.keys : NULL;
     results.door = NET_DOOR_LATER;
-    with_port(options->listen, "0", data);
     c->net = net_new(error);
     return c->net && (c->control = net_bind(c->net, NET_ROUTER, options->listen, &control, error)) &&
-           (c->results = net_bind(c->net, NET_PULL, data, &results, error)) && gate_open(c, error) &&
+           bind_results(c, &results, error) && gate_open(c, error) &&
            (!options->endpoint_file || file_write_atomic(options->endpoint_file, net_endpoint(c->control),
                                                          strlen(net_endpoint(c->control)), error));
 }

@@ -26,6 +26,7 @@
 #include <unistd.h>
 
 #define DAY             86400
+#define HOUR            3600
 #define IN_WATCHED_GONE (IN_DELETE_SELF | IN_MOVE_SELF)
 
 /* ---- the list and the sockets ---- */
@@ -190,18 +191,19 @@ static bool begin(struct keyring *keyring, void *context, struct error *error) {
 }
 
 static void print_token(struct coordinator *c, const struct token *token, unsigned uses) {
-    char text[TOKEN_TEXT_MAX], host[256] = "COORDINATOR";
+    char text[TOKEN_TEXT_MAX], host[256] = "COORDINATOR", whom[64] = "any number of boards within an hour";
     const char *endpoint = net_endpoint(c->control), *port = strrchr(endpoint, ':');
     bool everywhere = net_is_everywhere(endpoint);
     token_print(token, text);
     gethostname(host, sizeof host - 1);
-    fprintf(
-        stderr,
-        "\nFirst start: keys were made in %s.\nThis token lets in %u board%s within a day, and is shown only now:\n\n"
-        "  stagecoach stage --coordinator %s%s%s --token %s\n\n"
-        "More: 'stagecoach keys token', for clients on other machines 'stagecoach keys token --role client'.\n\n",
-        c->options->state_directory, uses, uses == 1 ? "" : "s", everywhere ? "tcp://" : endpoint,
-        everywhere ? host : "", everywhere ? port : "", text);
+    if (uses > 0)
+        snprintf(whom, sizeof whom, "%u board%s within a day", uses, uses == 1 ? "" : "s");
+    fprintf(stderr,
+            "\nFirst start: keys were made in %s.\nThis token lets in %s, and is shown only now:\n\n"
+            "  stagecoach stage --coordinator %s%s%s --token %s\n\n"
+            "More: 'stagecoach keys token', for clients on other machines 'stagecoach keys token --role client'.\n\n",
+            c->options->state_directory, whom, everywhere ? "tcp://" : endpoint, everywhere ? host : "",
+            everywhere ? port : "", text);
     key_forget(text, sizeof text);
 }
 
@@ -217,8 +219,10 @@ static bool first_start(struct coordinator *c, struct error *error) {
     beginning.client.key = c->gate.owner = client.own;
     key_forget(&client, sizeof client);
     token_make(ROLE_STAGE, &c->gate.keys.own, &token, &pair);
-    beginning.token = (struct keyring_token){
-        .key = pair.own, .role = ROLE_STAGE, .uses = stages ? stages : 1, .until = time(NULL) + DAY};
+    beginning.token = (struct keyring_token){.key = pair.own, /* of a number that is not known: any, but not for long */
+                                             .role = ROLE_STAGE,
+                                             .uses = stages,
+                                             .until = time(NULL) + (stages > 0 ? DAY : HOUR)};
     key_forget(&pair, sizeof pair);
     bool ok = keyring_update(directory, c->gate.keyring, begin, &beginning, error);
     if (ok && beginning.token_made)

@@ -16,7 +16,6 @@
 #define FRAME_MAX_LEAST     ((uint64_t)1 << 20)
 #define MESSAGES_PER_TURN   16
 #define ADMITTED_AFTER      (5 * MONO_SECOND) /* a lane is retired, or a probe has ended */
-#define PORT_MAX            65535
 #define HEADER_ARENA_LIMIT  ((size_t)1 << 16)
 
 static void drop(struct stage_input_slot *slot) {
@@ -45,19 +44,6 @@ static bool name_endpoint(const struct stage *stage, struct stage_way *way, stru
     return true;
 }
 
-bool data_endpoint_behind(const char *endpoint, unsigned places, char at[NET_ENDPOINT_MAX], struct error *error) {
-    const char *port = strrchr(endpoint, ':') + 1; /* net_endpoint_check has seen it, or we made it */
-    unsigned long number = strtoul(port, NULL, 10);
-    if (number > 0 && number + places > PORT_MAX)
-        return error_set(error, ERROR_USAGE, "%s: port %lu is needed too, and there is none above %d", endpoint,
-                         number + places, PORT_MAX);
-    if (number > 0)
-        snprintf(at, NET_ENDPOINT_MAX, "%.*s%lu", (int)(port - endpoint), endpoint, number + places);
-    else
-        snprintf(at, NET_ENDPOINT_MAX, "%s", endpoint);
-    return true;
-}
-
 /* Each lane listens at a port of its own: those behind the one that was given, or any that are free. */
 static bool way_open(struct stage *stage, unsigned lane, const char *endpoint, const struct net_options *options,
                      struct error *error) {
@@ -65,7 +51,7 @@ static bool way_open(struct stage *stage, unsigned lane, const char *endpoint, c
     char at[NET_ENDPOINT_MAX];
     for (unsigned i = 0; i < STAGE_OUTPUTS; i++)
         way->output[i] = (struct stage_output_slot){.stage = stage, .lane = lane, .index = i};
-    if (!data_endpoint_behind(endpoint, lane, at, error))
+    if (!net_endpoint_behind(endpoint, lane, at, error))
         return false;
     way->data = net_bind(stage->net, NET_PULL, at, options, error);
     return way->data && name_endpoint(stage, way, error);

@@ -136,9 +136,6 @@ void peers_turn(struct stage *stage);
 /* Opens the data sockets of all lanes. */
 bool data_open(struct stage *stage, struct error *error);
 void data_close(struct stage *stage);
-/* An endpoint so many ports behind the given one; the same where that is any port. False with an error where there is
- * none. */
-bool data_endpoint_behind(const char *endpoint, unsigned places, char at[NET_ENDPOINT_MAX], struct error *error);
 /* Where there are keys: lets in the stage before us in each lane, and the other end of a probe, while they may have
  * something to say. To be called in each turn; an assignment begins its lane's time by way->used. */
 void data_admit(struct stage *stage);

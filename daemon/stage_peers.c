@@ -29,7 +29,7 @@ bool peers_open(struct stage *stage, struct error *error) {
     const char *lanes = stage->way[0].data_endpoint, *given = stage->options->listen;
     snprintf(first, sizeof first, "%.*s%s", (int)(strrchr(lanes, ':') - lanes), lanes,
              given ? strrchr(given, ':') : ":0");
-    if (!data_endpoint_behind(first, STAGE_LANES, endpoint, error))
+    if (!net_endpoint_behind(first, STAGE_LANES, endpoint, error))
         return false;
     stage->request = arena_new(ARENA_LIMIT);
     stage->peers = net_bind(stage->net, NET_ROUTER, endpoint, &options, error);

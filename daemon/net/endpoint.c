@@ -17,9 +17,10 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#define SCHEME  "tcp://"
-#define LETTERS "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
-#define DIGITS  "0123456789"
+#define PORT_MOST 65535
+#define SCHEME    "tcp://"
+#define LETTERS   "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+#define DIGITS    "0123456789"
 
 static bool malformed(const char *endpoint, const char *reason, struct error *error) {
     return error_set(error, ERROR_USAGE, "\"%s\": %s; want tcp://HOST:PORT", endpoint, reason);
@@ -34,7 +35,7 @@ static bool port_valid(const char *port) {
     if (strcmp(port, "*") == 0)
         return true;
     uint64_t number;
-    return strlen(port) <= 5 && decimal_parse(port, 65535, &number);
+    return strlen(port) <= 5 && decimal_parse(port, PORT_MOST, &number);
 }
 
 /* Copies [from, from + size) as a string; false when it does not fit. */
@@ -74,6 +75,19 @@ bool net_endpoint_check(const char *endpoint, struct error *error) {
     return net_address_parse(endpoint, &address, error);
 }
 
+bool net_endpoint_behind(const char *endpoint, unsigned places, char at[NET_ENDPOINT_MAX], struct error *error) {
+    const char *port = strrchr(endpoint, ':') + 1; /* a checked one has it */
+    unsigned long number = strtoul(port, NULL, 10);
+    if (number > 0 && number + places > PORT_MOST)
+        return error_set(error, ERROR_USAGE, "%s: port %lu is needed too, and there is none above %d", endpoint,
+                         number + places, PORT_MOST);
+    if (number > 0)
+        snprintf(at, NET_ENDPOINT_MAX, "%.*s%lu", (int)(port - endpoint), endpoint, number + places);
+    else
+        snprintf(at, NET_ENDPOINT_MAX, "%s", endpoint);
+    return true;
+}
+
 /* The address in numbers, without asking a resolver; false when the host is a name. */
 static bool numeric_address(const struct net_address *address, struct sockaddr_storage *numbers) {
     const struct addrinfo hints = {.ai_family = address->ipv6 ? AF_INET6 : AF_INET,
@@ -100,7 +114,7 @@ bool net_endpoint_check_numeric(const char *endpoint, struct error *error) {
     if (!net_address_parse(endpoint, &address, error))
         return false;
     uint64_t port = 0;
-    if (decimal_parse(address.port, 65535, &port) && port > 0 && numeric_address(&address, &numbers) &&
+    if (decimal_parse(address.port, PORT_MOST, &port) && port > 0 && numeric_address(&address, &numbers) &&
         !unspecified(&numbers))
         return true;
     return error_set(error, ERROR_USAGE,

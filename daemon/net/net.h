@@ -193,5 +193,8 @@ bool net_endpoint_check_numeric(const char *endpoint, struct error *error);
 /* Checks "tcp://HOST:PORT": HOST a name, an IPv4 address, an IPv6 address in brackets or "*"; PORT 0 to 65535 or "*".
  * The error says what is wrong. */
 bool net_endpoint_check(const char *endpoint, struct error *error);
+/* Of a checked endpoint the one so many ports behind it, into at; the same where its port is any (0, "*"). False with
+ * an error where there is none. */
+bool net_endpoint_behind(const char *endpoint, unsigned places, char at[NET_ENDPOINT_MAX], struct error *error);
 
 #endif

@@ -41,6 +41,9 @@ kill_now "$coordinator"
 check 'a watch waits for a coordinator that is gone' wait_until "$PATIENCE" says 'waiting for a coordinator' "$scratch/watched"
 LISTEN=$STAGECOACH_COORDINATOR start_coordinator --stages 2 --model "$scratch/model" --microbatch 4 --log-format json
 wait_serving 2 || give_up "does not serve again: $(status)"
+port=${STAGECOACH_COORDINATOR##*:}
+results_behind() { [ "$(coordinator_value data_endpoint)" = "${STAGECOACH_COORDINATOR%:*}:$((port + 1))" ] || says 'results come in at ' "$scratch/coordinator.log"; }
+check 'results come in at the port behind the one that was given, or it is told' results_behind
 more() { [ "$(grep -c 'epoch 1 ' "$scratch/watched")" -gt $((before + 3)) ]; }
 check 'a watch goes on with the next coordinator' wait_until "$PATIENCE" more
 kill -INT "$watch"
