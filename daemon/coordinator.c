@@ -365,8 +365,8 @@ static void with_port(const char *endpoint, const char *port, char out[NET_ENDPO
     snprintf(out, NET_ENDPOINT_MAX, "%.*s:%s", (int)(colon - endpoint), endpoint, port);
 }
 
-/* Boards send results to the port behind the one that was given, so that a firewall can be told; two coordinators on
- * one machine may have neighbouring ports, and then it is any that is free. */
+/* Boards send results to the port behind the one that was given, so that a firewall can be told. Where somebody has it,
+ * any that is free will do for most. */
 static bool bind_results(struct coordinator *c, const struct net_options *options, struct error *error) {
     char at[NET_ENDPOINT_MAX];
     struct error taken;
@@ -376,7 +376,7 @@ static bool bind_results(struct coordinator *c, const struct net_options *option
     with_port(listen, "0", at);
     c->results = net_bind(c->net, NET_PULL, at, options, error);
     if (c->results)
-        log_info("results come in at %s and not at the port behind --listen: %s", net_endpoint(c->results), taken.text);
+        log_warn("results come in at %s and not at the port behind --listen: %s", net_endpoint(c->results), taken.text);
     return c->results != NULL;
 }
 

@@ -190,20 +190,19 @@ static bool begin(struct keyring *keyring, void *context, struct error *error) {
     return stages || keyring_add_token(keyring, &beginning->token, time(NULL), error);
 }
 
-static void print_token(struct coordinator *c, const struct token *token, unsigned uses) {
-    char text[TOKEN_TEXT_MAX], host[256] = "COORDINATOR", whom[64] = "any number of boards within an hour";
+static void print_token(struct coordinator *c, const struct token *token, const struct keyring_token *made) {
+    char text[TOKEN_TEXT_MAX], host[256] = "COORDINATOR";
     const char *endpoint = net_endpoint(c->control), *port = strrchr(endpoint, ':');
     bool everywhere = net_is_everywhere(endpoint);
     token_print(token, text);
     gethostname(host, sizeof host - 1);
-    if (uses > 0)
-        snprintf(whom, sizeof whom, "%u board%s within a day", uses, uses == 1 ? "" : "s");
     fprintf(stderr,
-            "\nFirst start: keys were made in %s.\nThis token lets in %s, and is shown only now:\n\n"
+            "\nFirst start: keys were made in %s.\nThis token lets in %u board%s within %s, and is shown only now:\n\n"
             "  stagecoach stage --coordinator %s%s%s --token %s\n\n"
             "More: 'stagecoach keys token', for clients on other machines 'stagecoach keys token --role client'.\n\n",
-            c->options->state_directory, whom, everywhere ? "tcp://" : endpoint, everywhere ? host : "",
-            everywhere ? port : "", text);
+            c->options->state_directory, made->uses, made->uses == 1 ? "" : "s",
+            made->until > time(NULL) + HOUR ? "a day" : "an hour", everywhere ? "tcp://" : endpoint,
+            everywhere ? host : "", everywhere ? port : "", text);
     key_forget(text, sizeof text);
 }
 
@@ -219,14 +218,16 @@ static bool first_start(struct coordinator *c, struct error *error) {
     beginning.client.key = c->gate.owner = client.own;
     key_forget(&client, sizeof client);
     token_make(ROLE_STAGE, &c->gate.keys.own, &token, &pair);
-    beginning.token = (struct keyring_token){.key = pair.own, /* of a number that is not known: any, but not for long */
-                                             .role = ROLE_STAGE,
-                                             .uses = stages,
-                                             .until = time(NULL) + (stages > 0 ? DAY : HOUR)};
+    beginning.token =
+        (struct keyring_token){.key = pair.own, .role = ROLE_STAGE, .uses = stages, .until = time(NULL) + DAY};
+    if (stages == 0) { /* nobody knows how many there will be: as many as a fleet has, but not for long */
+        beginning.token.uses = MESSAGE_BOARDS_MAX;
+        beginning.token.until = time(NULL) + HOUR;
+    }
     key_forget(&pair, sizeof pair);
     bool ok = keyring_update(directory, c->gate.keyring, begin, &beginning, error);
     if (ok && beginning.token_made)
-        print_token(c, &token, beginning.token.uses);
+        print_token(c, &token, &beginning.token);
     key_forget(&token, sizeof token);
     return ok;
 }

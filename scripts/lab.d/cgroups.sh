@@ -38,27 +38,30 @@ cgroup_folder() { echo "${cgroup_root[$1]}/$LAB_GROUP/$2"; } # CONTROLLER HOST
 
 # Why limits of this controller cannot be set here; says nothing when they can.
 cgroup_objection() { # CONTROLLER
-    local root=${cgroup_root[$1]-}
+    local root=${cgroup_root[$1]-} given=''
     if [ -z "$root" ]; then
         echo "no control groups for '$1' are mounted (/proc/mounts); try: mount -t cgroup2 none /sys/fs/cgroup"
     elif [ ! -w "$root/cgroup.procs" ]; then
         echo "$root cannot be written"
-    elif [ "${cgroup_version[$1]}" = 2 ] && ! cgroup_delegate "$root" "${1/#blkio/io}" 2>/dev/null; then
+    elif [ "${cgroup_version[$1]}" = 2 ] && ! given=$(cgroup_delegate "$root" "${1/#blkio/io}" 2>/dev/null); then
         echo "$root/cgroup.subtree_control does not take '+${1/#blkio/io}' (in a container its own processes are in the way)"
-    elif [ "$1" = cpu ] && [ "${cgroup_version[cpu]}" = 1 ] && [ ! -e "$root/cpu.cfs_quota_us" ] &&
-        ! compgen -G "$root/*/cpu.cfs_quota_us" >/dev/null && ! cgroup_probe_quota "$root"; then
+    elif [ "$1" = cpu ] && ! cgroup_has_quota "$root"; then
         echo "this kernel has no processor quota (CONFIG_CFS_BANDWIDTH)"
     fi
+    # it was only asked; unless a lab that is made meanwhile needs it
+    [ -z "$given" ] || [ -e "$LAB_STATE" ] || echo "-${given#* }" >"$root/cgroup.subtree_control" || true
 }
 
+# Groups in ROOT may have limits of CONTROLLER (version 2); prints "ROOT CONTROLLER" when they could not before.
 cgroup_delegate() { # ROOT CONTROLLER
-    grep -qw "$2" "$1/cgroup.subtree_control" || echo "+$2" >"$1/cgroup.subtree_control"
+    grep -qw "$2" "$1/cgroup.subtree_control" || { echo "+$2" >"$1/cgroup.subtree_control" && echo "$1 $2"; }
 }
 
-cgroup_probe_quota() { # ROOT
-    local probe=$1/$LAB_PROBE-$$ found=0
+cgroup_has_quota() { # ROOT
+    local probe=$1/$LAB_PROBE-$$ file=cpu.cfs_quota_us found=0
+    [ "${cgroup_version[cpu]}" = 1 ] || file=cpu.max
     mkdir "$probe" 2>/dev/null || return 1
-    [ -e "$probe/cpu.cfs_quota_us" ] || found=1
+    [ -e "$probe/$file" ] || found=1
     rmdir "$probe"
     return $found
 }
@@ -71,8 +74,8 @@ cgroups_make() { # HOST: the groups, without limits
         mkdir -p "$root/$LAB_GROUP"
         if [ -e "$root/cgroup.subtree_control" ]; then
             for controller in cpu memory io; do
-                ! grep -qw "$controller" "$root/cgroup.subtree_control" ||
-                    cgroup_delegate "$root/$LAB_GROUP" "$controller"
+                cgroup_delegate "$root" "$controller" >/dev/null 2>&1 || continue # as `check` or --without said
+                cgroup_delegate "$root/$LAB_GROUP" "$controller" >/dev/null
             done
         fi
         mkdir "$root/$LAB_GROUP/$1"
@@ -177,10 +180,6 @@ cpu_nanoseconds() { # HOST: that it has used
 
 memory_peak() { # HOST: with what the kernel keeps of its files
     cat "$(cgroup_folder memory "$1")"/{memory.max_usage_in_bytes,memory.peak} 2>/dev/null || true
-}
-
-processes_of() { # HOST
-    cat "${cgroup_root[cpu]-/nowhere}/$LAB_GROUP/$1/cgroup.procs" 2>/dev/null || true
 }
 
 # ---- unmaking ----

@@ -5,6 +5,8 @@
 
 LAB_ENDPOINT=tcp://10.0.0.1:7600
 
+require_binary() { [ -x "$binary" ] || fail "$binary: no such program; build it (make), or name it in \$STAGECOACH"; }
+
 # Becomes a command in a host: its namespace, its control groups.
 enter_host() { # HOST COMMAND...
     cgroups_enter "$1" || exit 1

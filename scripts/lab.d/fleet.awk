@@ -1,13 +1,13 @@
 # Reads a lab's fleet file, a small subset of YAML (docs/LAB.md): comments, `key: value`, `coordinator:` with keys below it
 # and `boards:` with a list of `- key: value`. Prints one line for each host, the coordinator first, fields with tabs between:
 #
-#   NAME  CPU_PERCENT  THREADS  MEMORY_BYTES  RESERVE_BYTES  NETWORK_BIT_PER_S  STORAGE_BYTE_PER_S  KIND      0: no limit
+#   NAME  CPU_PERCENT  THREADS  MEMORY_BYTES  RESERVE_BYTES  NETWORK_BIT_PER_S  STORAGE_BYTE_PER_S      0: no limit
 #
 # -v file=NAME for messages; -v network=RATE in place of every board's; -v memory=PERCENT of what every board has beside its
 # reserve. The first mistake is told on stderr as FILE:LINE: WHY,
 # and the exit status is 2 then; nothing is printed.
 
-function fail(why) { failed = 1; print file ":" (at ? at : NR) ": " why > "/dev/stderr"; exit 2 }
+function fail(why) { failed = 1; print (option ? option : file ":" (at ? at : NR)) ": " why > "/dev/stderr"; exit 2 }
 function known(word, words) { return index(" " words " ", " " word " ") > 0 }
 
 # A number with its unit; units: "UNIT FACTOR UNIT FACTOR ..."
@@ -19,17 +19,21 @@ function quantity(text, units,    n, part, i, number, unit) {
         if (part[i] == unit) return number * part[i + 1]
     fail(key ": got '" text "', want a number with its unit, such as " example)
 }
+function some(number, text) { # 0 would be no limit
+    if (number < 1) fail(key ": got '" text "', want more than nothing, such as " example)
+    return number
+}
 function size(text) {
     example = "512MiB"
     return quantity(text, "B 1 KiB 1024 MiB 1048576 GiB 1073741824 kB 1e3 MB 1e6 GB 1e9")
 }
 function rate(text) {
     example = "30Mbit/s or unlimited"
-    return text == "unlimited" ? 0 : quantity(text, "bit/s 1 kbit/s 1e3 Mbit/s 1e6 Gbit/s 1e9")
+    return text == "unlimited" ? 0 : some(quantity(text, "bit/s 1 kbit/s 1e3 Mbit/s 1e6 Gbit/s 1e9"), text)
 }
 function disk(text) {
     example = "80MB/s"
-    return quantity(text, "B/s 1 kB/s 1e3 MB/s 1e6 GB/s 1e9 KiB/s 1024 MiB/s 1048576 GiB/s 1073741824")
+    return some(quantity(text, "B/s 1 kB/s 1e3 MB/s 1e6 GB/s 1e9 KiB/s 1024 MiB/s 1048576 GiB/s 1073741824"), text)
 }
 function whole(text, low, high) {
     if (text !~ /^[0-9]+$/ || text + 0 < low || text + 0 > high)
@@ -46,7 +50,8 @@ function percent(text) {
 function parse(name, value) {
     key = name
     if (name == "cpu") return percent(value)
-    if (name == "memory" || name == "reserve") return size(value)
+    if (name == "memory") return some(size(value), value)
+    if (name == "reserve") return size(value)
     if (name == "network") return rate(value)
     if (name == "storage") return disk(value)
     if (name == "threads") return whole(value, 1, 256)
@@ -65,11 +70,11 @@ function set(name, value,    allowed) {
     entry[name] = parse(name, value)
 }
 
-function host(name, kind) {
+function host(name) {
     if (name in names) fail("two boards are called '" name "'")
     names[name] = 1
-    return sprintf("%s\t%.9g\t%d\t%.0f\t%.0f\t%.0f\t%.0f\t%s\n", name, entry["cpu"], entry["threads"], entry["memory"],
-        entry["reserve"], entry["network"], entry["storage"], kind)
+    return sprintf("%s\t%.9g\t%d\t%.0f\t%.0f\t%.0f\t%.0f\n", name, entry["cpu"], entry["threads"], entry["memory"],
+        entry["reserve"], entry["network"], entry["storage"])
 }
 
 # The entry that ends here becomes a host, or `count` of them.
@@ -83,21 +88,28 @@ function finish() {
 
 function finish_entry(    i) {
     if (section == "coordinator") {
-        coordinator = host("coordinator", "coordinator")
+        coordinator = host("coordinator")
         return
     }
     if (!("name" in entry)) fail("this board has no name")
     if (!("cpu" in entry)) fail("board " entry["name"] " has no cpu")
     if (!("threads" in entry)) entry["threads"] = 1
-    if (network != "") { key = "--network"; entry["network"] = rate(network) }
-    if (memory != "") {
-        key = "--memory"
-        entry["memory"] = entry["memory"] ? entry["reserve"] + int((entry["memory"] - entry["reserve"]) * percent(memory) / 100) : 0
-    }
+    if (network != "") entry["network"] = network_rate
+    if (memory != "")
+        entry["memory"] = entry["memory"] ? entry["reserve"] + int((entry["memory"] - entry["reserve"]) * memory / 100) : 0
     if (entry["memory"] && entry["reserve"] >= entry["memory"]) fail("board " entry["name"] ": reserve leaves no memory")
     if (boards + ("count" in entry ? entry["count"] : 1) > 16) fail("more than 16 boards")
-    if (!("count" in entry)) { hosts = hosts host(entry["name"], entry["name"]); boards++ }
-    else for (i = 1; i <= entry["count"]; i++) { hosts = hosts host(entry["name"] "-" i, entry["name"]); boards++ }
+    if (!("count" in entry)) { hosts = hosts host(entry["name"]); boards++ }
+    else for (i = 1; i <= entry["count"]; i++) { hosts = hosts host(entry["name"] "-" i); boards++ }
+}
+
+BEGIN {
+    key = "of every board"
+    option = "--memory"; example = "50%"
+    if (memory != "") memory = some(quantity(memory ~ /%$/ ? memory : memory "%", "% 1"), memory)
+    option = "--network"
+    if (network != "") network_rate = rate(network)
+    option = ""
 }
 
 function begin() { finish(); split("", entry); open = 1; started = NR }
@@ -135,6 +147,6 @@ END {
     finish()
     if (!failed && boards == 0) fail("no boards")
     if (failed) exit 2
-    if (coordinator == "") { split("", entry); coordinator = host("coordinator", "coordinator") }
+    if (coordinator == "") { split("", entry); coordinator = host("coordinator") }
     printf "%s%s", coordinator, hosts
 }

@@ -8,6 +8,39 @@
 lab() { "$home/scripts/lab" "$@"; }
 lab_image=$home/test/data/lab/plain.png # 224 x 224, one colour: 488 bytes, whose decoding costs half a millisecond
 
+# The lab of a script that ends with lab_unmake. A signal while it is made waits until it is there to be removed.
+lab_made=''
+lab_make() { # FLEET NETWORK MEMORY
+    local stopped=''
+    trap 'stopped=1' INT TERM HUP
+    lab up ${2:+--network "$2"} ${3:+--memory "$3"} "$1" && lab_made=1
+    trap 'exit 130' INT TERM HUP
+    [ -z "$stopped" ] || exit 130
+    [ -n "$lab_made" ] || exit 1
+    state_open
+}
+lab_unmake() {
+    [ -z "$lab_made" ] || lab down >/dev/null
+    lab_made=''
+}
+
+# MODEL itself if it is a model's folder, else one of that architecture with random weights below FOLDER, made if it is not there.
+model_folder() { # MODEL FOLDER
+    local made=$1 why
+    if [ ! -f "$1/config.json" ]; then
+        made=$2/$1
+        [ -f "$made/config.json" ] || why=$("$binary" synth "$1" --out "$made" 2>&1 >/dev/null) || true
+        [ -f "$made/config.json" ] || fail "'$1' is neither a model's folder nor can it be made: $(tail -n 1 <<<"${why-}")"
+    fi
+    realpath "$made"
+}
+
+# What one process says of these pictures, to FILE.
+expect_answers() { # MODEL FILE [OPTION...] PICTURE...
+    local why
+    why=$("$binary" classify --model "$1" --json --logits "${@:3}" 2>&1 >"$2") || fail "$(tail -n 1 <<<"$why")"
+}
+
 median() { sort -g | awk '{ v[NR] = $1 } END { if (NR) print NR % 2 ? v[(NR + 1) / 2] : (v[NR / 2] + v[NR / 2 + 1]) / 2; else print 0 }'; }
 
 # ---- counters ----
@@ -79,11 +112,10 @@ read_answers() { # FROM TO
     [ $number -ge "$2" ]
 }
 
-memory_of_daemons() { # "HOST RSS_ANON_BYTES VM_HWM_BYTES"
+memory_of_daemons() { # "HOST RSS_ANON_BYTES"
     local host pid
     for host in $(boards); do
-        ! pid=$(daemon_of "$host") || awk -v host="$host" '$1 == "VmHWM:" { peak = $2 } $1 == "RssAnon:" { anon = $2 }
-            END { printf "%s %.0f %.0f\n", host, 1024 * anon, 1024 * peak }' "/proc/$pid/status"
+        ! pid=$(daemon_of "$host") || awk -v host="$host" '$1 == "RssAnon:" { printf "%s %.0f\n", host, 1024 * $2 }' "/proc/$pid/status"
     done
 }
 
@@ -151,18 +183,21 @@ unit_seconds() { # MODEL B
 }
 
 # What each board says to be its times, measured by all at once under their quotas, to FOLDER/BOARD.json. The memory limits are
-# lifted meanwhile: what a profile holds is not what is asked.
+# lifted meanwhile: what a profile holds is not what is asked. Fails with which boards could not be, and why.
 profile_boards() { # MODEL B SECONDS FOLDER
-    local board pids=() status=0
+    local board pids=() failed=''
     for board in $(boards); do
         ! limited memory || limit_memory "$board" -1
         in_host "$board" "$binary" profile --model "$1" --microbatch "$2" --threads "$(host_value "$board" threads)" --budget "$3" \
-            --json >"$4/$board.json" 2>"$folder/profile.err" &
+            --json >"$4/$board.json" 2>"$folder/profile.$board" &
         pids+=($!)
     done
-    for board in "${pids[@]}"; do wait "$board" || status=1; done
+    for board in $(boards); do
+        wait "${pids[0]}" || failed+=" $board (status $?: $(tail -n 1 "$folder/profile.$board"))"
+        pids=("${pids[@]:1}")
+    done
     for board in $(boards); do limit_once "$board"; done
-    return $status
+    [ -z "$failed" ] || fail "not profiled:$failed"
 }
 
 # A fleet file (docs/FLEET.md) of the lab's first N boards, with what their links carry beside headers. Their times are in
@@ -184,7 +219,15 @@ plan_fleet() { # N B FOLDER
         }' "$units" -
 }
 
-json_value() { sed -n "s/.*\"$1\": \"\{0,1\}\([^\",}]*\).*/\1/p"; } # KEY
+# Of each line the first value of that key: a number, or what is between the quotation marks of a string.
+json_value() { # KEY
+    awk -v key="\"$1\": " 'at = index($0, key) {
+        rest = substr($0, at + length(key))
+        if (match(rest, /^"([^"\\]|\\.)*"/)) rest = substr(rest, 2, RLENGTH - 2)
+        else sub(/[,}\]].*/, "", rest)
+        print rest
+    }'
+}
 # "BOARD FIRST END COMPUTE_S RECEIVE_S SEND_S MEMORY_BYTES" for each stage of a plan in JSON
 plan_stages() {
     sed 's/.*"stages": \[//; s/\], "unused".*//; s/}, {/\n/g' "$1" | sed 's/[{}"]//g; s/[a-z_]*: //g; s/,//g'

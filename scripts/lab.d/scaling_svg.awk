@@ -1,4 +1,4 @@
-# Lines "BOARDS SPEED_UP" to an SVG chart of the scaling curve; -v title=TEXT.
+# Lines "BOARDS SPEED_UP" to an SVG chart of the scaling curve; -v title=TEXT -v first=BOARDS: whose speed is 1.
 function x(n) { return left + width * log(n) / log(most) }
 function y(s) { return top + height * (1 - log(s) / log(most)) }
 BEGIN { left = 60; top = 50; width = 480; height = 360; most = 1 }
@@ -14,8 +14,8 @@ END {
         printf "<text x=\"%d\" y=\"%.1f\" text-anchor=\"end\">%d</text>\n", left - 8, y(i) + 4, i
     }
     printf "<text x=\"%d\" y=\"%d\" text-anchor=\"middle\">boards</text>\n", left + width / 2, top + height + 40
-    printf "<text x=\"18\" y=\"%d\" text-anchor=\"middle\" transform=\"rotate(-90 18 %d)\">times one board</text>\n",
-        top + height / 2, top + height / 2
+    printf "<text x=\"18\" y=\"%d\" text-anchor=\"middle\" transform=\"rotate(-90 18 %d)\">times %s</text>\n",
+        top + height / 2, top + height / 2, (first > 1 ? first " boards" : "one board")
     printf "<line x1=\"%.1f\" y1=\"%.1f\" x2=\"%.1f\" y2=\"%.1f\" stroke=\"#999\" stroke-dasharray=\"4 4\"/>\n", x(1), y(1), x(most), y(most)
     for (i = 1; i <= NR; i++) points = points sprintf("%.1f,%.1f ", x(n[i]), y(s[i] > 1 ? s[i] : 1))
     printf "<polyline points=\"%s\" fill=\"none\" stroke=\"#0b66c3\" stroke-width=\"2\"/>\n", points

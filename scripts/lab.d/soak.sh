@@ -47,7 +47,7 @@ random_deed() {
     board=${fleet_boards[number]}
     if [ "$(board_condition "$board")" != here ]; then
         what=return && come_back "$board"
-    elif [ "$(boards_away)" -lt $(((count + 2) / 3)) ]; then
+    elif [ "$(boards_away)" -lt $((count > 3 ? count / 3 : 1)) ]; then
         what=${ways[choice]}
         [ $number -ge $(((count + 3) / 4)) ] || what=cut
         leave "$what" "$board"

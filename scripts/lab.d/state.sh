@@ -1,7 +1,8 @@
 # shellcheck shell=bash disable=SC2034,SC2154  # $binary, $folder and $weights are shared with the script and its other parts
 # What the lab knows of itself, in $LAB_STATE: the folder's mkdir is what lets one `up` win, `maker` is the process that makes
-# the lab, `up` is written when it stands, `hosts` is the table of fleet.awk, `folder` says where logs and weights are. And the end
-# of it all: taking down looks at what is there (namespaces, control groups, folders), not at what the state says.
+# the lab, `up` is written when it stands, `hosts` is the table of fleet.awk, `folder` says where logs and weights are, `period` is
+# LAB_PERIOD_US. And the end of it all: taking down looks at what is there (namespaces, control
+# groups), not at what the state says; only the folder is found by it.
 
 LAB_STATE=/run/stagecoach-lab
 LAB_PROBE=stagecoach-probe-of-lab
@@ -25,8 +26,8 @@ process_of() {                                           # FILE: the process tha
 
 hosts() { cut -f 1 "$LAB_STATE/hosts"; }
 boards() { hosts | tail -n +2; }
-host_value() { # HOST number|cpu|threads|memory|reserve|network|storage|kind
-    awk -F '\t' -v host="$1" -v want="$2" 'BEGIN { split("cpu threads memory reserve network storage kind", name, " ") }
+host_value() { # HOST number|cpu|threads|memory|reserve|network|storage
+    awk -F '\t' -v host="$1" -v want="$2" 'BEGIN { split("cpu threads memory reserve network storage", name, " ") }
         $1 == host { if (want == "number") print NR - 1; for (i in name) if (name[i] == want) print $(i + 1) }' "$LAB_STATE/hosts"
 }
 require_host() { hosts | grep -qxF -- "$1" || misuse "no host '$1'; there are: $(hosts | paste -sd ' ')"; }
@@ -133,6 +134,7 @@ state_claim() {
 state_fill() { # FLEET
     mkdir "$LAB_STATE/run"
     realpath "$1" >"$LAB_STATE/fleet"
+    echo "$LAB_PERIOD_US" >"$LAB_STATE/period"
     mktemp -d "${TMPDIR:-/tmp}/stagecoach-lab.XXXXXX" >"$LAB_STATE/folder"
     mkdir -p "${LAB_WEIGHTS:-$(cat "$LAB_STATE/folder")/weights}"
     realpath "${LAB_WEIGHTS:-$(cat "$LAB_STATE/folder")/weights}" >"$LAB_STATE/weights"
@@ -141,6 +143,7 @@ state_fill() { # FLEET
 state_open() {
     folder=$(cat "$LAB_STATE/folder")
     weights=$(cat "$LAB_STATE/weights")
+    LAB_PERIOD_US=$(cat "$LAB_STATE/period")
 }
 
 require_lab() {
@@ -153,7 +156,6 @@ require_lab() {
 
 # ---- the end ----
 
-# Folders of labs: the one that is known, and those that only the name tells.
 remove_folder() {
     local known
     known=$(cat "$LAB_STATE/folder" 2>/dev/null || true)

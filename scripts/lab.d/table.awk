@@ -81,6 +81,8 @@ index($0, "\"rounds_period_predicted_quota_link_wire_memory_outside") {
     memory = member($0, "memory")
     network = member($0, "network")
     fleet = fleet (network == "" ? "" : ", " network) (memory == "" ? "" : ", memory " memory)
+    fleet = fleet (member($0, "microbatch") == 1 ? "" : ", microbatch " member($0, "microbatch"))
+    fleet = fleet (member($0, "times") == "machine" ? ", times of the machine" : "")
     fleet = fleet (member($0, "others") == "busy" ? ", others busy" : "")
     fleet = fleet (member($0, "planner") == "live" ? ", planner live" : "")
     count = split($0, rivals, /\{"rival": /)

@@ -61,6 +61,7 @@ static void test_endpoints_behind(void **state) {
     assert_string_equal(at, "tcp://*:*");
     assert_true(net_endpoint_behind("tcp://*:65534", 1, at, &error));
     assert_false(net_endpoint_behind("tcp://*:65535", 1, at, &error));
+    assert_false(net_endpoint_behind("tcp://10.0.0.7:65534", 2, at, &error));
     assert_non_null(strstr(error.text, "port 65536 is needed too"));
 }
 

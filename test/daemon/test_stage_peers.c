@@ -237,25 +237,10 @@ static void test_who_may_ask(void **state) {
     world_destroy(world);
 }
 
-static void test_ports_behind(void **state) {
-    (void)state;
-    char at[NET_ENDPOINT_MAX];
-    struct error error = {0};
-    assert_true(data_endpoint_behind("tcp://10.0.0.7:7601", STAGE_LANES, at, &error));
-    assert_string_equal(at, "tcp://10.0.0.7:7603");
-    assert_true(data_endpoint_behind("tcp://[::1]:0", STAGE_LANES, at, &error));
-    assert_string_equal(at, "tcp://[::1]:0");
-    assert_true(data_endpoint_behind("tcp://10.0.0.7:*", 1, at, &error));
-    assert_string_equal(at, "tcp://10.0.0.7:*");
-    assert_false(data_endpoint_behind("tcp://10.0.0.7:65534", STAGE_LANES, at, &error));
-    assert_non_null(strstr(error.text, "port 65536 is needed too"));
-}
-
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_what_is_here), cmocka_unit_test(test_what_is_not_here),
-        cmocka_unit_test(test_loans_end),    cmocka_unit_test(test_nonsense),
-        cmocka_unit_test(test_who_may_ask),  cmocka_unit_test(test_ports_behind),
+        cmocka_unit_test(test_what_is_here), cmocka_unit_test(test_what_is_not_here), cmocka_unit_test(test_loans_end),
+        cmocka_unit_test(test_nonsense),     cmocka_unit_test(test_who_may_ask),
     };
     log_set_level(LOG_ERROR);
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -41,6 +41,24 @@ check 'a row that does not stream has no place in it' refused "$scratch/latency.
 check 'nor has what is no result' refused Makefile 'want a RESULT.json'
 check 'nor what is not there' refused "$scratch/none.json" 'cannot be read'
 
+says() { # TEXT WORD...: a command that cannot be meant, in one line, before anything is made
+    local text=$1
+    shift
+    ! scripts/bench_lab "$@" >/dev/null 2>"$scratch/said" && [ "$(wc -l <"$scratch/said")" = 1 ] && grep -F -- "$text" "$scratch/said" && return
+    cat "$scratch/said" && false
+}
+check 'a rival that stands twice is told' says "--rivals: one stands in '4@even,4@even' twice" scaling --rivals 4@even,4@even
+check 'so is an option that a row has no use for' says '--items: row latency has no use for it' latency --items 3
+check 'and a number that is none' says "--repeats: got '3x', want a whole number" speedup --repeats 3x
+check 'and a size that is none' says "--microbatch: got '1,8'" speedup --microbatch 1,8
+
+chart() { # BOARDS: the axis of a curve whose first point are so many
+    (cd "$scratch" && printf '1 1.00\n16 13.5\n' | awk -v first="$1" -v title=vit -f "$OLDPWD/scripts/lab.d/scaling_svg.awk" >chart.svg)
+    grep -o 'times [^<]*' "$scratch/chart.svg" && tail -n 1 "$scratch/chart.svg"
+}
+check 'a chart tells what its speeds are times of' test "$(chart 1 | paste -sd ' ')" = 'times one board </svg>'
+check 'be it several boards' test "$(chart 4 | paste -sd ' ')" = 'times 4 boards </svg>'
+
 echo 'b1 0.5000 0.0200 1000 1000 0.2500 1.5
 coordinator 0.1000 1.0000 10 10 0.0000 0.1' >"$scratch/window"
 echo 'b1 30000000 40000000' >"$scratch/memory"

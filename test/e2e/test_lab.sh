@@ -24,6 +24,7 @@ all_refused() {
         refuses 'fleet.yaml:2: a board cannot be called' 'boards:\n  - name: switch\n' &&
         refuses 'fleet.yaml:2: board a has no cpu' 'boards:\n  - name: a\n' &&
         refuses 'fleet.yaml:6: more than 16' "boards:\\n$sixteen  - name: b\\n    cpu: 1%\\n" && refuses 'fleet.yaml:2: want ' 'boards:\n  - {}\n' &&
+        refuses "fleet.yaml:4: network: got '0Mbit/s', want more than nothing" 'boards:\n  - name: a\n    cpu: 1%\n    network: 0Mbit/s\n' &&
         refuses 'fleet.yaml:2: a tab' 'boards:\n\t- name: a\n' &&
         refuses "fleet.yaml:1: want 'coordinator:'" 'count: 3\n' && refuses 'fleet.yaml' ''
 }
@@ -39,6 +40,31 @@ all_shipped() {
 check 'the shipped fleets are read' all_shipped
 check 'memory and network can be scaled' test "$(printf 'boards:\n  - name: a\n    cpu: 1%%\n    memory: 300B\n    reserve: 100B\n' |
     read_fleet -v memory=50% -v network=8Mbit/s - | tail -n 1 | cut -f 4-6)" = "$(printf '200\t100\t8000000')"
+
+bad_option() { ! read_fleet -v "$1" configs/lab/4-equal.yaml >"$scratch/said" && grep -q "^--${1%%=*}: of every board: got '${1#*=}" "$scratch/said"; }
+check 'a share of memory that is none is not blamed on the file' bad_option memory=half
+check 'nor is a rate' bad_option network=30Mbit
+
+# ---- words; no root ----
+
+no_program() { STAGECOACH=$scratch/nowhere/stagecoach scripts/lab "$@" >"$scratch/said" 2>&1; }
+says() { # TEXT WORD...: without a program
+    local text=$1
+    shift
+    ! no_program "$@" && grep -qF -- "$text" "$scratch/said"
+}
+check 'the lab explains itself before anything is built' says 'scripts/lab up' --help
+check 'down takes no words' says 'scripts/lab up' down --help
+check 'what has to be built is told' says 'no such program; build it' tour
+value() { # KEY JSON
+    (
+        # shellcheck source=scripts/lab.d/measure.sh
+        home=. && . scripts/lab.d/measure.sh
+        json_value "$1" <<<"$2"
+    )
+}
+check 'a value is the first of its key' test "$(value epoch '{"epoch": 2, "events": [{"epoch": 1}]}')" = 2
+check 'a text is whole' test "$(value reason '{"reason": "slow; 3 of 4, \"b\"", "n": 1}')" = 'slow; 3 of 4, \"b\"'
 
 # ---- processes are known by more than their number; no root ----
 
@@ -149,6 +175,8 @@ comes_back() { # EPOCH_BEFORE
     lab_serving && [ "$(epoch)" -gt "$1" ]
 }
 
+twice() { ! lab run --boards board-1,board-1 --model "$scratch/model" >"$scratch/said" && grep -q "stands there twice" "$scratch/said"; }
+check 'no board runs two stages' twice
 check 'daemons run on the boards' lab run --boards board-3,board-1,board-2 --policy even --model "$scratch/model" --microbatch 2
 check 'boards serve in the order that was asked for' grep -q 'board-3.*board-1.*board-2' <(said_by_lab)
 check 'logits are those of one process' same_answers
@@ -182,6 +210,14 @@ profile_by_share() { # a fifth of a processor takes five times as long for a uni
         grep -q '"handling_bytes_per_second": [1-9]' "$scratch/fifth.json"
 }
 check 'a board is profiled at its share of a processor' eval 'profile_by_share || profile_by_share' # others may disturb the whole one
+failing() { # its limits are those of the table, not those while it began
+    lab stop && ! lab run --quick --model "$scratch/tiny" --no-such-option >"$scratch/said" && quota_of board-1
+}
+quota_of() { # HOST: 20 %
+    [ "$(paste -sd ' ' <(find /sys/fs/cgroup -path "*/stagecoach-lab/$1/cpu.cfs_quota_us" -exec cat {} +))" = 4000 ] ||
+        [ "$(find /sys/fs/cgroup -path "*/stagecoach-lab/$1/cpu.max" -exec cat {} +)" = '4000 20000' ]
+}
+check 'limits are set again when that fails' failing
 quickly() { lab stop && lab run --model "$scratch/tiny" --boards board-2,board-1 --quick --cold && lab status | grep -q '40 Mbit/s'; }
 check 'or quickly, with the limits set afterwards' quickly
 check 'a lab in use goes down' lab down

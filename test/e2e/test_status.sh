@@ -42,8 +42,19 @@ check 'a watch waits for a coordinator that is gone' wait_until "$PATIENCE" says
 LISTEN=$STAGECOACH_COORDINATOR start_coordinator --stages 2 --model "$scratch/model" --microbatch 4 --log-format json
 wait_serving 2 || give_up "does not serve again: $(status)"
 port=${STAGECOACH_COORDINATOR##*:}
-results_behind() { [ "$(coordinator_value data_endpoint)" = "${STAGECOACH_COORDINATOR%:*}:$((port + 1))" ] || says 'results come in at ' "$scratch/coordinator.log"; }
-check 'results come in at the port behind the one that was given, or it is told' results_behind
+behind=${STAGECOACH_COORDINATOR%:*}:$((port + 1))
+results_behind() { [ "$(coordinator_value data_endpoint)" = "$behind" ] || says "port behind --listen: $behind: port in use" "$scratch/coordinator.log"; }
+check 'results come in at the port behind the one that was given, or it is told who has it' results_behind
+listens_or_ends() { [ -s "$scratch/second" ] || ! alive "$second"; }
+neighbour() { # the port behind its own is the first one's
+    "$STAGECOACH" coordinator --listen "${STAGECOACH_COORDINATOR%:*}:$((port - 1))" --endpoint-file "$scratch/second" --state none \
+        --model "$scratch/model" 2>"$scratch/second.log" &
+    second=$!
+    wait_until "$PATIENCE" listens_or_ends
+    kill_now "$second"
+    [ ! -s "$scratch/second" ] || says "port behind --listen: $STAGECOACH_COORDINATOR: port in use" "$scratch/second.log"
+}
+check 'where that is taken, at another one' neighbour
 more() { [ "$(grep -c 'epoch 1 ' "$scratch/watched")" -gt $((before + 3)) ]; }
 check 'a watch goes on with the next coordinator' wait_until "$PATIENCE" more
 kill -INT "$watch"
