@@ -56,14 +56,17 @@ heading() {
         failed wrong before during after predicted share
 }
 
+# Up to where it settled. What comes then is another story: a board that drifts while the rate is measured.
+events_of_deed() { events | awk '{ print } $2 == "kept" || $2 == "serving" { done = 1 } done && $2 == "drifted" { exit }'; }
+
 # BEFORE and $rate bound the gap: two periods of the slower one and a second. JUDGED, what gets a star when it is more than is
 # wanted: planning, gap or nothing.
 table_row() { # DEED START BEFORE JUDGED
     local during gap errors wrong serving
-    serving=$(events | awk '$2 == "serving" { at = $1 } END { print at }')
+    serving=$(events_of_deed | awk '$2 == "serving" { at = $1 } END { print at }')
     read -r during _ < <(stream_between "$2" "${serving:-$measured_until}")
     read -r _ gap errors wrong < <(stream_between "$2" "$measured_until")
-    events | awk -v deed="$1" -v start="$2" -v before="$3" -v rate="$rate" -v predicted="$predicted" -v b="$microbatch" \
+    events_of_deed | awk -v deed="$1" -v start="$2" -v before="$3" -v rate="$rate" -v predicted="$predicted" -v b="$microbatch" \
         -v during="$during" -v gap="$gap" -v failed="$errors" -v wrong="$wrong" -v judged="$4" '
         function since(at, from) { return at ? sprintf("%.2f", at - from) : "-" }
         function figure(value) { return value > 0 ? sprintf("%.2f", value) : "-" }
