@@ -49,6 +49,27 @@ static bool parse_until(const char *text, int64_t now, int64_t *until) {
     return true;
 }
 
+static void print_time(char text[24], int64_t seconds) {
+    time_t at = (time_t)seconds;
+    struct tm utc;
+    snprintf(text, 24, "never");
+    if (seconds != 0 && gmtime_r(&at, &utc))
+        strftime(text, 24, "%Y-%m-%dT%H:%MZ", &utc);
+}
+
+/* What a token is good for, and where that is another coordinator than the one that is meant. */
+static void tell(const char *directory, const struct keyring_token *token, bool keys_made) {
+    char until[24];
+    print_time(until, token->until);
+    if (token->uses > 0)
+        fprintf(stderr, "lets in %" PRIu32 " %s%s until %s (--uses, --until)\n", token->uses,
+                token->role == ROLE_STAGE ? "board" : "client", token->uses == 1 ? "" : "s", until);
+    else
+        fprintf(stderr, "lets in any number of %s until %s\n", token->role == ROLE_STAGE ? "boards" : "clients", until);
+    if (keys_made)
+        fprintf(stderr, "no coordinator has run with --state %s yet, so its keys were made there now\n", directory);
+}
+
 struct new_token {
     struct keyring_token token;
     int64_t now;
@@ -77,7 +98,9 @@ static bool make_token(const char *directory, const struct values *values, struc
     struct key_pair keys, pair;
     struct token token;
     char text[TOKEN_TEXT_MAX];
-    if (!describe(values, &made, error) || !identity_own_keys(directory, WHO, &keys, error))
+    bool found = false;
+    if (!describe(values, &made, error) || !identity_read_keys(directory, WHO, &keys, &found, error) ||
+        !identity_own_keys(directory, WHO, &keys, error))
         return false;
     token_make(made.token.role, &keys.own, &token, &pair);
     key_forget(&keys, sizeof keys);
@@ -88,20 +111,13 @@ static bool make_token(const char *directory, const struct values *values, struc
         token_print(&token, text);
         puts(text);
         key_forget(text, sizeof text);
+        tell(directory, &made.token, !found);
     }
     key_forget(&token, sizeof token);
     return ok;
 }
 
 /* ---- list ---- */
-
-static void print_time(char text[24], int64_t seconds) {
-    time_t at = (time_t)seconds;
-    struct tm utc;
-    snprintf(text, 24, "never");
-    if (seconds != 0 && gmtime_r(&at, &utc))
-        strftime(text, 24, "%Y-%m-%dT%H:%MZ", &utc);
-}
 
 static void json_key(const struct keyring_key *entry) {
     char key[KEY_TEXT_BYTES], since[24];

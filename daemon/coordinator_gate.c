@@ -199,10 +199,10 @@ static void print_token(struct coordinator *c, const struct token *token, const 
     fprintf(stderr,
             "\nFirst start: keys were made in %s.\nThis token lets in %u board%s within %s, and is shown only now:\n\n"
             "  stagecoach stage --coordinator %s%s%s --token %s\n\n"
-            "More: 'stagecoach keys token', for clients on other machines 'stagecoach keys token --role client'.\n\n",
+            "More: 'stagecoach keys token --state %s', for clients on other machines with --role client.\n\n",
             c->options->state_directory, made->uses, made->uses == 1 ? "" : "s",
             made->until > time(NULL) + HOUR ? "a day" : "an hour", everywhere ? "tcp://" : endpoint,
-            everywhere ? host : "", everywhere ? port : "", text);
+            everywhere ? host : "", everywhere ? port : "", text, c->options->state_directory);
     key_forget(text, sizeof text);
 }
 
@@ -228,6 +228,8 @@ static bool first_start(struct coordinator *c, struct error *error) {
     bool ok = keyring_update(directory, c->gate.keyring, begin, &beginning, error);
     if (ok && beginning.token_made)
         print_token(c, &token, &beginning.token);
+    else if (ok)
+        log_info("boards and clients need keys; 'stagecoach keys token --state %s' makes a token", directory);
     key_forget(&token, sizeof token);
     return ok;
 }

@@ -88,7 +88,11 @@ revoked=$(keys token)
 keys revoke "$(keys list --json | sed -n 's/.*"token": "\([^"]*\)".*/\1/p' | tail -n 1)" 2>/dev/null
 check 'a token that was revoked' stage_ends 1 'does not take this token' b3 --token "$revoked"
 
-keys token --state "$scratch/other" >"$scratch/foreign"
+keys token --state "$scratch/other" >"$scratch/foreign" 2>"$scratch/told"
+check 'a token for a coordinator that never ran says so' grep -q "no coordinator has run with --state $scratch/other yet" "$scratch/told"
+keys token --state "$scratch/other" --uses 3 --role client >/dev/null 2>"$scratch/told"
+check 'but once' not grep -q 'no coordinator' "$scratch/told"
+check 'a token says what it is good for' grep -q '^lets in 3 clients until 2' "$scratch/told"
 cp "$scratch/other/coordinator.key" "$state/stage-stranger.key"
 check 'an unknown key' stage_ends 1 "does not admit this board's key" stranger
 foreign() { # waits for a coordinator that has that key
@@ -218,6 +222,7 @@ any_serves() { [ "$(coordinator_value state)" = serving ]; }
 check 'after a restart all come back without tokens, and are measured' wait_until "$PATIENCE" any_serves
 check 'links between them, too' is_logged coordinator 'links: '
 check 'no second token is printed' not grep -q sc1_ "$scratch/coordinator.log"
+check 'but how one is made' is_logged coordinator "keys token --state .* makes a token"
 check 'answers as before' answers
 echo 'damaged' >>"$state/admitted"
 touch "$state/admitted"
