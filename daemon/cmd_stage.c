@@ -81,7 +81,8 @@ static const struct option options[] = {
      "where fetched tensors are kept (default ~/.cache/stagecoach)"},
     {"cache-limit", OPTION_SIZE, FIELD(cache_limit), "SIZE", "16GiB", 0, 0, "most bytes kept there"},
     {"listen", OPTION_TEXT, FIELD(listen), "tcp://ADDR:PORT", NULL, 0, 0,
-     "where microbatches arrive, and behind that port (default: the address that reaches the coordinator, any port)"},
+     "where microbatches arrive, and behind that port (default: the address that reaches the coordinator, or with keys "
+     "all where that is loopback; any port)"},
     KEY_OPTIONS,
     LOG_FORMAT_OPTION,
     VERBOSE_OPTION,

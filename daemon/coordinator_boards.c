@@ -172,23 +172,40 @@ void boards_message(struct coordinator *c, struct peer *peer, const struct messa
 
 /* ---- slices ---- */
 
-void boards_results_endpoint(struct coordinator *c, unsigned board, char out[NET_ENDPOINT_MAX]) {
+/* The address by which this machine reaches the board. */
+static bool way_to(const struct coordinator *c, unsigned board, char address[64]) {
+    struct error error;
+    bool ok = net_local_address(c->board[board].endpoint[0], address, &error);
+    if (!ok)
+        log_warn("board %s: %s", c->core.board[board].name, error.text);
+    return ok;
+}
+
+void boards_results_endpoint(const struct coordinator *c, unsigned board, char out[NET_ENDPOINT_MAX]) {
     char address[64];
     const char *mine = net_endpoint(c->results);
     snprintf(out, NET_ENDPOINT_MAX, "%s", mine);
-    if (net_is_everywhere(mine) && net_local_address(c->board[board].endpoint[0], address, NULL))
+    if (net_is_everywhere(mine) && way_to(c, board, address))
         snprintf(out, NET_ENDPOINT_MAX, "tcp://%s%s", address, strrchr(mine, ':'));
+}
+
+void boards_endpoint_for(const struct coordinator *c, unsigned board, const char *endpoint,
+                         char out[NET_ENDPOINT_MAX]) {
+    char address[64];
+    snprintf(out, NET_ENDPOINT_MAX, "%s", endpoint);
+    if (c->gate.on && net_is_loopback(endpoint) && way_to(c, board, address))
+        net_endpoint_from(endpoint, c->board[board].endpoint[0], address, out);
 }
 
 /* Where the stage sends its results: the next stage, or this coordinator. */
 static void next_endpoint(struct coordinator *c, const struct core_pipeline *pipeline, unsigned stage,
                           char out[NET_ENDPOINT_MAX]) {
     const struct plan *plan = &pipeline->plan;
+    unsigned board = plan->stage[stage].board, lane = epoch_lane(pipeline->epoch);
     if (stage + 1 < plan->stages)
-        snprintf(out, NET_ENDPOINT_MAX, "%s",
-                 c->board[plan->stage[stage + 1].board].endpoint[epoch_lane(pipeline->epoch)]);
+        boards_endpoint_for(c, board, c->board[plan->stage[stage + 1].board].endpoint[lane], out);
     else
-        boards_results_endpoint(c, plan->stage[stage].board, out);
+        boards_results_endpoint(c, board, out);
 }
 
 static void assign(struct coordinator *c, const struct core_pipeline *pipeline, unsigned number) {

@@ -131,7 +131,8 @@ void holders_name(struct coordinator *c, unsigned asker, struct message_assign *
         c->tensor_holders[i] = 0;
     for (unsigned i = 0; i < count; i++) {
         unsigned board = chosen[(i + asker) % count];
-        c->named[i] = (struct message_holder){c->holdings[board].endpoint, gate_key_of(c, board)};
+        boards_endpoint_for(c, asker, c->holdings[board].endpoint, c->named_endpoint[i]);
+        c->named[i] = (struct message_holder){c->named_endpoint[i], gate_key_of(c, board)};
         for (size_t j = 0; j < assign->tensor_count; j++)
             if (has(&c->holdings[board], &assign->tensors[j].hash))
                 c->tensor_holders[j] |= UINT32_C(1) << i;

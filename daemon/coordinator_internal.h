@@ -169,7 +169,8 @@ struct coordinator {
 
     struct holdings holdings[CORE_BOARDS_MAX];
     struct message_holder named[MESSAGE_HOLDERS_MAX]; /* memory of holders_name */
-    uint32_t *tensor_holders;                         /* likewise */
+    char named_endpoint[MESSAGE_HOLDERS_MAX][NET_ENDPOINT_MAX];
+    uint32_t *tensor_holders; /* likewise */
     size_t tensor_holders_capacity;
     uint64_t weights_sent; /* bytes of tensors, by ourselves */
 
@@ -237,7 +238,10 @@ const struct public_key *gate_own_key(const struct coordinator *c);
 void boards_hello(struct coordinator *c, const struct net_message *received, const struct message_hello *hello);
 void boards_message(struct coordinator *c, struct peer *peer, const struct message *message);
 /* Where this coordinator takes results, at the address that the board reaches it by. */
-void boards_results_endpoint(struct coordinator *c, unsigned board, char out[NET_ENDPOINT_MAX]);
+void boards_results_endpoint(const struct coordinator *c, unsigned board, char out[NET_ENDPOINT_MAX]);
+/* Another board's endpoint as this board has to be told it: with keys, one on this machine's loopback interface may
+ * stand for all of its addresses (stage_data.c), and is told to boards elsewhere with the one that they reach it by. */
+void boards_endpoint_for(const struct coordinator *c, unsigned board, const char *endpoint, char out[NET_ENDPOINT_MAX]);
 void boards_assign(struct coordinator *c, unsigned board, epoch_t epoch);
 void boards_serve(struct coordinator *c, epoch_t epoch);
 /* Nothing will come of that epoch any more. */
@@ -283,6 +287,8 @@ void survey_plan_asked(struct coordinator *c);
 /* Is this board of no use because nobody reaches it? Then text (REACH_WORDS_MAX) says when it is tried again, and why.
  */
 bool survey_out_of_reach(const struct coordinator *c, unsigned board, char *text, size_t size);
+/* Has it links that were tried in vain? Then text (REACH_WORDS_MAX) names those ends. */
+bool survey_unlinked(const struct coordinator *c, unsigned board, char *text, size_t size);
 /* Is anything being measured? */
 bool survey_busy(const struct coordinator *c);
 /* "measuring boards: 3 of 4 profiled, links 5 of 10" */

@@ -143,7 +143,8 @@ static void board_row(struct coordinator *c, unsigned number, char words[REACH_W
     else if (board->state == BOARD_IDLE && survey_out_of_reach(c, number, words, REACH_WORDS_MAX)) {
         row->state = "unreached";
         row->units = words;
-    }
+    } else if (board->state == BOARD_IDLE && survey_unlinked(c, number, words, REACH_WORDS_MAX))
+        row->units = words;
     const struct core_pipeline *pipeline = core_pipeline_in_force(&c->core);
     if (board->stage < 0 || !pipeline)
         return;

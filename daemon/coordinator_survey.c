@@ -34,6 +34,7 @@
 #define TOUCH_NS           (60 * MONO_SECOND)
 #define NOBODY             UINT32_MAX
 #define BRIEF_BYTES        (UINT64_C(16) << 10) /* enough to see that frames come through */
+#define UNLINKED_NAMED     4                    /* names fit REACH_WORDS_MAX */
 
 /* Long enough for each kind of unit to run a few times, and no longer: everybody waits for it. */
 static double budget_seconds(const struct coordinator *c) {
@@ -324,8 +325,10 @@ static void begin_probe(struct coordinator *c, unsigned end, unsigned other, boo
     c->survey.fault[end][0] = '\0';
     if (other == SURVEY_COORDINATOR)
         boards_results_endpoint(c, end, endpoint);
-    else
+    else if (end == SURVEY_COORDINATOR)
         snprintf(endpoint, sizeof endpoint, "%s", c->board[other].endpoint[probe_lane(c)]);
+    else
+        boards_endpoint_for(c, end, c->board[other].endpoint[probe_lane(c)], endpoint);
     if (peer)
         coordinator_send(c, &peer->name, &message, NULL);
     else if (end == SURVEY_COORDINATOR && !prober_begin(&c->survey.prober, c->net, &message.probe, &error))
@@ -430,6 +433,18 @@ bool survey_out_of_reach(const struct coordinator *c, unsigned board, char *text
     snprintf(text, size, "out of reach, tried again in %lld s: %s", (long long)(wait > 0 ? wait : 0),
              c->survey.unreached[board]);
     return true;
+}
+
+bool survey_unlinked(const struct coordinator *c, unsigned board, char *text, size_t size) {
+    unsigned failed = 0;
+    size_t used = 0;
+    for (unsigned end = 0; c->survey.needed && end < SURVEY_ENDS; end++)
+        if (survey_core_link_failed(&c->survey.core, board, end) && failed++ < UNLINKED_NAMED)
+            used += (size_t)snprintf(text + used, size - used, "%s%s", failed == 1 ? "no link with " : ", ",
+                                     end_name(c, end));
+    if (failed > UNLINKED_NAMED)
+        snprintf(text + used, size - used, " and %u more", failed - UNLINKED_NAMED);
+    return failed > 0;
 }
 
 bool survey_busy(const struct coordinator *c) {

@@ -274,7 +274,7 @@ bool stage_run(const struct stage_options *options, struct error *error) {
         ok = start(&stage, &failure);
         if (ok)
             log_info("listening at %s and %s, lending weights at %s, %u threads, %s kernels",
-                     stage.way[0].data_endpoint, stage.way[1].data_endpoint, net_endpoint(stage.peers),
+                     net_endpoint(stage.way[0].data), net_endpoint(stage.way[1].data), net_endpoint(stage.peers),
                      options->threads, stage.kernels->name);
         ok = ok && loop(&stage, &failure);
         finish(&stage);

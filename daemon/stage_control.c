@@ -260,7 +260,7 @@ static void say_hello(struct stage *stage) {
                   .memory_bytes = options->memory_bytes,
                   .threads = options->threads,
                   .kernels = stage->kernels->name,
-                  .weights_endpoint = net_endpoint(stage->peers),
+                  .weights_endpoint = stage->weights_endpoint,
                   .cached = cached,
                   .cached_count = cached_count,
                   .instance = stage->instance}};

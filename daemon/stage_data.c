@@ -31,55 +31,65 @@ static uint64_t frame_max(const struct stage_options *options) {
     return most < FRAME_MAX_LEAST ? FRAME_MAX_LEAST : most;
 }
 
-/* A port on all addresses is told to others as one of them: that which reaches the coordinator. */
-static bool name_endpoint(const struct stage *stage, struct stage_way *way, struct error *error) {
+bool data_name_endpoint(const struct stage *stage, const char *bound, char told[NET_ENDPOINT_MAX],
+                        struct error *error) {
     char address[64];
-    const char *bound = net_endpoint(way->data);
-    snprintf(way->data_endpoint, sizeof way->data_endpoint, "%s", bound);
+    snprintf(told, NET_ENDPOINT_MAX, "%s", bound);
     if (!net_is_everywhere(bound))
         return true;
     if (!net_local_address(stage->options->coordinator, address, error))
         return false;
-    snprintf(way->data_endpoint, sizeof way->data_endpoint, "tcp://%s%s", address, strrchr(bound, ':'));
+    snprintf(told, NET_ENDPOINT_MAX, "tcp://%s%s", address, strrchr(bound, ':'));
+    return true;
+}
+
+/* A board that reaches the coordinator by loopback is on its machine, and its neighbours may be elsewhere: they are
+ * told the machine's address. Without keys it stays where nobody else comes. */
+static bool choose_listen(struct stage *stage, struct error *error) {
+    const struct stage_options *options = stage->options;
+    char address[64];
+    if (options->listen) {
+        snprintf(stage->listen, sizeof stage->listen, "%s", options->listen);
+        return true;
+    }
+    if (!net_local_address(options->coordinator, address, error))
+        return false;
+    snprintf(stage->listen, sizeof stage->listen, "tcp://%s:0", address);
+    if (options->identity && net_is_loopback(stage->listen))
+        snprintf(stage->listen, sizeof stage->listen, "tcp://%s:0", address[0] == '[' ? "[::]" : "0.0.0.0");
     return true;
 }
 
 /* Each lane listens at a port of its own: those behind the one that was given, or any that are free. */
-static bool way_open(struct stage *stage, unsigned lane, const char *endpoint, const struct net_options *options,
-                     struct error *error) {
+static bool way_open(struct stage *stage, unsigned lane, const struct net_options *options, struct error *error) {
     struct stage_way *way = &stage->way[lane];
     char at[NET_ENDPOINT_MAX];
     for (unsigned i = 0; i < STAGE_OUTPUTS; i++)
         way->output[i] = (struct stage_output_slot){.stage = stage, .lane = lane, .index = i};
-    if (!net_endpoint_behind(endpoint, lane, at, error))
+    if (!net_endpoint_behind(stage->listen, lane, at, error))
         return false;
     way->data = net_bind(stage->net, NET_PULL, at, options, error);
-    return way->data && name_endpoint(stage, way, error);
+    return way->data && data_name_endpoint(stage, net_endpoint(way->data), way->data_endpoint, error);
 }
 
 bool data_open(struct stage *stage, struct error *error) {
-    char endpoint[NET_ENDPOINT_MAX], address[64];
     const struct identity *identity = stage->options->identity;
     const struct net_options options = {.frame_max = frame_max(stage->options),
                                         .queue = DATA_QUEUE,
                                         .keys = identity ? &identity->keys : NULL,
                                         .door = NET_DOOR_LATER};
-    if (stage->options->listen)
-        snprintf(endpoint, sizeof endpoint, "%s", stage->options->listen);
-    else if (net_local_address(stage->options->coordinator, address, error))
-        snprintf(endpoint, sizeof endpoint, "tcp://%s:0", address);
-    else
+    if (!choose_listen(stage, error))
         return false;
-    if (!identity && !stage->options->insecure && !net_is_loopback(endpoint))
+    if (!identity && !stage->options->insecure && !net_is_loopback(stage->listen))
         return error_set(
             error, ERROR_USAGE,
             "listening at %s without keys would let anyone on that network in: join the coordinator once with "
             "--token TOKEN ('stagecoach keys token' makes one there), or, if it does without keys too, give "
             "--insecure",
-            endpoint);
+            stage->listen);
     stage->header = arena_new(HEADER_ARENA_LIMIT);
     for (unsigned lane = 0; lane < STAGE_LANES; lane++)
-        if (!way_open(stage, lane, endpoint, &options, error))
+        if (!way_open(stage, lane, &options, error))
             return false;
     return true;
 }

@@ -63,8 +63,10 @@ struct stage {
     struct error *failure; /* why it cannot go on; code ERROR_NONE while it can */
 
     struct net *net;
-    struct net_socket *control; /* NULL for a moment after its connection closed */
-    struct net_socket *peers;   /* answers boards that fetch tensors from this one */
+    struct net_socket *control;              /* NULL for a moment after its connection closed */
+    struct net_socket *peers;                /* answers boards that fetch tensors from this one */
+    char listen[NET_ENDPOINT_MAX];           /* where all of them are bound: the first port, or 0 */
+    char weights_endpoint[NET_ENDPOINT_MAX]; /* of `peers`, as others are told it */
     struct stage_way way[STAGE_LANES];
     mono_t probed; /* when a probe was last under way */
     int signals;
@@ -126,15 +128,17 @@ void fetch_turn(struct stage *stage);
 unsigned fetch_waits(struct stage *stage, struct net_wait waits[]);
 
 /* stage_peers.c */
-/* After data_open: at the same address, on the port behind those of the lanes where one was given, else on any. */
+/* After data_open: at the same addresses, on the port behind those of the lanes where one was given, else on any. */
 bool peers_open(struct stage *stage, struct error *error);
 /* Where there are keys: these boards may fetch, and no others. */
 void peers_admit(struct stage *stage, const struct message_fleet *fleet);
 void peers_turn(struct stage *stage);
 
 /* stage_data.c */
-/* Opens the data sockets of all lanes. */
+/* Decides where the stage listens, and opens the data sockets of all lanes. */
 bool data_open(struct stage *stage, struct error *error);
+/* How others are told of a socket that was bound there: one on all addresses as that which reaches the coordinator. */
+bool data_name_endpoint(const struct stage *stage, const char *bound, char told[NET_ENDPOINT_MAX], struct error *error);
 void data_close(struct stage *stage);
 /* Where there are keys: lets in the stage before us in each lane, and the other end of a probe, while they may have
  * something to say. To be called in each turn; an assignment begins its lane's time by way->used. */

@@ -20,20 +20,18 @@
 #define ARENA_LIMIT       ((size_t)1 << 16)
 
 bool peers_open(struct stage *stage, struct error *error) {
-    char first[NET_ENDPOINT_MAX], endpoint[NET_ENDPOINT_MAX];
+    char endpoint[NET_ENDPOINT_MAX];
     const struct identity *identity = stage->options->identity;
     const struct net_options options = {.frame_max = REQUEST_MAX,
                                         .queue = 2 * FETCH_CHUNKS,
                                         .keys = identity ? &identity->keys : NULL,
                                         .door = NET_DOOR_LATER};
-    const char *lanes = stage->way[0].data_endpoint, *given = stage->options->listen;
-    snprintf(first, sizeof first, "%.*s%s", (int)(strrchr(lanes, ':') - lanes), lanes,
-             given ? strrchr(given, ':') : ":0");
-    if (!net_endpoint_behind(first, STAGE_LANES, endpoint, error))
+    if (!net_endpoint_behind(stage->listen, STAGE_LANES, endpoint, error))
         return false;
     stage->request = arena_new(ARENA_LIMIT);
     stage->peers = net_bind(stage->net, NET_ROUTER, endpoint, &options, error);
-    return stage->peers || error_wrap(error, "lending weights to other boards");
+    return (stage->peers || error_wrap(error, "lending weights to other boards")) &&
+           data_name_endpoint(stage, net_endpoint(stage->peers), stage->weights_endpoint, error);
 }
 
 void peers_admit(struct stage *stage, const struct message_fleet *fleet) {

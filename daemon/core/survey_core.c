@@ -549,6 +549,10 @@ bool survey_core_link_known(const struct survey_core *core, unsigned left, unsig
     return left != right && link_of_const(core, left, right)->state == SURVEY_KNOWN;
 }
 
+bool survey_core_link_failed(const struct survey_core *core, unsigned left, unsigned right) {
+    return left != right && link_of_const(core, left, right)->state == SURVEY_FAILED;
+}
+
 void survey_core_way(const struct survey_core *core, unsigned from, unsigned to, double *latency_s,
                      double *bytes_per_second) {
     const struct survey_link *link = link_of_const(core, from, to);

@@ -170,6 +170,8 @@ void survey_core_way(const struct survey_core *core, unsigned from, unsigned to,
 
 /* Has the link between two ends been measured, or recalled? */
 bool survey_core_link_known(const struct survey_core *core, unsigned left, unsigned right);
+/* Was it tried, and given up for now? */
+bool survey_core_link_failed(const struct survey_core *core, unsigned left, unsigned right);
 
 /* When SURVEY_TICK is wanted at the latest; false when nothing is waited for. */
 bool survey_core_deadline(const struct survey_core *core, mono_t *deadline);

@@ -88,6 +88,16 @@ bool net_endpoint_behind(const char *endpoint, unsigned places, char at[NET_ENDP
     return true;
 }
 
+void net_endpoint_from(const char *endpoint, const char *asker, const char *local, char told[NET_ENDPOINT_MAX]) {
+    size_t size = strlen(local);
+    const char *host = asker + strlen(SCHEME);
+    bool same = net_is_loopback(asker) || (strncmp(host, local, size) == 0 && host[size] == ':');
+    if (same)
+        snprintf(told, NET_ENDPOINT_MAX, "%s", endpoint);
+    else
+        snprintf(told, NET_ENDPOINT_MAX, SCHEME "%s%s", local, strrchr(endpoint, ':'));
+}
+
 /* The address in numbers, without asking a resolver; false when the host is a name. */
 static bool numeric_address(const struct net_address *address, struct sockaddr_storage *numbers) {
     const struct addrinfo hints = {.ai_family = address->ipv6 ? AF_INET6 : AF_INET,

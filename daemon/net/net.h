@@ -183,6 +183,9 @@ bool net_wait(struct net_wait *waits, unsigned count, int timeout_ms, struct err
  * reached, so that a board listens there and not everywhere. No packet is sent to HOST; the resolver may block where
  * HOST is a name. */
 bool net_local_address(const char *endpoint, char address[64], struct error *error);
+/* "tcp://127.0.0.1:PORT" of this machine, as who listens at `asker` and is reached from `local` (net_local_address) has
+ * to be told it: at that address, or unchanged where asker is on this machine too. */
+void net_endpoint_from(const char *endpoint, const char *asker, const char *local, char told[NET_ENDPOINT_MAX]);
 /* Is "tcp://ADDRESS:PORT" on the loopback interface only? */
 bool net_is_loopback(const char *endpoint);
 /* Is "tcp://ADDRESS:PORT" on all of them ("*", 0.0.0.0, [::])? */

@@ -112,10 +112,27 @@ static void test_numeric_endpoints(void **state) {
     assert_non_null(strstr(error.text, "\"tcp://board:7601\": want one address in numbers"));
 }
 
+static void assert_told(const char *want, const char *asker, const char *local) {
+    char told[NET_ENDPOINT_MAX];
+    net_endpoint_from("tcp://127.0.0.1:7700", asker, local, told);
+    assert_string_equal(told, want);
+}
+
+static void test_loopback_as_others_are_told_it(void **state) {
+    (void)state;
+    assert_told("tcp://10.0.0.1:7700", "tcp://10.0.0.2:41000", "10.0.0.1");
+    assert_told("tcp://10.0.0.1:7700", "tcp://10.0.0.12:41000", "10.0.0.1"); /* which begins alike */
+    assert_told("tcp://[fd00::1]:7700", "tcp://[fd00::2]:41000", "[fd00::1]");
+    assert_told("tcp://127.0.0.1:7700", "tcp://10.0.0.1:41000", "10.0.0.1");
+    assert_told("tcp://127.0.0.1:7700", "tcp://127.0.0.1:41000", "127.0.0.1");
+    assert_told("tcp://127.0.0.1:7700", "tcp://127.0.0.2:41000", "127.0.0.1");
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_endpoints),
         cmocka_unit_test(test_endpoints_behind),
+        cmocka_unit_test(test_loopback_as_others_are_told_it),
         cmocka_unit_test(test_addresses),
         cmocka_unit_test(test_numeric_endpoints),
     };

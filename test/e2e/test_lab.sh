@@ -55,6 +55,10 @@ says() { # TEXT WORD...: without a program
 }
 check 'the lab explains itself before anything is built' says 'scripts/lab up' --help
 check 'down takes no words' says 'scripts/lab up' down --help
+one_line() { says "$@" && [ "$(wc -l <"$scratch/said")" = 1 ]; }
+check 'an option without its value is told in a line' one_line '--memory has no value' up configs/lab/4-equal.yaml --memory
+check 'so are two fleets' one_line 'want one fleet' up configs/lab/4-equal.yaml configs/lab/16-equal.yaml
+check 'so is a value that is none' one_line "--memory: of every board: got 'half', want" up --memory half configs/lab/4-equal.yaml
 check 'what has to be built is told' says 'no such program; build it' tour
 value() { # KEY JSON
     (
@@ -220,6 +224,35 @@ quota_of() { # HOST: 20 %
 check 'limits are set again when that fails' failing
 quickly() { lab stop && lab run --model "$scratch/tiny" --boards board-2,board-1 --quick --cold && lab status | grep -q '40 Mbit/s'; }
 check 'or quickly, with the limits set afterwards' quickly
+
+# A board on the coordinator's own machine, which joins by 127.0.0.1, behind one elsewhere: that must reach it.
+program=$(realpath "$STAGECOACH")
+at_coordinator() { scripts/lab exec coordinator timeout "$PATIENCE" "$program" "$1" --coordinator tcp://127.0.0.1:7700 --state "$scratch/keys" "${@:2}"; }
+here_and_there() { # POLICY LISTEN...: the one here is given that
+    local token policy=$1
+    shift
+    rm -rf "$scratch/keys" "$scratch/coordinator.log"
+    scripts/lab exec coordinator "$program" coordinator --listen tcp://0.0.0.0:7700 --stages 2 --policy "$policy" --model "$scratch/model" \
+        --microbatch 2 --state "$scratch/keys" 2>"$scratch/coordinator.log" &
+    at_both=($!)
+    wait_until "$PATIENCE" grep -q sc1_ "$scratch/coordinator.log" || return 1
+    token=$(grep -o 'sc1_[A-Za-z0-9_-]*' "$scratch/coordinator.log")
+    scripts/lab exec board-1 "$program" stage --name a-there --threads 1 --cache "$scratch/cache-a" --state "$scratch/state-a" \
+        --coordinator tcp://10.0.0.1:7700 --token "$token" 2>"$scratch/a-there.log" &
+    at_both+=($!)
+    scripts/lab exec coordinator "$program" stage --name b-here --threads 1 --cache "$scratch/cache-b" --state "$scratch/state-b" \
+        --coordinator tcp://127.0.0.1:7700 --token "$token" "$@" 2>"$scratch/b-here.log" &
+    at_both+=($!)
+    at_coordinator submit --quiet --json --logits "${images[@]}" >"$scratch/answers"
+    cmp "$scratch/answers" "$scratch/expected"
+}
+lab stop
+check "boards elsewhere reach one that joined on the coordinator's machine by 127.0.0.1" here_and_there even
+kill_now "${at_both[@]}"
+check 'where they cannot, the rest serves' here_and_there optimal --listen tcp://127.0.0.1:0
+unlinked() { at_coordinator status | grep -q 'spare .*no link with '; }
+check 'and status says why a board is a spare' wait_until "$PATIENCE" unlinked
+kill_now "${at_both[@]}"
 check 'a lab in use goes down' lab down
 check 'nothing is left of it' nothing_left
 
