@@ -86,7 +86,7 @@ static bool denied(const struct client *client, struct error *error) {
             client->endpoint);
     return error_set(error, ERROR_DENIED,
                      "%s: the coordinator demands keys; present a token once with --token (its operator makes one with "
-                     "'stagecoach keys token --role client')",
+                     "'stagecoach keys token --role client'), or, on its own machine, give the --state that it has",
                      client->endpoint);
 }
 

@@ -105,8 +105,8 @@ static const struct option options[] = {
      "do without keys beyond loopback, on a network you trust"},
     {"secure", OPTION_FLAG, FIELD(secure), NULL, NULL, 0, 0, "demand keys on loopback, too"},
     {"stages", OPTION_NUMBER, FIELD(stages), "N", "0", 0, MESSAGE_BOARDS_MAX,
-     "serve with so many boards, neither fewer nor more: others are spares; 0: with whatever is there, as it comes and "
-     "goes"},
+     "plan with so many boards, and serve nothing while there are fewer: others are spares; 0: with whatever is there, "
+     "as it comes and goes"},
     {"policy", OPTION_TEXT, FIELD(policy), "P", "optimal", 0, 0,
      "optimal (measures boards and links first), even, pipedream or manual"},
     {"survey", OPTION_TEXT, FIELD(survey), "WHEN", "auto", 0, 0,

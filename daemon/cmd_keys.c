@@ -57,8 +57,16 @@ static void print_time(char text[24], int64_t seconds) {
         strftime(text, 24, "%Y-%m-%dT%H:%MZ", &utc);
 }
 
-/* What a token is good for, and where that is another coordinator than the one that is meant. */
-static void tell(const char *directory, const struct keyring_token *token, bool keys_made) {
+/* The first thing a coordinator writes there is the client on its own machine. */
+static bool coordinator_has_run(const struct keyring *keyring) {
+    for (unsigned i = 0; i < keyring->keys; i++)
+        if (keyring->key[i].role == ROLE_CLIENT && strcmp(keyring->key[i].name, KEYRING_LOCAL_CLIENT) == 0)
+            return true;
+    return false;
+}
+
+/* What a token is good for, and whether that may be another coordinator than the one that is meant. */
+static void tell(const char *directory, const struct keyring_token *token, bool has_run) {
     char until[24];
     print_time(until, token->until);
     if (token->uses > 0)
@@ -66,8 +74,8 @@ static void tell(const char *directory, const struct keyring_token *token, bool 
                 token->role == ROLE_STAGE ? "board" : "client", token->uses == 1 ? "" : "s", until);
     else
         fprintf(stderr, "lets in any number of %s until %s\n", token->role == ROLE_STAGE ? "boards" : "clients", until);
-    if (keys_made)
-        fprintf(stderr, "no coordinator has run with --state %s yet, so its keys were made there now\n", directory);
+    if (!has_run)
+        fprintf(stderr, "no coordinator has run with --state %s yet; this is a token of one that will\n", directory);
 }
 
 struct new_token {
@@ -98,9 +106,7 @@ static bool make_token(const char *directory, const struct values *values, struc
     struct key_pair keys, pair;
     struct token token;
     char text[TOKEN_TEXT_MAX];
-    bool found = false;
-    if (!describe(values, &made, error) || !identity_read_keys(directory, WHO, &keys, &found, error) ||
-        !identity_own_keys(directory, WHO, &keys, error))
+    if (!describe(values, &made, error) || !identity_own_keys(directory, WHO, &keys, error))
         return false;
     token_make(made.token.role, &keys.own, &token, &pair);
     key_forget(&keys, sizeof keys);
@@ -111,7 +117,7 @@ static bool make_token(const char *directory, const struct values *values, struc
         token_print(&token, text);
         puts(text);
         key_forget(text, sizeof text);
-        tell(directory, &made.token, !found);
+        tell(directory, &made.token, coordinator_has_run(keyring));
     }
     key_forget(&token, sizeof token);
     return ok;

@@ -211,7 +211,7 @@ static bool first_start(struct coordinator *c, struct error *error) {
     const char *directory = c->options->state_directory;
     struct key_pair pair, client;
     struct token token;
-    struct beginning beginning = {.client = {.role = ROLE_CLIENT, .since = time(NULL), .name = "local"}};
+    struct beginning beginning = {.client = {.role = ROLE_CLIENT, .since = time(NULL), .name = KEYRING_LOCAL_CLIENT}};
     unsigned stages = c->options->cut_count ? c->options->cut_count + 1 : c->options->stages;
     if (!identity_own_keys(directory, "client", &client, error))
         return false;

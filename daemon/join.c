@@ -179,8 +179,9 @@ static bool check_keyless(const struct join_options *options, bool keyed, struct
     return keyed || net_is_loopback(options->coordinator) ||
            error_set(error, ERROR_USAGE,
                      "%s: no keys are kept for this coordinator: join it once with --token TOKEN ('stagecoach keys "
-                     "token%s' makes one there), or, if it does without keys, give --insecure",
-                     options->coordinator, options->role == ROLE_CLIENT ? " --role client" : "");
+                     "token%s' makes one there)%s, or, if it does without keys, give --insecure",
+                     options->coordinator, options->role == ROLE_CLIENT ? " --role client" : "",
+                     options->role == ROLE_CLIENT ? ", or, on its own machine, give the --state that it has" : "");
 }
 
 bool join_coordinator(const struct join_options *options, struct identity *identity, bool *keyed, struct error *error) {

@@ -16,9 +16,10 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define KEYRING_FILE       "admitted"
-#define KEYRING_KEYS_MAX   1024
-#define KEYRING_TOKENS_MAX 256
+#define KEYRING_FILE         "admitted"
+#define KEYRING_KEYS_MAX     1024
+#define KEYRING_TOKENS_MAX   256
+#define KEYRING_LOCAL_CLIENT "local" /* the name of the client on the coordinator's machine, of the user it runs as */
 
 struct keyring_key {
     struct public_key key;

@@ -57,7 +57,10 @@ heading() {
 }
 
 # Up to where it settled. What comes then is another story: a board that drifts while the rate is measured.
-events_of_deed() { events | awk '{ print } $2 == "kept" || $2 == "serving" { done = 1 } done && $2 == "drifted" { exit }'; }
+events_of_deed() {
+    events | awk '{ print } $2 ~ /^(lost|left|leaving|joined)$/ { begun = 1 } begun && ($2 == "kept" || $2 == "serving") { done = 1 }
+        done && $2 == "drifted" { exit }'
+}
 
 # BEFORE and $rate bound the gap: two periods of the slower one and a second. JUDGED, what gets a star when it is more than is
 # wanted: planning, gap or nothing.

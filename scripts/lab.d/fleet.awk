@@ -106,7 +106,7 @@ function finish_entry(    i) {
 BEGIN {
     key = "of every board"
     option = "--memory"; example = "50%"
-    if (memory != "") memory = some(quantity(memory ~ /%$/ ? memory : memory "%", "% 1"), memory)
+    if (memory != "") memory = some(quantity(memory ~ /^[0-9.]+$/ ? memory "%" : memory, "% 1"), memory)
     option = "--network"
     if (network != "") network_rate = rate(network)
     option = ""

@@ -91,7 +91,9 @@ check 'a token that was revoked' stage_ends 1 'does not take this token' b3 --to
 keys token --state "$scratch/other" >"$scratch/foreign" 2>"$scratch/told"
 check 'a token for a coordinator that never ran says so' grep -q "no coordinator has run with --state $scratch/other yet" "$scratch/told"
 keys token --state "$scratch/other" --uses 3 --role client >/dev/null 2>"$scratch/told"
-check 'but once' not grep -q 'no coordinator' "$scratch/told"
+check 'each time' grep -q "no coordinator has run with --state $scratch/other yet" "$scratch/told"
+keys token >/dev/null 2>"$scratch/told.here"
+check 'but not where one runs' not grep -q 'no coordinator' "$scratch/told.here"
 check 'a token says what it is good for' grep -q '^lets in 3 clients until 2' "$scratch/told"
 cp "$scratch/other/coordinator.key" "$state/stage-stranger.key"
 check 'an unknown key' stage_ends 1 "does not admit this board's key" stranger

@@ -52,7 +52,11 @@ neighbour() { # the port behind its own is the first one's
     second=$!
     wait_until "$PATIENCE" listens_or_ends
     kill_now "$second"
-    [ ! -s "$scratch/second" ] || says "port behind --listen: $STAGECOACH_COORDINATOR: port in use" "$scratch/second.log"
+    if [ -s "$scratch/second" ]; then
+        says "port behind --listen: $STAGECOACH_COORDINATOR: port in use" "$scratch/second.log"
+    else # somebody else has the port in front
+        says ":$((port - 1)): port in use" "$scratch/second.log"
+    fi
 }
 check 'where that is taken, at another one' neighbour
 more() { [ "$(grep -c 'epoch 1 ' "$scratch/watched")" -gt $((before + 3)) ]; }
