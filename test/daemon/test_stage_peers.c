@@ -75,7 +75,7 @@ static struct world *world_new(bool keyed) {
     stage_core_init(&stage->core);
     stage->encoded = arena_new(1 << 20);
     stage->net = net_new(&error);
-    snprintf(stage->way[0].data_endpoint, sizeof stage->way[0].data_endpoint, "tcp://127.0.0.1:9");
+    snprintf(stage->listen, sizeof stage->listen, "tcp://127.0.0.1:0");
     if (!peers_open(stage, &error))
         fail_msg("%s", error.text);
     world->there = net_new(&error);
