@@ -169,6 +169,8 @@ static bool list(const char *directory, const struct values *values, struct keyr
     int64_t now = time(NULL);
     if (!keyring_read(directory, keyring, error))
         return false;
+    if (keyring->keys + keyring->tokens == 0)
+        return error_set(error, ERROR_INPUT, "--state %s: no coordinator with keys has run with that", directory);
     if (!values->json)
         table(keyring, now);
     for (unsigned i = 0; values->json && i < keyring->keys; i++)

@@ -1,4 +1,5 @@
 /* stagecoach stage: option declarations and the translation to struct stage_options. */
+#include "base/file.h"
 #include "base/log.h"
 #include "daemon/board.h"
 #include "daemon/commands.h"
@@ -33,7 +34,7 @@ static const char *cache_directory(const char *option, char *buffer, size_t size
 static int run(const void *parsed, char **operands, unsigned count) {
     const struct values *values = parsed;
     char host[MESSAGE_NAME_MAX + 1], cache[4096], speaker[MESSAGE_NAME_MAX + 8];
-    uint64_t memory;
+    uint64_t memory, there = board_memory_available();
     struct identity identity;
     bool keyed;
     struct error error;
@@ -61,6 +62,11 @@ static int run(const void *parsed, char **operands, unsigned count) {
     log_set_level(values->verbose ? LOG_DEBUG : LOG_INFO);
     if (options.insecure && !net_is_loopback(options.coordinator))
         log_warn("--insecure: without keys; whoever reaches this board can read and send microbatches");
+    if (there > 0 && values->memory > there)
+        log_warn("--memory: got %.1f MiB, of which %.1f MiB are available now; what does not fit may end this daemon",
+                 (double)values->memory / 1048576, (double)there / 1048576);
+    if (!directory_make(options.cache_directory, &error)) /* a token is used up when its bearer has joined */
+        return error_wrap(&error, "--cache"), error.code = ERROR_USAGE, command_fail(&error);
     if (!command_join(&values->key, options.coordinator, options.name, &identity, &keyed, &error))
         return command_fail(&error);
     options.identity = keyed ? &identity : NULL;

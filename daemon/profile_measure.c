@@ -428,7 +428,7 @@ static bool check_room(const struct measuring *measuring, const struct bench *be
     uint64_t want = run_bytes(measuring, bench, items);
     char words[SLICE_WORDS_MAX];
     return want <= measuring->room ||
-           error_set(error, ERROR_SYSTEM, "microbatch %u: %.0f MiB are needed for %s, but %.0f MiB are available",
+           error_set(error, ERROR_SYSTEM, "microbatch %u: %.1f MiB are needed for %s, but %.1f MiB are available",
                      items, (double)want / 1048576,
                      slice_words(measuring->config, bench->slice.first, bench->slice.end, words),
                      (double)measuring->room / 1048576);

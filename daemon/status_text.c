@@ -11,9 +11,11 @@
 static void print_rejected(FILE *to, const char *before, const struct rejected *rejected) {
     uint64_t bad = rejected->handshake + rejected->malformed + rejected->oversized + rejected->denied;
     if (bad > 0)
-        fprintf(to, "%s%llu bad frames or connections turned away", before, (unsigned long long)bad);
+        fprintf(to, "%s%llu bad frame%s turned away", before, (unsigned long long)bad,
+                bad == 1 ? " or connection" : "s or connections");
     if (rejected->stale > 0)
-        fprintf(to, "%s%llu late frames dropped", before, (unsigned long long)rejected->stale);
+        fprintf(to, "%s%llu late frame%s dropped", before, (unsigned long long)rejected->stale,
+                rejected->stale == 1 ? "" : "s");
 }
 
 static void print_head(FILE *to, const struct message_status *status) {

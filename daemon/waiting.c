@@ -45,8 +45,8 @@ const char *waiting_words(const struct waiting *waiting, const char *endpoint, b
         reason = waiting->keyless
                      ? "something listens there, but it is not a Stagecoach coordinator, or it demands keys: "
                        "present a token once with --token"
-                     : "something listens there, but it is not a Stagecoach coordinator, or not the one whose key is "
-                       "known here: a token is good for the coordinator that it was made at, and for no other";
+                     : "what listens there is not the coordinator that the token, or the key kept here, is of; a token "
+                       "is good at no other. Or it is not a Stagecoach coordinator";
     else if (waiting->opened)
         reason = "something listens there, but it does not answer as a Stagecoach coordinator does";
     else if (waiting->unreached)

@@ -198,6 +198,7 @@ if [ -x "$HELPER" ]; then
     check 'and what was open is ended with the next word' hung_up_on
 fi
 check 'the list tells' grep -q '"name": "b1", "state": "revoked"' <(keys list --json)
+check 'keys of no coordinator are not an empty list' ends 1 'no coordinator with keys has run' keys list --state "$scratch/never"
 check 'revoking what is not there' ends 2 'no admitted key' keys revoke b77
 start_stage b1 --token "$(keys token)"
 check 'with a new token it gets a new key' is_logged b1 'admitted by the coordinator'
