@@ -50,7 +50,7 @@ static bool choose_listen(struct stage *stage, struct error *error) {
     char address[64];
     if (options->listen) {
         snprintf(stage->listen, sizeof stage->listen, "%s", options->listen);
-        return true;
+        return net_endpoint_check(options->listen, error) || error_wrap(error, "--listen");
     }
     if (!net_local_address(options->coordinator, address, error))
         return false;

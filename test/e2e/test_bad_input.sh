@@ -34,6 +34,7 @@ usage "--cuts: got 99, want less than the model's 14 units" coordinator --model 
 usage '--cuts: 2 cuts make 3 stages, but --stages is 2' coordinator --model "$scratch/model" --cuts 5,7 --stages 2
 usage "--policy: got 'best', want one of" coordinator --model "$scratch/model" --policy best
 usage "--memory: got '5 apples', want a size such as" stage --memory '5 apples'
+usage '--listen: "foo": does not start with tcp://' stage --name b --cache "$scratch/cache" --insecure --listen foo
 usage '--cache: /proc/nowhere: ' stage --name b --cache /proc/nowhere
 usage "--name: got 'a b'" stage --name 'a b'
 usage "want tcp://HOST:PORT" stage --coordinator nowhere
