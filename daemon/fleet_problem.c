@@ -17,6 +17,7 @@ void fleet_problem_init(struct fleet_problem *made, unsigned boards, unsigned un
     made->latency = allocate(ends * ends, sizeof *made->latency);
     made->handling = allocate(boards, sizeof *made->handling);
     made->weight_bytes = allocate(units, sizeof *made->weight_bytes);
+    made->same_weights = allocate(units, sizeof *made->same_weights);
     made->workspace_bytes = allocate((size_t)boards * units, sizeof *made->workspace_bytes);
     made->first_workspace_bytes = allocate((size_t)units + 1, sizeof *made->first_workspace_bytes);
     made->payload_bytes = allocate((size_t)units + 1, sizeof *made->payload_bytes);
@@ -33,6 +34,7 @@ void fleet_problem_init(struct fleet_problem *made, unsigned boards, unsigned un
         .units = units,
         .unit_seconds = made->unit_seconds,
         .weight_bytes = made->weight_bytes,
+        .same_weights = made->same_weights,
         .workspace_bytes = made->workspace_bytes,
         .first_workspace_bytes = made->first_workspace_bytes,
         .payload_bytes = made->payload_bytes,
@@ -57,6 +59,7 @@ void fleet_problem_close(struct fleet_problem *made) {
     release(made->latency);
     release(made->handling);
     release(made->weight_bytes);
+    release(made->same_weights);
     release(made->workspace_bytes);
     release(made->first_workspace_bytes);
     release(made->payload_bytes);
@@ -82,8 +85,10 @@ static void fill_workspace(const struct fleet_board *board, const struct model_c
 static void fill_model(struct fleet_problem *made, const struct model_config *config, unsigned items) {
     struct payload payload;
     fleet_problem_name_units(made, config);
-    for (unsigned unit = 0; unit < made->problem.units; unit++)
+    for (unsigned unit = 0; unit < made->problem.units; unit++) {
         made->weight_bytes[unit] = model_unit_weight_bytes(config, unit);
+        made->same_weights[unit] = model_same_weights(config, unit).first < unit;
+    }
     for (unsigned cut = 0; cut <= made->problem.units; cut++) {
         model_cut(config, cut, &payload);
         made->payload_bytes[cut] = (uint64_t)items * payload_bytes(&payload);

@@ -18,6 +18,7 @@ struct fleet_problem {
     struct problem problem; /* borrows what follows */
     double *unit_seconds, *bandwidth, *latency, *handling;
     uint64_t *weight_bytes, *workspace_bytes, *first_workspace_bytes, *payload_bytes, *memory_bytes;
+    bool *same_weights;
     unsigned names;   /* boards it was made for */
     char **name;      /* [names], owned */
     char **unit_name; /* [units], owned */

@@ -234,9 +234,10 @@ static uint64_t bytes_of_new(const struct load *load) {
                               settings->threads);
 }
 
-static const struct hash *identity_of(const struct load *load, unsigned unit) {
-    return unit >= load->slice.first && unit < load->slice.end ? &load->tensors.identity[unit - load->slice.first]
-                                                               : NULL;
+/* What the new slice wants for a unit of the engine, or for one with the same weights; NULL: nothing. */
+static const struct hash *wanted_identity(const struct load *load, const struct stage_engine *engine, unsigned unit) {
+    unsigned there = model_find_weights(engine->config, load->slice, unit);
+    return there < load->slice.end ? &load->tensors.identity[there - load->slice.first] : NULL;
 }
 
 /* What an engine takes that neither the new one nor the other has. */
@@ -247,8 +248,10 @@ static uint64_t bytes_beyond(const struct load *load, const struct stage_engine 
         return 0;
     uint64_t bytes =
         stage_engine_buffer_bytes(engine->config, engine->slice, engine->items, settings->kernels, settings->threads);
-    for (unsigned unit = engine->slice.first; unit < engine->slice.end; unit++) {
-        const struct hash *own = &engine->identity[unit - engine->slice.first], *wanted = identity_of(load, unit);
+    for (unsigned unit = engine->slice.first; unit < engine->slice.end;
+         unit = model_same_weights(engine->config, unit).end) {
+        const struct hash *own = &engine->identity[unit - engine->slice.first];
+        const struct hash *wanted = wanted_identity(load, engine, unit);
         if (!(wanted && stage_engine_has(engine, unit, wanted)) && !stage_engine_has(other, unit, own))
             bytes += model_unit_weight_bytes(engine->config, unit);
     }
@@ -317,7 +320,7 @@ static void log_loaded(const struct load *load, const struct stage_engine *engin
 static bool is_wanted(const struct load *load, const struct stage_engine *engine) {
     bool same = engine && engine->slice.first == load->slice.first && engine->slice.end == load->slice.end;
     for (unsigned unit = load->slice.first; same && unit < load->slice.end; unit++)
-        same = stage_engine_has(engine, unit, identity_of(load, unit));
+        same = stage_engine_has(engine, unit, &load->tensors.identity[unit - load->slice.first]);
     return same;
 }
 

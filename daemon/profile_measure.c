@@ -2,7 +2,8 @@
  *
  * The units fall into runs: neighbours whose kinds were not measured before, such as [embed, first block] and [last
  * block, head] of a ViT. A run is loaded with random weights as a slice of its own and passes over it are timed unit by
- * unit, so that units find their inputs as warm as their neighbour leaves them, as in a stage. What a stage does
+ * unit (the parts of an MLP together), so that units find their inputs as warm as their neighbour leaves them, as in a
+ * stage. What a stage does
  * between two visits to the same weights is to walk through its others: so before each pass as many bytes of other
  * memory are read as the rest of the model weighs, up to twice the largest cache. Means over the middle
  * half of the passes go to all units of the kind.
@@ -396,13 +397,6 @@ static bool allocate_parts(const struct payload *payload, unsigned items, void *
     return true;
 }
 
-static size_t run_weight_bytes(const struct model_config *config, struct slice slice) {
-    size_t bytes = 0;
-    for (unsigned unit = slice.first; unit < slice.end; unit++)
-        bytes += model_unit_weight_bytes(config, unit);
-    return bytes;
-}
-
 static bool larger_tensor(void *context, const struct tensor *tensor) {
     uint64_t *largest = context, bytes = sizeof(float);
     for (unsigned d = 0; d < tensor->rank; d++)
@@ -419,7 +413,7 @@ static uint64_t run_bytes(const struct measuring *measuring, const struct bench 
                                                pool_threads(measuring->pool)) +
                          items * (payload_bytes(&bench->first) + payload_bytes(&bench->last));
     model_tensors(measuring->config, bench->slice, larger_tensor, &tensor);
-    return run_weight_bytes(measuring->config, bench->slice) + (tensor > computing ? tensor : computing);
+    return model_weight_bytes(measuring->config, bench->slice) + (tensor > computing ? tensor : computing);
 }
 
 /* Said here rather than by the system, which might end the process instead. */
@@ -442,7 +436,7 @@ static bool bench_open(struct measuring *measuring, struct bench *bench, struct 
     model_cut(measuring->config, bench->slice.end, &bench->last);
     if (!check_room(measuring, bench, items, error))
         return false;
-    size_t rest = measuring->weight_bytes - run_weight_bytes(measuring->config, bench->slice);
+    size_t rest = measuring->weight_bytes - model_weight_bytes(measuring->config, bench->slice);
     bench->cold_pieces = rest / measuring->piece_bytes;
     bench->cold_pieces = bench->cold_pieces < measuring->pieces ? bench->cold_pieces : measuring->pieces;
     bench->seconds = allocate(SAMPLES_MOST, (bench->slice.end - bench->slice.first) * sizeof(double));
@@ -490,15 +484,14 @@ static bool measure_run(struct measuring *measuring, struct slice slice, struct 
 /* The next run at or after `unit`: its end stays below a kind that is known, and its weights below half the room. */
 static struct slice next_run(const struct measuring *measuring, unsigned unit, unsigned units) {
     struct slice run = {unit, unit};
-    uint64_t bytes = 0;
     while (run.first < units && measuring->kind[run.first] != run.first)
         run.first++;
     run.end = run.first;
     while (run.end < units && measuring->kind[run.end] == run.end) {
-        bytes += model_unit_weight_bytes(measuring->config, run.end);
-        if (run.end > run.first && bytes > measuring->room / 2)
+        struct slice longer = {run.first, model_same_weights(measuring->config, run.end).end};
+        if (run.end > run.first && model_weight_bytes(measuring->config, longer) > measuring->room / 2)
             break;
-        run.end++;
+        run = longer;
     }
     return run;
 }
@@ -540,10 +533,9 @@ static void prepare(struct measuring *measuring, uint64_t memory_bytes) {
     measuring->processor_start = processor_thread_seconds();
     measuring->room = room_within(memory_bytes);
     profile_kinds(measuring->config, measuring->kind);
-    for (unsigned unit = 0; unit < measuring->out->units; unit++) {
-        measuring->weight_bytes += model_unit_weight_bytes(measuring->config, unit);
+    measuring->weight_bytes = model_weight_bytes(measuring->config, (struct slice){0, measuring->out->units});
+    for (unsigned unit = 0; unit < measuring->out->units; unit++)
         flops += measuring->kind[unit] == unit ? unit_work(measuring->config, unit) : 0;
-    }
     for (unsigned index = 0; index < measuring->sizes; index++) {
         measuring->out->times[index].microbatch = measuring->microbatches[index];
         items += measuring->microbatches[index];

@@ -112,7 +112,7 @@ bool slice_tensors_init(struct slice_tensors *tensors, const struct model_config
     } start = {.config = hash_of(assign->config, assign->config_bytes),
                .preprocessor = hash_of(assign->preprocessor, assign->preprocessor ? assign->preprocessor_bytes : 0)};
     for (unsigned unit = assign->first; unit < assign->end; unit++) {
-        start.unit = unit;
+        start.unit = model_same_weights(config, unit).first;
         struct visit visit = {.tensors = tensors, .identity = hash_of(&start, sizeof start), .error = error};
         if (!model_tensors(config, (struct slice){unit, unit + 1}, identify, &visit))
             return false;

@@ -69,8 +69,11 @@ bool stage_engine_fit(struct stage_engine *engine, unsigned items, unsigned thre
 }
 
 bool stage_engine_has(const struct stage_engine *engine, unsigned unit, const struct hash *identity) {
-    return engine && unit >= engine->slice.first && unit < engine->slice.end &&
-           memcmp(&engine->identity[unit - engine->slice.first], identity, sizeof *identity) == 0;
+    if (!engine || unit >= model_units(engine->config))
+        return false;
+    unsigned there = model_find_weights(engine->config, engine->slice, unit);
+    return there < engine->slice.end &&
+           memcmp(&engine->identity[there - engine->slice.first], identity, sizeof *identity) == 0;
 }
 
 _Static_assert(FLEET_INPUT_SLOTS == STAGE_INPUTS + 2 && FLEET_OUTPUT_SLOTS == STAGE_OUTPUTS,
@@ -88,10 +91,8 @@ uint64_t stage_engine_buffer_bytes(const struct model_config *config, struct sli
 
 uint64_t stage_engine_bytes(const struct model_config *config, struct slice slice, unsigned items,
                             const struct kernels *kernels, unsigned threads) {
-    uint64_t bytes = FLEET_PROCESS_BYTES + stage_engine_buffer_bytes(config, slice, items, kernels, threads);
-    for (unsigned unit = slice.first; unit < slice.end; unit++)
-        bytes += model_unit_weight_bytes(config, unit);
-    return bytes;
+    return FLEET_PROCESS_BYTES + stage_engine_buffer_bytes(config, slice, items, kernels, threads) +
+           model_weight_bytes(config, slice);
 }
 
 struct stage_cut stage_engine_cut(const struct payload *payload) {

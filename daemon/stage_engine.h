@@ -38,7 +38,7 @@ void stage_engine_destroy(struct stage_engine **engine);
 /* Makes scratch and output buffers for microbatches of up to `items`, unless they are there. */
 bool stage_engine_fit(struct stage_engine *engine, unsigned items, unsigned threads, struct error *error);
 
-/* Has the engine (NULL: none) this unit with packed weights of that identity? */
+/* Has the engine (NULL: none) packed weights of that identity, for this unit or another that computes with the same? */
 bool stage_engine_has(const struct stage_engine *engine, unsigned unit, const struct hash *identity);
 
 /* The bytes that a slice takes once it serves beside its weights: scratch, and the slots of both kinds. */

@@ -81,7 +81,8 @@ struct patches {
 };
 
 struct kernels {
-    const char *name; /* "ref", "openblas", "portable", "avx2", "avx512", "neon" */
+    const char *name;      /* "ref", "openblas", "portable", "avx2", "avx512", "neon" */
+    bool rows_independent; /* the bits of a row of `linear` do not depend on how many are computed with it */
 
     /* Bytes of a packed matrix. Pure. */
     size_t (*matrix_bytes)(size_t n, size_t k);

@@ -208,10 +208,13 @@ void model_config_destroy(struct model_config **config) {
 struct unit_place unit_place(unsigned units, unsigned unit) {
     assert(unit < units);
     if (unit == 0)
-        return (struct unit_place){UNIT_EMBED, 0};
+        return (struct unit_place){UNIT_EMBED, 0, 0};
     if (unit + 1 == units)
-        return (struct unit_place){UNIT_HEAD, 0};
-    return (struct unit_place){UNIT_ATTENTION + (unit - 1) % 4, (unit - 1) / 4};
+        return (struct unit_place){UNIT_HEAD, 0, 0};
+    unsigned block = (unit - 1) / BLOCK_UNITS, number = (unit - 1) % BLOCK_UNITS;
+    if (number < 2)
+        return (struct unit_place){number == 0 ? UNIT_ATTENTION : UNIT_PROJECTION, block, 0};
+    return (struct unit_place){UNIT_MLP, block, number - 2};
 }
 
 const char *model_architecture(const struct model_config *config) {
@@ -223,14 +226,22 @@ unsigned model_units(const struct model_config *config) {
 }
 
 const char *model_unit_name(const struct model_config *config, unsigned unit, char buffer[40]) {
-    static const char *const names[] = {"embed", "attention", "projection", "FC1", "FC2", "head"};
+    static const char *const names[] = {"embed", "attention", "projection", "MLP", "head"};
     struct unit_place place = unit_place(config->units, unit);
+    unsigned number = (unit - 1) % BLOCK_UNITS + 1;
     if (place.kind == UNIT_EMBED || place.kind == UNIT_HEAD)
         snprintf(buffer, 40, "%s", names[place.kind]);
+    else if (place.kind == UNIT_MLP)
+        snprintf(buffer, 40, "block %u.%u MLP %u/%d", place.block, number, place.part + 1, MLP_PARTS);
     else
-        snprintf(buffer, 40, "block %u.%u %s", place.block, (unsigned)(place.kind - UNIT_ATTENTION) + 1,
-                 names[place.kind]);
+        snprintf(buffer, 40, "block %u.%u %s", place.block, number, names[place.kind]);
     return buffer;
+}
+
+struct slice model_same_weights(const struct model_config *config, unsigned unit) {
+    struct unit_place place = unit_place(config->units, unit);
+    unsigned first = unit - place.part;
+    return (struct slice){first, place.kind == UNIT_MLP ? first + MLP_PARTS : first + 1};
 }
 
 size_t payload_part_bytes(const struct payload_part *part) {
@@ -265,10 +276,28 @@ size_t model_unit_weight_bytes(const struct model_config *config, unsigned unit)
     return elements * sizeof(float);
 }
 
+unsigned model_find_weights(const struct model_config *config, struct slice slice, unsigned unit) {
+    struct slice same = model_same_weights(config, unit);
+    unsigned first = same.first > slice.first ? same.first : slice.first;
+    return first < same.end && first < slice.end ? first : slice.end;
+}
+
+/* The first unit behind those that have the weights of this one. */
+static unsigned next_weights(const struct model_config *config, unsigned unit) {
+    return model_same_weights(config, unit).end;
+}
+
+size_t model_weight_bytes(const struct model_config *config, struct slice slice) {
+    size_t bytes = 0;
+    for (unsigned unit = slice.first; unit < slice.end; unit = next_weights(config, unit))
+        bytes += model_unit_weight_bytes(config, unit);
+    return bytes;
+}
+
 bool model_tensors(const struct model_config *config, struct slice slice,
                    bool (*visit)(void *context, const struct tensor *tensor), void *context) {
     struct unit_layout layout;
-    for (unsigned unit = slice.first; unit < slice.end; unit++) {
+    for (unsigned unit = slice.first; unit < slice.end; unit = next_weights(config, unit)) {
         config->family->layout(config, unit, &layout);
         for (unsigned i = 0; i < layout.tensors; i++) {
             struct tensor tensor = {.name = layout.tensor[i].name, .rank = layout.tensor[i].rank};

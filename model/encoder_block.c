@@ -1,14 +1,15 @@
-/* The four units of a pre-norm encoder block; see encoder_block.h.
+/* The units of a pre-norm encoder block; see encoder_block.h.
  *
  * The story of one microbatch in a block, with rows = items * tokens and d = hidden size: `attention` normalises x into
  * the memory where its result belongs (the result is written only after the normalised rows were read by the q, k, v
  * product), multiplies into q|k|v rows of 3d in the temporary memory, and lets attention overwrite the normalised rows.
- * `projection` and `FC2` add to the residual stream inside the product, so the stream is touched once and never copied
- * when it can stay in place. FC1 normalises into temporary memory.
+ * `projection` and the MLP's second product add to the residual stream inside the product, so the stream is touched
+ * once and never copied when it can stay in place. The MLP normalises into temporary memory and keeps what is between
+ * its products there. Parts of it that lie side by side in a slice are one pass over their rows: weights are read once.
  *
- * Only a slice that begins and ends around a lone attention or FC1 unit has to copy the stream, because its input and
- * its output memory are the caller's. Nothing here allocates, fails, or keeps state; threads come from the caller's
- * pool.
+ * Only a slice that begins and ends around a lone attention unit or a part of an MLP has to copy the stream, because
+ * its input and its output memory are the caller's. Nothing here allocates, fails, or keeps state; threads come from
+ * the caller's pool.
  */
 #include "model/encoder_block.h"
 
@@ -17,8 +18,8 @@
 #include <string.h>
 
 /* Slots of the weights of every unit of a block. */
-enum { VECTOR_GAIN, VECTOR_SHIFT, VECTOR_BIAS };
-enum { MATRIX_MAIN, MATRIX_KEY_VALUE /* only in the last block */ };
+enum { VECTOR_GAIN, VECTOR_SHIFT, VECTOR_BIAS, VECTOR_BIAS2 /* of an MLP's second product */ };
+enum { MATRIX_MAIN, MATRIX_KEY_VALUE /* only in the last block */, MATRIX_FC2 = MATRIX_KEY_VALUE };
 
 /* ---- description ---- */
 
@@ -36,13 +37,11 @@ static struct payload_part part_of(size_t rows, size_t columns) {
 }
 
 void encoder_cut(const struct encoder *encoder, unsigned cut, struct payload *payload) {
-    struct unit_place before = unit_place(4 * encoder->blocks + 2, cut - 1);
+    struct unit_place before = unit_place(BLOCK_UNITS * encoder->blocks + 2, cut - 1);
     size_t rows = before.kind == UNIT_EMBED ? encoder->tokens : rows_after_attention(encoder, before.block);
     struct payload_part stream = part_of(rows, encoder->hidden);
     if (before.kind == UNIT_ATTENTION)
         *payload = (struct payload){2, {part_of(rows, encoder->hidden), stream}};
-    else if (before.kind == UNIT_FC1)
-        *payload = (struct payload){2, {part_of(rows, encoder->intermediate), stream}};
     else
         *payload = (struct payload){1, {stream}};
 }
@@ -56,7 +55,7 @@ double encoder_flops(const struct encoder *encoder, struct unit_place place) {
     case UNIT_PROJECTION:
         return 2 * rows * d * d;
     default:
-        return 2 * rows * d * (double)encoder->intermediate;
+        return 4 * rows * d * (double)encoder->intermediate / MLP_PARTS;
     }
 }
 
@@ -64,11 +63,11 @@ static void name_part(char name[TENSOR_NAME_BYTES], const struct encoder *encode
     snprintf(name, TENSOR_NAME_BYTES, "%s%u.%s", encoder->layers, block, part);
 }
 
-static void add_linear(struct unit_layout *layout, unsigned slot, const struct encoder *encoder, unsigned block,
-                       const char *part, size_t n, size_t k, bool bias) {
+static void add_linear(struct unit_layout *layout, unsigned slot, unsigned bias_slot, const struct encoder *encoder,
+                       unsigned block, const char *part, size_t n, size_t k, bool bias) {
     char name[TENSOR_NAME_BYTES];
     name_part(name, encoder, block, part);
-    layout_linear(layout, slot, VECTOR_BIAS, name, n, k, bias);
+    layout_linear(layout, slot, bias_slot, name, n, k, bias);
 }
 
 static void add_norm(struct unit_layout *layout, const struct encoder *encoder, unsigned block, const char *part) {
@@ -83,9 +82,9 @@ static void attention_layout(const struct encoder *encoder, unsigned block, stru
     size_t d = encoder->hidden;
     unsigned key_value = last_block(encoder, block) ? MATRIX_KEY_VALUE : MATRIX_MAIN;
     add_norm(layout, encoder, block, encoder->names->norm1);
-    add_linear(layout, MATRIX_MAIN, encoder, block, encoder->names->query, d, d, encoder->qkv_bias);
-    add_linear(layout, key_value, encoder, block, encoder->names->key, d, d, encoder->qkv_bias);
-    add_linear(layout, key_value, encoder, block, encoder->names->value, d, d, encoder->qkv_bias);
+    add_linear(layout, MATRIX_MAIN, VECTOR_BIAS, encoder, block, encoder->names->query, d, d, encoder->qkv_bias);
+    add_linear(layout, key_value, VECTOR_BIAS, encoder, block, encoder->names->key, d, d, encoder->qkv_bias);
+    add_linear(layout, key_value, VECTOR_BIAS, encoder, block, encoder->names->value, d, d, encoder->qkv_bias);
 }
 
 void encoder_layout(const struct encoder *encoder, struct unit_place place, struct unit_layout *layout) {
@@ -96,14 +95,12 @@ void encoder_layout(const struct encoder *encoder, struct unit_place place, stru
         attention_layout(encoder, place.block, layout);
         break;
     case UNIT_PROJECTION:
-        add_linear(layout, MATRIX_MAIN, encoder, place.block, names->projection, d, d, true);
-        break;
-    case UNIT_FC1:
-        add_norm(layout, encoder, place.block, names->norm2);
-        add_linear(layout, MATRIX_MAIN, encoder, place.block, names->fc1, intermediate, d, true);
+        add_linear(layout, MATRIX_MAIN, VECTOR_BIAS, encoder, place.block, names->projection, d, d, true);
         break;
     default:
-        add_linear(layout, MATRIX_MAIN, encoder, place.block, names->fc2, d, intermediate, true);
+        add_norm(layout, encoder, place.block, names->norm2);
+        add_linear(layout, MATRIX_MAIN, VECTOR_BIAS, encoder, place.block, names->fc1, intermediate, d, true);
+        add_linear(layout, MATRIX_FC2, VECTOR_BIAS2, encoder, place.block, names->fc2, d, intermediate, true);
         break;
     }
 }
@@ -133,20 +130,31 @@ static size_t attention_scratch_bytes(const struct encoder *encoder, unsigned bl
     return larger(scratch, kernels->linear_scratch_bytes(items * tokens, 2 * d, d, threads));
 }
 
-size_t encoder_temporary_bytes(const struct encoder *encoder, struct unit_place place, size_t items,
+/* Of `rows` rows those before a part of an MLP; with MLP_PARTS, all. */
+static size_t rows_before(size_t rows, unsigned part) {
+    return rows * part / MLP_PARTS;
+}
+
+static size_t mlp_bytes(const struct encoder *encoder, size_t rows, const struct kernels *kernels, unsigned threads) {
+    size_t d = encoder->hidden, intermediate = encoder->intermediate;
+    return rows_bytes(rows, d) + rows_bytes(rows, intermediate) +
+           larger(kernels->linear_scratch_bytes(rows, intermediate, d, threads),
+                  kernels->linear_scratch_bytes(rows, d, intermediate, threads));
+}
+
+size_t encoder_temporary_bytes(const struct encoder *encoder, struct unit_place place, unsigned parts, size_t items,
                                const struct kernels *kernels, unsigned threads) {
     size_t rows = items * rows_after_attention(encoder, place.block);
-    size_t d = encoder->hidden, intermediate = encoder->intermediate;
+    size_t d = encoder->hidden;
     switch (place.kind) {
     case UNIT_ATTENTION:
         return attention_operand_bytes(encoder, place.block, items) +
                attention_scratch_bytes(encoder, place.block, items, kernels, threads);
     case UNIT_PROJECTION:
         return kernels->linear_scratch_bytes(rows, d, d, threads);
-    case UNIT_FC1:
-        return rows_bytes(rows, d) + kernels->linear_scratch_bytes(rows, intermediate, d, threads);
     default:
-        return kernels->linear_scratch_bytes(rows, d, intermediate, threads);
+        return mlp_bytes(encoder, rows_before(rows, place.part + parts) - rows_before(rows, place.part), kernels,
+                         threads);
     }
 }
 
@@ -254,13 +262,13 @@ static void attention_of_kept(const struct encoder *encoder, const struct unit_c
     gather_kept(encoder, call->items, call->in[0], call->out[1]);
 }
 
-/* y = in W + b + stream, into the stream's new place: the second half of attention and of the MLP. */
-static void add_to_stream(const struct encoder *encoder, const struct unit_call *call, size_t rows, size_t columns) {
+/* y = a W + b + stream, into the stream's new place. */
+static void projection(const struct encoder *encoder, const struct unit_call *call, size_t rows) {
     size_t d = encoder->hidden;
     struct linear product = {.weight = &call->weights->matrix[MATRIX_MAIN],
                              .bias = call->weights->vector[VECTOR_BIAS],
                              .in = call->in[0],
-                             .in_stride = columns,
+                             .in_stride = d,
                              .rows = rows,
                              .residual = call->in[1],
                              .residual_stride = d,
@@ -270,22 +278,50 @@ static void add_to_stream(const struct encoder *encoder, const struct unit_call 
     call->kernels->linear(&product, call->pool);
 }
 
-static void fc1(const struct encoder *encoder, const struct unit_call *call, size_t rows) {
-    size_t d = encoder->hidden;
+/* Both products for `rows` rows. */
+static void mlp_rows(const struct encoder *encoder, const struct unit_call *call, size_t rows, const float *in,
+                     float *out) {
+    size_t d = encoder->hidden, intermediate = encoder->intermediate;
     float *normed = (void *)call->temporary;
-    norm(encoder, call, rows, call->in[0], normed);
-    struct linear product = {.weight = &call->weights->matrix[MATRIX_MAIN],
-                             .bias = call->weights->vector[VECTOR_BIAS],
-                             .activation = encoder->activation,
-                             .in = normed,
-                             .in_stride = d,
-                             .rows = rows,
-                             .out = call->out[0],
-                             .out_stride = encoder->intermediate,
-                             .scratch = call->temporary + rows_bytes(rows, d)};
-    call->kernels->linear(&product, call->pool);
-    if (call->out[1] != call->in[0])
-        memcpy(call->out[1], call->in[0], rows * d * sizeof(float));
+    float *between = (void *)(call->temporary + rows_bytes(rows, d));
+    void *scratch = call->temporary + rows_bytes(rows, d) + rows_bytes(rows, intermediate);
+    norm(encoder, call, rows, in, normed);
+    struct linear first = {.weight = &call->weights->matrix[MATRIX_MAIN],
+                           .bias = call->weights->vector[VECTOR_BIAS],
+                           .activation = encoder->activation,
+                           .in = normed,
+                           .in_stride = d,
+                           .rows = rows,
+                           .out = between,
+                           .out_stride = intermediate,
+                           .scratch = scratch};
+    call->kernels->linear(&first, call->pool);
+    struct linear second = {.weight = &call->weights->matrix[MATRIX_FC2],
+                            .bias = call->weights->vector[VECTOR_BIAS2],
+                            .in = between,
+                            .in_stride = intermediate,
+                            .rows = rows,
+                            .residual = in,
+                            .residual_stride = d,
+                            .out = out,
+                            .out_stride = d,
+                            .scratch = scratch};
+    call->kernels->linear(&second, call->pool);
+}
+
+/* The rows of parts [first, end); those of other parts are done or to be done by other units. A few rows may leave a
+ * part without any. */
+static void mlp(const struct encoder *encoder, const struct unit_call *call, size_t rows, unsigned first,
+                unsigned end) {
+    size_t d = encoder->hidden, before = rows_before(rows, first) * d, behind = rows_before(rows, end) * d;
+    const float *in = call->in[0];
+    float *out = call->out[0];
+    if (behind > before)
+        mlp_rows(encoder, call, (behind - before) / d, in + before, out + before);
+    if (out == in)
+        return;
+    memcpy(out, in, before * sizeof(float));
+    memcpy(out + behind, in + behind, (rows * d - behind) * sizeof(float));
 }
 
 void encoder_forward(const struct encoder *encoder, struct unit_place place, const struct unit_call *call) {
@@ -298,13 +334,10 @@ void encoder_forward(const struct encoder *encoder, struct unit_place place, con
             attention_of_all(encoder, call);
         break;
     case UNIT_PROJECTION:
-        add_to_stream(encoder, call, rows, encoder->hidden);
-        break;
-    case UNIT_FC1:
-        fc1(encoder, call, rows);
+        projection(encoder, call, rows);
         break;
     default:
-        add_to_stream(encoder, call, rows, encoder->intermediate);
+        mlp(encoder, call, rows, place.part, place.part + call->end - call->unit);
         break;
     }
 }

@@ -1,9 +1,11 @@
-/* The encoder block of pre-norm transformers (ViT, DeiT), in four units:
+/* The encoder block of pre-norm transformers (ViT, DeiT):
  *
  *   attention   x          -> a = softmax-attention(LN1(x)), x
  *   projection  a, x       -> y = a W + b + x
- *   FC1         y          -> h = activation(LN2(y) W + b), y
- *   FC2         h, y       -> h W + b + y
+ *   MLP         y          -> activation(LN2(y) W1 + b1) W2 + b2 + y, for one of MLP_PARTS parts of the rows
+ *
+ * A part of the rows is counted over the whole microbatch, items one after another: with four items each part of an MLP
+ * is one item's. The rows of the other parts pass through as they are.
  *
  * Of the last block only `kept` rows of each item are read by the head, so its attention computes keys and values for
  * all tokens but queries for the first `kept` only, and everything after it, payloads included, has only those rows.
@@ -28,11 +30,12 @@ struct encoder {
     const struct encoder_names *names;
 };
 
-/* The functions of struct family, for the units of blocks. encoder_cut: 1 <= cut < units. */
+/* The functions of struct family, for the units of blocks. encoder_cut: 1 <= cut < units. `parts`: of an MLP, beginning
+ * with place.part, 1 for the other units. */
 void encoder_cut(const struct encoder *encoder, unsigned cut, struct payload *payload);
 double encoder_flops(const struct encoder *encoder, struct unit_place place);
 void encoder_layout(const struct encoder *encoder, struct unit_place place, struct unit_layout *layout);
-size_t encoder_temporary_bytes(const struct encoder *encoder, struct unit_place place, size_t items,
+size_t encoder_temporary_bytes(const struct encoder *encoder, struct unit_place place, unsigned parts, size_t items,
                                const struct kernels *kernels, unsigned threads);
 void encoder_forward(const struct encoder *encoder, struct unit_place place, const struct unit_call *call);
 

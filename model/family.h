@@ -5,8 +5,9 @@
  * output payload (`forward`). Loading, packing, memory for activations and the walk over a slice are the same for all
  * families and live in slice.c, workspace.c and forward.c.
  *
- * Units are numbered as model.h says: 0 = embed, 1 + 4 * b + {0, 1, 2, 3} = block b, last = head. The last part of a
- * payload between units is the residual stream: a unit may find it in the very memory where it has to leave it.
+ * Units are numbered as model.h says. Those of one MLP have the same weights, each works on its part of a microbatch's
+ * rows, and neighbours in a slice are computed together, as if they were one unit. The last part of a payload between
+ * units is the residual stream: a unit may find it in the very memory where it has to leave it.
  */
 #ifndef MODEL_FAMILY_H
 #define MODEL_FAMILY_H
@@ -18,15 +19,21 @@
 
 #define UNIT_TENSORS_MAX  8
 #define UNIT_MATRICES_MAX 2
-#define UNIT_VECTORS_MAX  3
+#define UNIT_VECTORS_MAX  4
 #define TENSOR_NAME_BYTES 128
 
-enum unit_kind { UNIT_EMBED, UNIT_ATTENTION, UNIT_PROJECTION, UNIT_FC1, UNIT_FC2, UNIT_HEAD };
+/* An MLP works on each row alone, so it can be cut between rows where only the stream crosses: finer slices, balanced
+ * to a quarter of an MLP, for the lightest payload that there is. */
+#define MLP_PARTS   4
+#define BLOCK_UNITS (2 + MLP_PARTS)
+
+enum unit_kind { UNIT_EMBED, UNIT_ATTENTION, UNIT_PROJECTION, UNIT_MLP, UNIT_HEAD };
 
 /* Which piece of the model a unit number means. */
 struct unit_place {
     enum unit_kind kind;
     unsigned block; /* 0 for embed and head */
+    unsigned part;  /* of an MLP, below MLP_PARTS; else 0 */
 };
 
 struct unit_place unit_place(unsigned units, unsigned unit);
@@ -77,12 +84,12 @@ struct unit_weights {
 
 struct unit_call {
     const struct model_config *config;
-    unsigned unit;
+    unsigned unit, end; /* units [unit, end): several only where they have the same weights */
     const struct unit_weights *weights;
     const struct kernels *kernels;
     struct pool *pool;
     size_t items;
-    /* The parts of cut `unit` and of cut `unit + 1`. in may be overwritten. Of each cut the last part may be the same
+    /* The parts of cut `unit` and of cut `end`. in may be overwritten. Of each cut the last part may be the same
      * memory in both (the residual stream stays where it is); no other two overlap. */
     void *in[MODEL_PAYLOAD_PARTS];
     void *out[MODEL_PAYLOAD_PARTS];
@@ -110,10 +117,11 @@ struct family {
     void (*cut)(const struct model_config *config, unsigned cut, struct payload *payload);
     double (*flops)(const struct model_config *config, unsigned unit);
     void (*layout)(const struct model_config *config, unsigned unit, struct unit_layout *layout);
-    /* Memory that forward needs beside weights, input and output, for `items` items on `threads` threads. */
-    size_t (*temporary_bytes)(const struct model_config *config, unsigned unit, size_t items,
+    /* Memory that forward needs for units [slice.first, slice.end), as in a call, beside weights, input and output, for
+     * `items` items on `threads` threads. */
+    size_t (*temporary_bytes)(const struct model_config *config, struct slice slice, size_t items,
                               const struct kernels *kernels, unsigned threads);
-    /* Computes one unit. Never allocates, never fails. */
+    /* Computes one unit, or several with the same weights. Never allocates, never fails. */
     void (*forward)(const struct unit_call *call);
 
     /* Other names under which checkpoints hold a tensor, tried in order for index below `aliases`: fills other, or

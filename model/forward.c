@@ -7,9 +7,12 @@
  * The residual stream keeps one place for as long as its shape lasts. That place is the caller's output where the slice
  * ends in the middle of the model and the shape is already that of the output; else the caller's input; and where the
  * input are pixels and the output is not a stream, the block's own part. So nothing is copied between units: each unit
- * finds the stream and leaves it where it is. The activation (after attention, after FC1) lies at the start of the
- * second part unless it is the slice's input or output, and the temporary memory of a unit follows the activation that
- * it reads or writes. No unit does both, so the part is as large as the largest unit wants, not as their sum.
+ * finds the stream and leaves it where it is. The activation (after attention) lies at the start of the second part
+ * unless it is the slice's input or output, and the temporary memory of a unit follows the activation that it reads or
+ * writes. No unit does both, so the part is as large as the largest unit wants, not as their sum.
+ *
+ * Units that have the same weights are one step of the walk: what is said here of a unit holds for all of them
+ * together.
  *
  * The layout of the block is computed from the configuration alone, the same way for model_workspace_bytes (what a
  * stage counts) and for slice_forward; planners go by its parts. The compute thread owns the workspace while
@@ -65,19 +68,27 @@ static size_t activation_bytes(const struct model_config *config, struct slice s
     return payload.parts == 2 ? align64(items * payload_part_bytes(&payload.part[0])) : 0;
 }
 
-/* Where the temporary memory of a unit begins in the second part of the block. */
-static size_t temporary_offset(const struct model_config *config, struct slice slice, unsigned unit, size_t items) {
-    return larger(activation_bytes(config, slice, unit, items), activation_bytes(config, slice, unit + 1, items));
+/* The units of the slice that are computed together, `unit` the first of them: one alone with kernels that would give
+ * other bits to parts of an MLP computed apart, as a pipeline may cut them. */
+static struct slice step_at(const struct model_config *config, const struct kernels *kernels, struct slice slice,
+                            unsigned unit) {
+    unsigned end = kernels->rows_independent ? model_same_weights(config, unit).end : unit + 1;
+    return (struct slice){unit, end < slice.end ? end : slice.end};
 }
 
-/* The second part's size for one unit: the most that any microbatch up to `items` wants. Kernels divide their work by
+/* Where the temporary memory of a step begins in the second part of the block. */
+static size_t temporary_offset(const struct model_config *config, struct slice slice, struct slice step, size_t items) {
+    return larger(activation_bytes(config, slice, step.first, items), activation_bytes(config, slice, step.end, items));
+}
+
+/* The second part's size for one step: the most that any microbatch up to `items` wants. Kernels divide their work by
  * the number of rows, so that a smaller microbatch may want more scratch memory than a larger one. */
-static size_t unit_bytes(const struct model_config *config, struct slice slice, unsigned unit, unsigned items,
+static size_t step_bytes(const struct model_config *config, struct slice slice, struct slice step, unsigned items,
                          const struct kernels *kernels, unsigned threads) {
     size_t most = 0;
     for (unsigned i = 1; i <= items; i++)
-        most = larger(most, temporary_offset(config, slice, unit, i) +
-                                config->family->temporary_bytes(config, unit, i, kernels, threads));
+        most = larger(most, temporary_offset(config, slice, step, i) +
+                                config->family->temporary_bytes(config, step, i, kernels, threads));
     return most;
 }
 
@@ -85,8 +96,10 @@ size_t model_workspace_bytes(const struct model_config *config, struct slice sli
                              const struct kernels *kernels, unsigned threads) {
     assert(items <= MODEL_ITEMS_MAX);
     size_t most = 0;
-    for (unsigned unit = slice.first; unit < slice.end; unit++)
-        most = larger(most, unit_bytes(config, slice, unit, items, kernels, threads));
+    for (struct slice step = {0, slice.first}; step.end < slice.end;) {
+        step = step_at(config, kernels, slice, step.end);
+        most = larger(most, step_bytes(config, slice, step, items, kernels, threads));
+    }
     return stream_bytes(config, slice, items) + align64(most);
 }
 
@@ -95,7 +108,7 @@ size_t model_unit_workspace_bytes(const struct model_config *config, unsigned un
                                   const struct kernels *kernels, unsigned threads) {
     assert(items <= MODEL_ITEMS_MAX && unit < config->units);
     struct slice slice = {unit > 0 ? unit - 1 : 0, unit + 2 < config->units ? unit + 2 : config->units};
-    return align64(unit_bytes(config, slice, unit, items, kernels, threads));
+    return align64(step_bytes(config, slice, (struct slice){unit, unit + 1}, items, kernels, threads));
 }
 
 size_t model_stream_workspace_bytes(const struct model_config *config, struct slice slice, unsigned items) {
@@ -131,11 +144,11 @@ void workspace_destroy(struct workspace **workspace) {
 
 /* ---- the walk ---- */
 
-/* Places the payload of the cut after call->unit into call->out. */
+/* Places the payload of cut call->end into call->out. */
 static void place_output(const struct slice_model *slice, const struct workspace *workspace, void *const out[],
                          struct unit_call *call) {
     struct payload in, here;
-    unsigned cut = call->unit + 1;
+    unsigned cut = call->end;
     if (cut == slice->slice.end) {
         memcpy(call->out, out, sizeof call->out);
         return;
@@ -152,11 +165,11 @@ static void place_output(const struct slice_model *slice, const struct workspace
     call->out[here.parts - 1] = stream;
 }
 
-static void run_unit(const struct slice_model *slice, const struct workspace *workspace, void *const out[],
+static void run_step(const struct slice_model *slice, const struct workspace *workspace, void *const out[],
                      struct unit_call *call) {
     call->weights = &slice->units[call->unit - slice->slice.first]->weights;
     call->temporary = workspace->block + workspace->stream_bytes +
-                      temporary_offset(slice->config, slice->slice, call->unit, call->items);
+                      temporary_offset(slice->config, slice->slice, (struct slice){call->unit, call->end}, call->items);
     place_output(slice, workspace, out, call);
     slice->config->family->forward(call);
     memcpy(call->in, call->out, sizeof call->in);
@@ -168,12 +181,15 @@ void slice_forward_timed(const struct slice_model *slice, struct workspace *work
     assert(items >= 1 && items <= workspace->items && pool_threads(pool) == workspace->threads);
     struct unit_call call = {.config = slice->config, .kernels = slice->kernels, .pool = pool, .items = items};
     memcpy(call.in, in, sizeof call.in);
-    for (unsigned unit = slice->slice.first; unit < slice->slice.end; unit++) {
+    for (struct slice step = {0, slice->slice.first}; step.end < slice->slice.end;) {
         double start = clock ? clock() : 0;
-        call.unit = unit;
-        run_unit(slice, workspace, out, &call);
-        if (clock)
-            seconds[unit - slice->slice.first] = clock() - start;
+        step = step_at(slice->config, slice->kernels, slice->slice, step.end);
+        call.unit = step.first;
+        call.end = step.end;
+        run_step(slice, workspace, out, &call);
+        double each = clock ? (clock() - start) / (step.end - step.first) : 0;
+        for (unsigned unit = step.first; clock && unit < step.end; unit++)
+            seconds[unit - slice->slice.first] = each;
     }
 }
 

@@ -3,7 +3,8 @@
  * What a family (ViT, DeiT, ...) must say about itself is in model/family.h; this header is what daemons and commands
  * use. The path of a model: model_open reads a Hugging Face directory (config.json, safetensors,
  * preprocessor_config.json) -> model_config -> slice_load binds and packs the tensors of one slice [first, end) ->
- * slice_forward runs a microbatch. Units: 0 = embed; 1 + 4 * b + {0, 1, 2, 3} = block b; last = head.
+ * slice_forward runs a microbatch. Units: 0 = embed; 1 + 6 * b + {0, ..., 5} = block b: attention, projection, and the
+ * MLP in four parts, each a quarter of a microbatch's rows through the whole of it; last = head.
  */
 #ifndef MODEL_MODEL_H
 #define MODEL_MODEL_H
@@ -28,8 +29,9 @@ struct payload_part {
     uint32_t shape[MODEL_DIMENSIONS_MAX];
 };
 
-/* Everything that must cross a cut. Cut 0: the image, u8 [height][width][3]. Within a block after attention and after
- * FC1: the activation and the residual. Last cut (= units): the answer, f32 [labels] logits or [hidden] embedding. */
+/* Everything that must cross a cut. Cut 0: the image, u8 [height][width][3]. Within a block after attention: the
+ * activation and the residual; else the residual stream alone, between parts of an MLP with some rows behind it and
+ * some before it. Last cut (= units): the answer, f32 [labels] logits or [hidden] embedding. */
 struct payload {
     unsigned parts;
     struct payload_part part[MODEL_PAYLOAD_PARTS];
@@ -56,19 +58,25 @@ void model_config_destroy(struct model_config **config);
 
 const char *model_architecture(const struct model_config *config); /* "ViTForImageClassification" */
 unsigned model_units(const struct model_config *config);
-/* "embed", "block 3.1 attention", "block 3.2 projection", "block 3.3 FC1", "block 3.4 FC2", "head"; buffer is filled
- * and returned. Slices are named in the same way (daemon/slice_words.h). */
+/* "embed", "block 3.1 attention", "block 3.2 projection", "block 3.3 MLP 1/4" to "block 3.6 MLP 4/4", "head"; buffer is
+ * filled and returned. Slices are named in the same way (daemon/slice_words.h). */
 const char *model_unit_name(const struct model_config *config, unsigned unit, char buffer[40]);
 void model_cut(const struct model_config *config, unsigned cut, struct payload *payload); /* 0 <= cut <= units */
 double model_unit_flops(const struct model_config *config, unsigned unit);        /* multiply-adds x 2, per item */
 size_t model_unit_weight_bytes(const struct model_config *config, unsigned unit); /* fp32, as computed */
+/* The units that compute with the same weights as this one, itself among them: the parts of an MLP, else it alone. */
+struct slice model_same_weights(const struct model_config *config, unsigned unit);
+/* The first unit of the slice that computes with this unit's weights; slice.end: none does. */
+unsigned model_find_weights(const struct model_config *config, struct slice slice, unsigned unit);
+/* Bytes of a slice's weights, fp32; those that several of its units compute with are there once. */
+size_t model_weight_bytes(const struct model_config *config, struct slice slice);
 /* Activation memory that slice_forward needs for `items` items with these kernels, beside weights and in/out payloads.
  */
 size_t model_workspace_bytes(const struct model_config *config, struct slice slice, unsigned items,
                              const struct kernels *kernels, unsigned threads);
-/* The same in parts, for planners: what one unit needs wherever it lies in a slice, of which the largest bounds the
- * slice's need (by no more than one payload), and what is kept besides for the residual stream, 0 unless the slice
- * begins with unit 0. */
+/* The same in parts, for planners: what one unit needs wherever it lies in a slice. The sum over those that have the
+ * same weights, the largest such sum of a slice, bounds its need (by no more than one payload and the kernels'
+ * scratch); besides there is what is kept for the residual stream, 0 unless the slice begins with unit 0. */
 size_t model_unit_workspace_bytes(const struct model_config *config, unsigned unit, unsigned items,
                                   const struct kernels *kernels, unsigned threads);
 size_t model_stream_workspace_bytes(const struct model_config *config, struct slice slice, unsigned items);
@@ -98,9 +106,10 @@ struct tensor_source {
     void (*release)(void *context, const struct tensor *tensor);
 };
 
-/* What a slice reads: names with the shapes the architecture demands. element is not known here (data NULL, bytes 0).
- * Calls visit for each, in loading order; stops and returns false when visit does. A name given here is the public hub
- * name, and lives only during the visit; a model directory's source finds it under the other names in use too. */
+/* What a slice reads: names with the shapes the architecture demands, those of units with the same weights once.
+ * element is not known here (data NULL, bytes 0). Calls visit for each, in loading order; stops and returns false when
+ * visit does. A name given here is the public hub name, and lives only during the visit; a model directory's source
+ * finds it under the other names in use too. */
 bool model_tensors(const struct model_config *config, struct slice slice,
                    bool (*visit)(void *context, const struct tensor *tensor), void *context);
 
@@ -128,10 +137,11 @@ struct slice_model; /* packed weights of a slice, ready to compute; one compute 
  * NULL with an error when it is no range of units. */
 struct slice_model *slice_new(const struct model_config *config, struct slice slice, const struct kernels *kernels,
                               struct error *error);
-/* Takes the unit from a loaded slice: the two hold one copy of its packed weights from now on, whichever is unloaded
- * first. Costs neither time nor memory. Both have the unit and the kernels, and the caller knows that the weights are
- * those wanted; the configurations need not be the same object. `from` may be computing meanwhile, in any thread, but
- * not be unloaded. */
+/* Takes the unit, and all with the same weights that the slice has, from a loaded slice: the two hold one copy of the
+ * packed weights from now on, whichever is unloaded first. Costs neither time nor memory. Both have the unit or one
+ * with its weights, and the kernels, and the caller knows that the weights are those wanted; the configurations need
+ * not be the same object. Asked for again, for a unit that is there already, nothing happens. `from` may be computing
+ * meanwhile, in any thread, but not be unloaded. */
 void slice_share(struct slice_model *slice, const struct slice_model *from, unsigned unit);
 /* Packs the units that were not shared. Peak memory is their packed weights plus one tensor. progress (may be NULL) is
  * told bytes packed so far, of those to be packed; returning false cancels (error says so). After false the slice can
@@ -164,7 +174,8 @@ void workspace_destroy(struct workspace **workspace);
 void slice_forward(const struct slice_model *slice, struct workspace *workspace, struct pool *pool, unsigned items,
                    void *const in[MODEL_PAYLOAD_PARTS], void *const out[MODEL_PAYLOAD_PARTS]);
 
-/* As slice_forward; seconds[u - first] receives the time of each unit, by a clock in seconds. For profiling. */
+/* As slice_forward; seconds[u - first] receives the time of each unit, by a clock in seconds. Units that are computed
+ * together, those of an MLP, get equal parts of the time. For profiling. */
 void slice_forward_timed(const struct slice_model *slice, struct workspace *workspace, struct pool *pool,
                          unsigned items, void *const in[MODEL_PAYLOAD_PARTS], void *const out[MODEL_PAYLOAD_PARTS],
                          double (*clock)(void), double *seconds);

@@ -6,7 +6,8 @@
  * unit.
  *
  * Packed units are immutable, so slices may share them (slice_share): each has a count of the slices that hold it, and
- * whoever takes the last hold frees it. A slice itself has one owner; the kernels and the config must outlive it.
+ * whoever takes the last hold frees it. Within a slice units with the same weights have one packed unit, held once. A
+ * slice itself has one owner; the kernels and the config must outlive it.
  */
 #include "model/slice.h"
 #include "base/allocate.h"
@@ -144,6 +145,20 @@ static bool load_tensor(struct loading *loading, struct unit_weights *weights, c
 
 /* ---- the slice ---- */
 
+/* The next unit of the slice that does not have the weights of this one. */
+static unsigned next_unit(const struct slice_model *slice, unsigned unit) {
+    unsigned end = model_same_weights(slice->config, unit).end;
+    return end < slice->slice.end ? end : slice->slice.end;
+}
+
+/* Gives a packed unit to all units of the slice that have its weights. */
+static void place_unit(struct slice_model *slice, unsigned unit, struct packed_unit *packed) {
+    struct slice same = model_same_weights(slice->config, unit);
+    for (unsigned at = same.first; at < same.end; at++)
+        if (at >= slice->slice.first && at < slice->slice.end)
+            slice->units[at - slice->slice.first] = packed;
+}
+
 static bool load_unit(struct loading *loading, unsigned unit, struct error *error) {
     struct slice_model *slice = loading->slice;
     struct unit_layout layout;
@@ -153,7 +168,7 @@ static bool load_unit(struct loading *loading, unsigned unit, struct error *erro
     if (!packed)
         return error_set(error, ERROR_SYSTEM, "unit %u (%s): no memory for %zu bytes of weights", unit,
                          model_unit_name(slice->config, unit, name), model_unit_weight_bytes(slice->config, unit));
-    slice->units[unit - slice->slice.first] = packed;
+    place_unit(slice, unit, packed);
     for (unsigned i = 0; i < layout.tensors; i++)
         if (!load_tensor(loading, &packed->weights, &layout.tensor[i], error))
             return error_wrap(error, "unit %u (%s)", unit, model_unit_name(slice->config, unit, name));
@@ -176,22 +191,25 @@ struct slice_model *slice_new(const struct model_config *config, struct slice sl
 }
 
 void slice_share(struct slice_model *slice, const struct slice_model *from, unsigned unit) {
-    assert(unit >= slice->slice.first && unit < slice->slice.end && unit >= from->slice.first &&
-           unit < from->slice.end && slice->kernels == from->kernels);
-    struct packed_unit *packed = from->units[unit - from->slice.first];
-    struct packed_unit **place = &slice->units[unit - slice->slice.first];
-    assert(packed && !*place);
+    unsigned there = model_find_weights(slice->config, from->slice, unit);
+    assert(unit >= slice->slice.first && unit < slice->slice.end && there < from->slice.end &&
+           slice->kernels == from->kernels);
+    struct packed_unit *packed = from->units[there - from->slice.first];
+    struct packed_unit *here = slice->units[unit - slice->slice.first];
+    assert(packed && (!here || here == packed));
+    if (here)
+        return;
     atomic_fetch_add_explicit(&packed->holders, 1, memory_order_relaxed); /* from's own hold keeps it alive meanwhile */
-    *place = packed;
+    place_unit(slice, unit, packed);
 }
 
 bool slice_pack(struct slice_model *slice, const struct tensor_source *source,
                 bool (*progress)(void *context, uint64_t done, uint64_t total), void *context, struct error *error) {
     struct loading loading = {.slice = slice, .source = source, .progress = progress, .context = context};
-    for (unsigned unit = slice->slice.first; unit < slice->slice.end; unit++)
+    for (unsigned unit = slice->slice.first; unit < slice->slice.end; unit = next_unit(slice, unit))
         if (!slice->units[unit - slice->slice.first])
             loading.total += model_unit_weight_bytes(slice->config, unit);
-    for (unsigned unit = slice->slice.first; unit < slice->slice.end; unit++)
+    for (unsigned unit = slice->slice.first; unit < slice->slice.end; unit = next_unit(slice, unit))
         if (!slice->units[unit - slice->slice.first] && !load_unit(&loading, unit, error))
             return false;
     return true;
@@ -210,8 +228,8 @@ struct slice_model *slice_load(const struct model_config *config, struct slice s
 void slice_unload(struct slice_model **slice) {
     if (!*slice)
         return;
-    for (unsigned unit = 0; unit < (*slice)->slice.end - (*slice)->slice.first; unit++)
-        unit_drop((*slice)->units[unit]);
+    for (unsigned unit = (*slice)->slice.first; unit < (*slice)->slice.end; unit = next_unit(*slice, unit))
+        unit_drop((*slice)->units[unit - (*slice)->slice.first]);
     release((*slice)->units);
     release(*slice);
     *slice = NULL;
@@ -220,10 +238,10 @@ void slice_unload(struct slice_model **slice) {
 /* Of the units that at most so many slices hold. */
 static size_t bytes_held_by(const struct slice_model *slice, unsigned holders) {
     size_t bytes = 0;
-    for (unsigned i = 0; i < slice->slice.end - slice->slice.first; i++) {
-        const struct packed_unit *unit = slice->units[i];
-        if (unit && atomic_load_explicit(&unit->holders, memory_order_relaxed) <= holders)
-            bytes += unit->bytes;
+    for (unsigned unit = slice->slice.first; unit < slice->slice.end; unit = next_unit(slice, unit)) {
+        const struct packed_unit *packed = slice->units[unit - slice->slice.first];
+        if (packed && atomic_load_explicit(&packed->holders, memory_order_relaxed) <= holders)
+            bytes += packed->bytes;
     }
     return bytes;
 }

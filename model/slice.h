@@ -6,7 +6,7 @@
 
 #include <stdatomic.h>
 
-/* The packed weights of one unit, in one slice or in several. */
+/* The packed weights of one unit, or of several that have the same, in one slice or in several. */
 struct packed_unit {
     struct unit_weights weights; /* immutable once packed */
     size_t bytes;
@@ -17,7 +17,9 @@ struct slice_model {
     const struct model_config *config;
     struct slice slice;
     const struct kernels *kernels;
-    struct packed_unit **units; /* [end - first]; NULL: neither packed nor shared yet */
+    /* [end - first]; NULL: neither packed nor shared yet. Neighbours with the same weights have the same one, which the
+     * slice holds once. */
+    struct packed_unit **units;
 };
 
 size_t element_bytes(enum element element);

@@ -199,7 +199,7 @@ static bool vit_parse(struct model_config *config, const struct json *root, stru
         return false;
     if (vit->variant->head == HEAD_EMBEDDING && !parse_pooler(vit, root, error))
         return false;
-    config->units = 4 * vit->encoder.blocks + 2;
+    config->units = BLOCK_UNITS * vit->encoder.blocks + 2;
     config->answer = vit->variant->head == HEAD_EMBEDDING ? ANSWER_EMBEDDING : ANSWER_LOGITS;
     config->answer_size = (unsigned)vit->answer;
     config->image_height = (unsigned)vit->height;
@@ -364,17 +364,17 @@ static size_t teacher_bytes(const struct vit *vit, size_t items) {
     return vit->variant->head == HEAD_TEACHER ? align64(items * vit->answer * sizeof(float)) : 0;
 }
 
-static size_t vit_temporary_bytes(const struct model_config *config, unsigned unit, size_t items,
+static size_t vit_temporary_bytes(const struct model_config *config, struct slice slice, size_t items,
                                   const struct kernels *kernels, unsigned threads) {
     const struct vit *vit = vit_of(config);
-    struct unit_place place = place_of(config, unit);
+    struct unit_place place = place_of(config, slice.first);
     size_t d = vit->encoder.hidden;
     if (place.kind == UNIT_EMBED)
         return patches_bytes(vit) + kernels->linear_scratch_bytes(vit->patches, d, patch_inputs(vit), threads);
     if (place.kind == UNIT_HEAD)
         return head_norm_bytes(vit, items) + teacher_bytes(vit, items) +
                kernels->linear_scratch_bytes(items, vit->answer, d, threads);
-    return encoder_temporary_bytes(&vit->encoder, place, items, kernels, threads);
+    return encoder_temporary_bytes(&vit->encoder, place, slice.end - slice.first, items, kernels, threads);
 }
 
 /* ---- work ---- */

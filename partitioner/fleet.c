@@ -23,7 +23,7 @@ static bool interchangeable(const struct problem *problem, unsigned left, unsign
         (problem->handling && problem->handling[left] != problem->handling[right]))
         return false;
     struct held_bytes held_left = held_bytes_of(problem, left), held_right = held_bytes_of(problem, right);
-    if (held_left.first != held_right.first || held_left.end != held_right.end)
+    if (held_left.first != held_right.first || held_left.end != held_right.end || held_left.total != held_right.total)
         return false;
     for (size_t unit = 0; unit < units; unit++)
         if (problem->unit_seconds[left * units + unit] != problem->unit_seconds[right * units + unit] ||
@@ -84,7 +84,7 @@ static void fill_fits_of(struct fleet *fleet, unsigned type, double memory_scale
         held.shared = 0;
         while (slice.end < fleet->units) {
             slice_bytes_grow(&slice);
-            held_bytes_share(&held, fleet->problem, slice.end - 1);
+            held_bytes_share(&held, fleet->problem, first, slice.end - 1);
             if (held_bytes_beside(&held, slice_bytes_total(&slice)) <= memory)
                 bit_set(fleet->fits + ((size_t)type * fleet->cuts + first) * fleet->words, slice.end);
         }

@@ -103,7 +103,7 @@ static bool explain_sum(const struct problem *problem, struct error *error) {
     double weights = 0, memory = 0;
     char needs[AMOUNT_TEXT], have[AMOUNT_TEXT], missing[AMOUNT_TEXT];
     for (unsigned unit = 0; unit < problem->units; unit++)
-        weights += (double)problem->weight_bytes[unit];
+        weights += weights_begin(problem, 0, unit) ? (double)problem->weight_bytes[unit] : 0;
     for (unsigned board = 0; board < problem->boards; board++)
         memory += (double)problem->memory_bytes[board];
     if (weights <= memory)

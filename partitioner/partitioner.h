@@ -28,8 +28,12 @@ struct problem {
 
     const double *unit_seconds;   /* [boards][units] */
     const uint64_t *weight_bytes; /* [units] */
-    /* [boards][units]: scratch while it computes, by kernels and threads; a slice needs the largest of its units */
+    /* [boards][units]: scratch while it computes, by kernels and threads; a slice needs the largest of its units, those
+     * that have the same weights taken together */
     const uint64_t *workspace_bytes;
+    /* [units]: the unit has the weights of the unit before it, and a slice with both holds them once; NULL: none. All
+     * that have the same weights say the same weight_bytes. */
+    const bool *same_weights;
     const uint64_t
         *first_workspace_bytes;    /* [units + 1], by end: beside that, a slice that begins with unit 0; may be NULL */
     const uint64_t *payload_bytes; /* [units + 1]: what crosses cut c */
@@ -117,7 +121,7 @@ bool plan_check(const struct problem *problem, const struct plan *plan, struct e
 /* What it takes to go from one plan of a problem's model to another of its plans. */
 struct plan_change {
     bool beside;          /* each board can hold its new slice beside its old one; units of both are there once */
-    uint64_t moved_bytes; /* weights that boards get which did not have them */
+    uint64_t moved_bytes; /* weights that boards get which did not have them, in a unit with the same weights neither */
     double load_s;        /* about how long the slowest board takes to get and pack what is new to it */
 };
 /* `from` as problem.beside; what that is itself does not matter. */

@@ -24,7 +24,7 @@ uint64_t plan_slice_memory(const struct problem *problem, unsigned board, unsign
 uint64_t plan_board_memory(const struct problem *problem, unsigned board, unsigned first, unsigned end) {
     struct held_bytes held = held_bytes_of(problem, board);
     for (unsigned unit = first; unit < end; unit++)
-        held_bytes_share(&held, problem, unit);
+        held_bytes_share(&held, problem, first, unit);
     return held_bytes_beside(&held, plan_slice_memory(problem, board, first, end));
 }
 

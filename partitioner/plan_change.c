@@ -2,31 +2,17 @@
  * see partitioner.h. Times are an estimate: weights come over the coordinator's links, to all boards at once as the
  * plan has it, and are packed at PACK_RATE. */
 #include "partitioner/partitioner.h"
+#include "partitioner/price.h"
 
 #include <math.h>
 
 #define PACK_RATE 1e9 /* bytes per second, of a small board */
 
-static const struct plan_stage *stage_of(const struct plan *plan, unsigned board) {
-    for (unsigned i = 0; i < plan->stages; i++)
-        if (plan->stage[i].board == board)
-            return &plan->stage[i];
-    return NULL;
-}
-
-static uint64_t weights_between(const struct problem *problem, unsigned first, unsigned end) {
+static uint64_t weights_of(const struct problem *problem, const struct plan_stage *stage) {
     uint64_t bytes = 0;
-    for (unsigned unit = first; unit < end; unit++)
-        bytes += problem->weight_bytes[unit];
+    for (unsigned unit = stage->first; unit < stage->end; unit++)
+        bytes += weights_begin(problem, stage->first, unit) ? problem->weight_bytes[unit] : 0;
     return bytes;
-}
-
-/* Weights of the units that both slices have. */
-static uint64_t shared_weights(const struct problem *problem, const struct plan_stage *left,
-                               const struct plan_stage *right) {
-    unsigned first = left->first > right->first ? left->first : right->first;
-    unsigned end = left->end < right->end ? left->end : right->end;
-    return first < end ? weights_between(problem, first, end) : 0;
 }
 
 struct plan_change plan_change(const struct problem *problem, const struct plan *from, const struct plan *to) {
@@ -35,11 +21,13 @@ struct plan_change plan_change(const struct problem *problem, const struct plan 
     both.beside = from;
     unsigned coordinator = problem->boards * (problem->boards + 1);
     for (unsigned i = 0; i < to->stages; i++) {
-        const struct plan_stage *stage = &to->stage[i], *old = stage_of(from, stage->board);
-        uint64_t shared = old ? shared_weights(problem, old, stage) : 0;
+        const struct plan_stage *stage = &to->stage[i];
+        struct held_bytes held = held_bytes_of(&both, stage->board);
+        for (unsigned unit = stage->first; unit < stage->end; unit++)
+            held_bytes_share(&held, problem, stage->first, unit);
         if (plan_board_memory(&both, stage->board, stage->first, stage->end) > problem->memory_bytes[stage->board])
             change.beside = false;
-        uint64_t moved = weights_between(problem, stage->first, stage->end) - shared;
+        uint64_t moved = weights_of(problem, stage) - held.shared;
         double rate = problem->bandwidth[coordinator + stage->board];
         double seconds = (double)moved / PACK_RATE + (rate > 0 && isfinite(rate) ? (double)moved / rate : 0);
         change.moved_bytes += moved;

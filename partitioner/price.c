@@ -43,6 +43,10 @@ static uint64_t multiply(uint64_t left, uint64_t right) {
     return __builtin_mul_overflow(left, right, &product) ? UINT64_MAX : product;
 }
 
+bool weights_begin(const struct problem *problem, unsigned first, unsigned unit) {
+    return unit == first || !problem->same_weights || !problem->same_weights[unit];
+}
+
 struct slice_bytes slice_bytes_at(const struct problem *problem, unsigned board, unsigned first) {
     return (struct slice_bytes){.problem = problem, .board = board, .first = first, .end = first};
 }
@@ -51,9 +55,14 @@ void slice_bytes_grow(struct slice_bytes *slice) {
     unsigned unit = slice->end++;
     const struct problem *problem = slice->problem;
     uint64_t workspace = problem->workspace_bytes[(size_t)slice->board * problem->units + unit];
-    slice->weights = add(slice->weights, problem->weight_bytes[unit]);
-    if (slice->workspace < workspace)
-        slice->workspace = workspace;
+    if (weights_begin(problem, slice->first, unit)) {
+        slice->weights = add(slice->weights, problem->weight_bytes[unit]);
+        slice->step = workspace;
+    } else {
+        slice->step = add(slice->step, workspace);
+    }
+    if (slice->workspace < slice->step)
+        slice->workspace = slice->step;
 }
 
 uint64_t slice_bytes_total(const struct slice_bytes *slice) {
@@ -67,6 +76,11 @@ uint64_t slice_bytes_total(const struct slice_bytes *slice) {
     return add(add(problem->process_bytes, slice->weights), add(workspace, add(input, output)));
 }
 
+/* Is it a unit between whose weights and those of the unit before nothing is shared? */
+static bool stands_alone(const struct problem *problem, unsigned unit) {
+    return unit == 0 || unit == problem->units || weights_begin(problem, 0, unit);
+}
+
 struct held_bytes held_bytes_of(const struct problem *problem, unsigned board) {
     struct held_bytes held = {0};
     const struct plan *plan = problem->beside;
@@ -78,12 +92,16 @@ struct held_bytes held_bytes_of(const struct problem *problem, unsigned board) {
             slice_bytes_grow(&slice);
         uint64_t beside_process = slice_bytes_total(&slice) - problem->process_bytes;
         held = (struct held_bytes){.first = slice.first, .end = slice.end, .total = beside_process};
+        while (!stands_alone(problem, held.first))
+            held.first--;
+        while (!stands_alone(problem, held.end))
+            held.end++;
     }
     return held;
 }
 
-void held_bytes_share(struct held_bytes *held, const struct problem *problem, unsigned unit) {
-    if (unit >= held->first && unit < held->end)
+void held_bytes_share(struct held_bytes *held, const struct problem *problem, unsigned first, unsigned unit) {
+    if (unit >= held->first && unit < held->end && weights_begin(problem, first, unit))
         held->shared = add(held->shared, problem->weight_bytes[unit]);
 }
 

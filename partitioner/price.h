@@ -35,24 +35,30 @@ double price_compute(const struct problem *problem, unsigned board, unsigned fir
  * A bandwidth of 0 is no link at all: INFINITY, whatever the payload. */
 double price_transfer(const struct problem *problem, unsigned from, unsigned to, unsigned cut);
 
+/* Does the slice that begins with `first` and takes in `unit` as its last get the weights of that by it? Not if the
+ * unit before has them already. */
+bool weights_begin(const struct problem *problem, unsigned first, unsigned unit);
+
 /* Bytes of one slice on a board as its end moves to the right, in O(1) a step; starts with no unit. Sums stop at
  * UINT64_MAX. */
 struct slice_bytes {
     const struct problem *problem;
     unsigned board, first, end;
     uint64_t weights, workspace;
+    uint64_t step; /* workspace of the last units, those with the same weights */
 };
 struct slice_bytes slice_bytes_at(const struct problem *problem, unsigned board, unsigned first);
 void slice_bytes_grow(struct slice_bytes *slice); /* takes unit `end` in */
 uint64_t slice_bytes_total(const struct slice_bytes *slice);
 
-/* What a board holds already, as problem.beside has it, and how much of that a slice shares as it grows by a unit. */
+/* What a board holds already, as problem.beside has it, and how much of that a slice from `first` on shares as it grows
+ * by a unit. */
 struct held_bytes {
-    unsigned first, end;    /* the slice held, equal: none */
+    unsigned first, end;    /* the slice held, and units whose weights it has by that; equal: none */
     uint64_t total, shared; /* total: without the process, which is there once */
 };
 struct held_bytes held_bytes_of(const struct problem *problem, unsigned board);
-void held_bytes_share(struct held_bytes *held, const struct problem *problem, unsigned unit);
+void held_bytes_share(struct held_bytes *held, const struct problem *problem, unsigned first, unsigned unit);
 /* The whole need of a board whose slice takes slice_total and shares held->shared. */
 uint64_t held_bytes_beside(const struct held_bytes *held, uint64_t slice_total);
 

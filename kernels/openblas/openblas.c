@@ -99,6 +99,7 @@ void openblas_fill(struct kernels *table) {
     activate = table->activate;
     convert = table->convert;
     table->name = "openblas";
+    table->rows_independent = false;
     table->matrix_bytes = openblas_matrix_bytes;
     table->matrix_pack = openblas_matrix_pack;
     table->linear_scratch_bytes = openblas_linear_scratch_bytes;

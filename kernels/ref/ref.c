@@ -208,6 +208,7 @@ static void ref_softmax(const float *in, float *out, size_t count) {
 void ref_fill(struct kernels *table) {
     *table = (struct kernels){
         .name = "ref",
+        .rows_independent = true,
         .matrix_bytes = ref_matrix_bytes,
         .matrix_pack = ref_matrix_pack,
         .linear_scratch_bytes = ref_linear_scratch_bytes,

@@ -74,16 +74,22 @@ static float *random_matrix(size_t count) {
     return matrix;
 }
 
-/* The sizes are read off the cuts: what leaves the attention of block 0 is [rows][d], what leaves its FC1 is [rows][m].
- */
+/* Stops at the first matrix: FC1, [m][d], of an MLP. */
+static bool find_matrix(void *context, const struct tensor *tensor) {
+    int *m = context;
+    if (tensor->rank == 2)
+        *m = (int)tensor->shape[0];
+    return tensor->rank != 2;
+}
+
+/* The sizes are read off the cuts and the tensors: what leaves the attention of block 0 is [rows][d]. */
 static bool find_products(struct bench *bench) {
-    struct payload attention, fc1;
-    if (model_units(bench->whole.config) < 6)
+    struct payload attention, embed;
+    if (model_units(bench->whole.config) < 8)
         return false;
     model_cut(bench->whole.config, 2, &attention);
-    model_cut(bench->whole.config, 4, &fc1);
-    int d = (int)attention.part[1].shape[1], m = (int)fc1.part[0].shape[1];
-    struct payload embed;
+    int d = (int)attention.part[1].shape[1], m = 0;
+    model_tensors(bench->whole.config, (struct slice){3, 4}, find_matrix, &m);
     model_cut(bench->whole.config, 1, &embed);
     bench->rows = (int)(bench->whole.items * embed.part[0].shape[0]);
     bench->product[0] = (struct product){.n = 3 * d, .k = d};

@@ -20,7 +20,7 @@
 #include <cmocka.h>
 
 #define TENSORS_MAX 128
-#define UNITS       10 /* embed, two blocks of four, head */
+#define UNITS       14 /* embed, two blocks of six, head */
 #define MICROBATCH  2
 
 static const char config_json[] =
@@ -394,8 +394,8 @@ static uint64_t buffer_bytes(const struct fixture *fixture, const struct stage_e
 
 static void test_overlap_is_shared(void **state) {
     struct fixture *fixture = *state;
-    const struct slice all = {2, 8}, new_units = {5, 8};
-    struct stage_engine *serving = load(fixture, assignment_of(fixture, (struct slice){0, 5}), NULL);
+    const struct slice all = {2, 10}, new_units = {7, 10};
+    struct stage_engine *serving = load(fixture, assignment_of(fixture, (struct slice){0, 7}), NULL);
     forget_files(fixture);
     fixture->asked = 0;
     uint64_t before = allocation_bytes();
@@ -406,6 +406,27 @@ static void test_overlap_is_shared(void **state) {
                                 slice_weight_bytes(serving->model));
     assert_true(alone > 0 && grown >= alone);
     assert_true(grown - alone < buffer_bytes(fixture, engine) + 50000); /* less than the smallest matrix */
+    stage_engine_destroy(&serving);
+    assert_int_equal(slice_weight_bytes_alone(engine->model), slice_weight_bytes(engine->model));
+    stage_engine_destroy(&engine);
+}
+
+/* The serving slice has the first part of an MLP, the new one the others: they compute with the same weights. */
+static void test_parts_of_an_mlp_are_shared(void **state) {
+    struct fixture *fixture = *state;
+    struct stage_engine *serving = load(fixture, assignment_of(fixture, (struct slice){0, 4}), NULL);
+    struct stage_engine *only = load(fixture, assignment_of(fixture, (struct slice){3, 4}), NULL);
+    size_t mlp = slice_weight_bytes(only->model);
+    stage_engine_destroy(&only);
+    forget_files(fixture);
+    fixture->asked = 0;
+    fixture->settings.memory_bytes = /* there is none for the MLP twice */
+        stage_engine_bytes(fixture->config, (struct slice){4, 8}, MICROBATCH, fixture->settings.kernels, 1) +
+        buffer_bytes(fixture, serving) + slice_weight_bytes(serving->model) - mlp;
+    loader_reopen(fixture);
+    struct stage_engine *engine = load_beside(fixture, assignment_of(fixture, (struct slice){4, 8}), NULL, serving);
+    assert_int_equal(fixture->asked, tensor_bytes(fixture, (struct slice){7, 8}));
+    assert_int_equal(slice_weight_bytes(engine->model) - slice_weight_bytes_alone(engine->model), mlp);
     stage_engine_destroy(&serving);
     assert_int_equal(slice_weight_bytes_alone(engine->model), slice_weight_bytes(engine->model));
     stage_engine_destroy(&engine);
@@ -429,11 +450,11 @@ static void test_the_same_slice_beside(void **state) {
 static void test_units_of_both(void **state) {
     struct fixture *fixture = *state;
     struct stage_engine *serving = load(fixture, assignment_of(fixture, (struct slice){0, 3}), NULL);
-    struct stage_engine *engine = load_beside(fixture, assignment_of(fixture, (struct slice){2, 6}), NULL, serving);
+    struct stage_engine *engine = load_beside(fixture, assignment_of(fixture, (struct slice){2, 8}), NULL, serving);
     forget_files(fixture);
     fixture->asked = 0;
-    engine = load_beside(fixture, assignment_of(fixture, (struct slice){1, 7}), engine, serving);
-    assert_int_equal(fixture->asked, tensor_bytes(fixture, (struct slice){6, 7}));
+    engine = load_beside(fixture, assignment_of(fixture, (struct slice){1, 9}), engine, serving);
+    assert_int_equal(fixture->asked, tensor_bytes(fixture, (struct slice){8, 9}));
     assert_int_equal(slice_weight_bytes(serving->model) > slice_weight_bytes_alone(serving->model), true);
     stage_engine_destroy(&engine);
     assert_int_equal(slice_weight_bytes(serving->model), slice_weight_bytes_alone(serving->model));
@@ -460,7 +481,7 @@ static void test_other_contents_are_packed_anew(void **state) {
 static void test_memory_beside(void **state) {
     struct fixture *fixture = *state;
     struct stage_engine *serving = load(fixture, assignment_of(fixture, (struct slice){0, 4}), NULL);
-    struct stage_engine *old = load(fixture, assignment_of(fixture, (struct slice){9, 10}), NULL), *before = old;
+    struct stage_engine *old = load(fixture, assignment_of(fixture, (struct slice){13, 14}), NULL), *before = old;
     uint64_t whole = stage_engine_bytes(fixture->config, WHOLE, MICROBATCH, fixture->settings.kernels, 1);
     size_t weights = slice_weight_bytes(serving->model);
     fixture->settings.memory_bytes = whole + buffer_bytes(fixture, serving) - 1;
@@ -487,11 +508,11 @@ static void test_old_units_outlive_their_engine(void **state) {
     struct fixture *fixture = *state;
     struct stage_engine *engine = load(fixture, assignment_of(fixture, (struct slice){0, 5}), NULL);
     fixture->settings.memory_bytes =
-        stage_engine_bytes(fixture->config, (struct slice){3, 7}, MICROBATCH, fixture->settings.kernels, 1);
+        stage_engine_bytes(fixture->config, (struct slice){4, 9}, MICROBATCH, fixture->settings.kernels, 1);
     loader_reopen(fixture);
     forget_files(fixture);
-    engine = load(fixture, assignment_of(fixture, (struct slice){3, 7}), engine);
-    assert_int_equal(fixture->asked, tensor_bytes(fixture, (struct slice){5, 7}));
+    engine = load(fixture, assignment_of(fixture, (struct slice){4, 9}), engine);
+    assert_int_equal(fixture->asked, tensor_bytes(fixture, (struct slice){7, 9}));
     stage_engine_destroy(&engine);
 }
 
@@ -567,7 +588,7 @@ static void test_assignments_that_make_no_sense(void **state) {
     struct fixture *fixture = *state;
     struct assignment *assignment = assignment_of(fixture, WHOLE);
     assignment->message.units = UNITS + 1;
-    assert_null(fails(fixture, assignment, NULL, "makes 10 units"));
+    assert_null(fails(fixture, assignment, NULL, "makes 14 units"));
     assignment = assignment_of(fixture, WHOLE);
     assignment->message.config = "{";
     assignment->message.config_bytes = 1;
@@ -608,7 +629,7 @@ static void test_a_hash_of_two_sizes(void **state) {
 
 static void test_cancel_and_go_on(void **state) {
     struct fixture *fixture = *state;
-    struct stage_engine *engine = load(fixture, assignment_of(fixture, (struct slice){9, 10}), NULL), *before = engine;
+    struct stage_engine *engine = load(fixture, assignment_of(fixture, (struct slice){13, 14}), NULL), *before = engine;
     loader_cancel(fixture->loader); /* without a load: nothing */
     forget_files(fixture);
     loader_load_take(fixture->loader, assignment_of(fixture, WHOLE), engine, NULL);
@@ -650,6 +671,7 @@ int main(void) {
         TEST(test_a_damaged_cache_heals),
         TEST(test_overlap_is_shared),
         TEST(test_the_same_slice_beside),
+        TEST(test_parts_of_an_mlp_are_shared),
         TEST(test_units_of_both),
         TEST(test_other_contents_are_packed_anew),
         TEST(test_memory_beside),

@@ -32,18 +32,19 @@ static void test_slices_in_words(void **state) {
         unsigned first, end;
         const char *words;
     } cases[] = {
-        {0, 50, "embed, blocks 0-11, head"},
+        {0, 74, "embed, blocks 0-11, head"},
         {0, 1, "embed"},
-        {49, 50, "head"},
-        {1, 5, "block 0"},
+        {73, 74, "head"},
+        {1, 7, "block 0"},
         {1, 2, "block 0.1"},
         {1, 3, "blocks 0.1-0.2"},
-        {3, 5, "blocks 0.3-0.4"},
-        {1, 9, "blocks 0-1"},
+        {3, 7, "blocks 0.3-0.6"},
+        {4, 5, "block 0.4"},
+        {1, 13, "blocks 0-1"},
         {0, 4, "embed, blocks 0.1-0.3"},
-        {14, 22, "blocks 3.2-5.1"},
-        {46, 50, "blocks 11.2-11.4, head"},
-        {45, 50, "block 11, head"},
+        {20, 32, "blocks 3.2-5.1"},
+        {68, 74, "blocks 11.2-11.6, head"},
+        {67, 74, "block 11, head"},
     };
     struct error error;
     char words[SLICE_WORDS_MAX];

@@ -14,7 +14,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#define UNITS 14
+#define UNITS 20
 
 static const char config_text[] =
     "{\"architectures\": [\"ViTForImageClassification\"], \"model_type\": \"vit\", \"hidden_size\": 32, "

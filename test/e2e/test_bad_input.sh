@@ -30,7 +30,7 @@ usage "--top: got '1001', want a whole number from 0 to 1000" submit --top 1001 
 usage '--top: K is missing' submit x --top
 usage "--microbatch: got '0'" coordinator --model "$scratch/model" --microbatch 0
 usage "--cuts: got '5,3', want ascending" coordinator --model "$scratch/model" --cuts 5,3
-usage "--cuts: got 99, want less than the model's 14 units" coordinator --model "$scratch/model" --cuts 5,99 --listen tcp://127.0.0.1:0
+usage "--cuts: got 99, want less than the model's 20 units" coordinator --model "$scratch/model" --cuts 5,99 --listen tcp://127.0.0.1:0
 usage '--cuts: 2 cuts make 3 stages, but --stages is 2' coordinator --model "$scratch/model" --cuts 5,7 --stages 2
 usage "--policy: got 'best', want one of" coordinator --model "$scratch/model" --policy best
 usage "--memory: got '5 apples', want a size such as" stage --memory '5 apples'

@@ -40,15 +40,15 @@ pipeline 'two stages, microbatches of 1' 2 "$scratch/vit" --microbatch 1
 pipeline 'three stages, microbatches of 3' 3 "$scratch/deit" --microbatch 3
 pipeline 'five stages' 5 "$scratch/deit" --microbatch 8
 for stages in 3 5; do
-    cuts=$(random_cuts $((stages - 1)) 14)
+    cuts=$(random_cuts $((stages - 1)) 20)
     pipeline "vit cut at $cuts" $stages "$scratch/vit" --cuts "$cuts" --microbatch 3
-    cuts=$(random_cuts $((stages - 1)) 14)
+    cuts=$(random_cuts $((stages - 1)) 20)
     pipeline "deit cut at $cuts" $stages "$scratch/deit" --cuts "$cuts" --microbatch 8
 done
 pipeline 'an embedding from two stages' 2 "$embedding" --microbatch 3
 check 'an embedding is called so' grep -q '"embedding": \[' "$scratch/answers"
 
-start_fleet 16 --model "$scratch/deep" --cuts "$(random_cuts 15 50)" --microbatch 2
+start_fleet 16 --model "$scratch/deep" --cuts "$(random_cuts 15 74)" --microbatch 2
 check 'sixteen stages' same_answers expected-deep "${images[@]:0:3}"
 stop_fleet
 

@@ -26,11 +26,21 @@ static inline double brute_transfer(const struct problem *problem, unsigned from
     return problem->latency[from * (problem->boards + 1) + to] + (double)problem->payload_bytes[cut] / bandwidth;
 }
 
+/* Which weights the unit computes with: the first unit that has them. */
+static inline unsigned brute_weights(const struct problem *problem, unsigned unit) {
+    return problem->same_weights && problem->same_weights[unit] ? brute_weights(problem, unit - 1) : unit;
+}
+
 /* Workspace and slots of a slice. */
 static inline double brute_buffers(const struct problem *problem, unsigned board, unsigned first, unsigned end) {
     double workspace = 0;
-    for (unsigned unit = first; unit < end; unit++)
-        workspace = fmax(workspace, (double)problem->workspace_bytes[board * problem->units + unit]);
+    for (unsigned weights = 0; weights < end; weights++) {
+        double together = 0;
+        for (unsigned unit = first; unit < end; unit++)
+            if (brute_weights(problem, unit) == weights)
+                together += (double)problem->workspace_bytes[board * problem->units + unit];
+        workspace = fmax(workspace, together);
+    }
     unsigned inputs = problem->input_slots - (first == 0 ? problem->source_slots_spared : 0);
     if (first == 0)
         workspace += (double)problem->first_workspace_bytes[end];
@@ -43,14 +53,14 @@ static inline bool brute_fits(const struct problem *problem, unsigned board, uns
     double bytes = (double)problem->process_bytes + brute_buffers(problem, board, first, end);
     bool needed[PARTITIONER_UNITS_MAX] = {false};
     for (unsigned unit = first; unit < end; unit++)
-        needed[unit] = true;
+        needed[brute_weights(problem, unit)] = true;
     for (unsigned i = 0; problem->beside && i < problem->beside->stages; i++) {
         const struct plan_stage *stage = &problem->beside->stage[i];
         if (stage->board != board)
             continue;
         bytes += brute_buffers(problem, board, stage->first, stage->end);
         for (unsigned unit = stage->first; unit < stage->end; unit++)
-            needed[unit] = true;
+            needed[brute_weights(problem, unit)] = true;
     }
     for (unsigned unit = 0; unit < problem->units; unit++)
         bytes += needed[unit] ? (double)problem->weight_bytes[unit] : 0;

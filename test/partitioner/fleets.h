@@ -34,6 +34,7 @@ struct made_fleet {
     struct problem problem;
     double *unit_seconds, *bandwidth, *latency, *handling;
     uint64_t *weight_bytes, *workspace_bytes, *first_workspace_bytes, *payload_bytes, *memory_bytes;
+    bool *same_weights;
 };
 
 static inline void made_fleet_init(struct made_fleet *made, unsigned boards, unsigned units) {
@@ -46,6 +47,7 @@ static inline void made_fleet_init(struct made_fleet *made, unsigned boards, uns
     for (unsigned board = 0; board < boards; board++)
         made->handling[board] = INFINITY;
     made->weight_bytes = allocate(units, sizeof(uint64_t));
+    made->same_weights = allocate(units, sizeof(bool));
     made->workspace_bytes = allocate((size_t)boards * units, sizeof(uint64_t));
     made->first_workspace_bytes = allocate((size_t)units + 1, sizeof(uint64_t));
     made->payload_bytes = allocate(units + 1, sizeof(uint64_t));
@@ -56,6 +58,7 @@ static inline void made_fleet_init(struct made_fleet *made, unsigned boards, uns
         .items = 8,
         .unit_seconds = made->unit_seconds,
         .weight_bytes = made->weight_bytes,
+        .same_weights = made->same_weights,
         .workspace_bytes = made->workspace_bytes,
         .first_workspace_bytes = made->first_workspace_bytes,
         .payload_bytes = made->payload_bytes,
@@ -72,6 +75,7 @@ static inline void made_fleet_close(struct made_fleet *made) {
     release(made->latency);
     release(made->handling);
     release(made->weight_bytes);
+    release(made->same_weights);
     release(made->workspace_bytes);
     release(made->first_workspace_bytes);
     release(made->payload_bytes);

@@ -54,6 +54,17 @@ static void make_handling(struct made_fleet *made, struct dice *dice, bool ties,
         made->problem.handling = NULL;
 }
 
+/* Now and then neighbours have the same weights, as the parts of an MLP. */
+static void make_same_weights(struct made_fleet *made, struct dice *dice) {
+    if (dice_below(dice, 2))
+        return;
+    for (unsigned unit = 1; unit < made->problem.units; unit++) {
+        made->same_weights[unit] = dice_below(dice, 2);
+        if (made->same_weights[unit])
+            made->weight_bytes[unit] = made->weight_bytes[unit - 1];
+    }
+}
+
 static void make_small(struct made_fleet *made, struct dice *dice) {
     unsigned boards = 1 + dice_below(dice, 5), units = 1 + dice_below(dice, 10);
     bool ties = dice_below(dice, 3) == 0, tight = dice_below(dice, 2);
@@ -80,6 +91,7 @@ static void make_small(struct made_fleet *made, struct dice *dice) {
     double slow = dice_below(dice, 2) ? 0.5 : 5;
     make_links(made, dice, ties, slow, 8 * slow);
     make_handling(made, dice, ties, 1, 20 * slow);
+    make_same_weights(made, dice);
 }
 
 /* Makes some boards like others, so that types have more than one board (or nearly: links may still tell them apart).
@@ -228,6 +240,7 @@ static void make_medium(struct made_fleet *made, struct dice *dice, unsigned boa
     }
     make_links(made, dice, false, slow_links ? 5 : 50, slow_links ? 30 : 500);
     make_handling(made, dice, false, 10, 200);
+    make_same_weights(made, dice);
 }
 
 static void test_certificate(void **state) {

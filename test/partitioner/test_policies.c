@@ -337,6 +337,31 @@ static void test_huge_sizes(void **state) {
     made_fleet_close(&made);
 }
 
+/* Units 1 to 3 have the same weights: a slice with any of them holds those once, with several the scratch of all. */
+static void test_same_weights(void **state) {
+    (void)state;
+    struct made_fleet made;
+    make_two(&made);
+    const uint64_t slots = 5 * 10, *workspace = made.workspace_bytes;
+    made.same_weights[2] = made.same_weights[3] = true;
+    assert_int_equal(plan_slice_memory(&made.problem, 0, 1, 2), slots + 100 + workspace[1]);
+    assert_int_equal(plan_slice_memory(&made.problem, 0, 2, 4), slots + 100 + workspace[2] + workspace[3]);
+    assert_int_equal(plan_slice_memory(&made.problem, 0, 0, 4),
+                     slots + 200 + workspace[1] + workspace[2] + workspace[3]);
+    struct plan in_force = {.stages = 1, .stage = {{.board = 0, .first = 0, .end = 2}}};
+    made.problem.beside = &in_force; /* unit 3 computes with what unit 1 has there; the slots are there twice */
+    assert_int_equal(plan_board_memory(&made.problem, 0, 3, 4), 2 * slots + 200 + workspace[1] + workspace[3]);
+    in_force.stage[0] = (struct plan_stage){.board = 0, .first = 3, .end = 4};
+    assert_int_equal(plan_board_memory(&made.problem, 0, 0, 2), 2 * slots + 200 + workspace[1] + workspace[3]);
+    made.problem.beside = NULL;
+    const struct plan to = {.stages = 2,
+                            .stage = {{.board = 1, .first = 0, .end = 2}, {.board = 0, .first = 2, .end = 4}}};
+    struct plan_change change = plan_change(&made.problem, &in_force, &to);
+    assert_int_equal(change.moved_bytes, 200); /* to board 1; board 0 has the weights of units 2 and 3 */
+    assert_true(change.beside);
+    made_fleet_close(&made);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_in_flight),     cmocka_unit_test(test_handling),
@@ -345,7 +370,7 @@ int main(void) {
         cmocka_unit_test(test_pipedream),     cmocka_unit_test(test_manual_refuses),
         cmocka_unit_test(test_bad_problems),  cmocka_unit_test(test_even_is_minimal),
         cmocka_unit_test(test_check_rejects), cmocka_unit_test(test_check_limits),
-        cmocka_unit_test(test_huge_sizes),
+        cmocka_unit_test(test_huge_sizes),    cmocka_unit_test(test_same_weights),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
