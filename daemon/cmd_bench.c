@@ -79,7 +79,8 @@ static void print_units(struct whole_model *whole) {
     char name[40];
     double *seconds = allocate(model_units(whole->config), sizeof *seconds);
     void *in[MODEL_PAYLOAD_PARTS] = {whole->pixels}, *out[MODEL_PAYLOAD_PARTS] = {whole->answers};
-    slice_forward_timed(whole->slice, whole->workspace, whole->pool, whole->items, in, out, mono_seconds, seconds);
+    slice_forward_timed(whole->slice, whole->workspace, whole->pool, whole->items, in, out, mono_seconds, seconds,
+                        false);
     for (unsigned u = 0; u < model_units(whole->config); u++)
         fprintf(stderr, "unit %3u  %-22s %9.3f ms  %7.1f GFLOPS\n", u, model_unit_name(whole->config, u, name),
                 1e3 * seconds[u], model_unit_flops(whole->config, u) * whole->items / seconds[u] / 1e9);

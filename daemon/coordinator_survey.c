@@ -40,9 +40,9 @@
 static double budget_seconds(const struct coordinator *c) {
     double largest = 0;
     unsigned units = model_units(c->config);
-    for (unsigned unit = 0; unit + 4 <= units; unit++) { /* four neighbours: a block, or as much as one */
+    for (unsigned unit = 0; unit + MODEL_BLOCK_UNITS <= units; unit++) { /* a block, or as much as one */
         double flops = 0;
-        for (unsigned i = 0; i < 4; i++)
+        for (unsigned i = 0; i < MODEL_BLOCK_UNITS; i++)
             flops += model_unit_flops(c->config, unit + i);
         largest = flops > largest ? flops : largest;
     }

@@ -60,10 +60,14 @@ unsigned plan_bottleneck(const struct problem *problem, const struct plan *plan)
 
 bool stage_memory_full(const struct problem *problem, const struct plan_stage *stage) {
     uint64_t memory = problem->memory_bytes[stage->board];
-    bool before = stage->first > 0, after = stage->end < problem->units;
-    return (before || after) &&
-           (!before || plan_slice_memory(problem, stage->board, stage->first - 1, stage->end) > memory) &&
-           (!after || plan_slice_memory(problem, stage->board, stage->first, stage->end + 1) > memory);
+    unsigned first = stage->first, end = stage->end;
+    while (first > 0 && !weights_begin(problem, 0, first)) /* more units with weights that are here take none */
+        first--;
+    while (end < problem->units && !weights_begin(problem, 0, end))
+        end++;
+    bool before = first > 0, after = end < problem->units;
+    return (before || after) && (!before || plan_slice_memory(problem, stage->board, first - 1, stage->end) > memory) &&
+           (!after || plan_slice_memory(problem, stage->board, stage->first, end + 1) > memory);
 }
 
 /* ---- why a board is left out ---- */
@@ -94,7 +98,7 @@ static void look_at_slices(const struct problem *problem, unsigned board, double
     *chances = (struct chances){UINT64_MAX, INFINITY, INFINITY};
     for (unsigned first = 0; first < problem->units; first++) {
         struct slice_bytes slice = slice_bytes_at(problem, board, first);
-        double compute = 0;
+        double compute = price_entry(problem, board, first);
         while (slice.end < problem->units) {
             compute += seconds[slice.end];
             slice_bytes_grow(&slice);

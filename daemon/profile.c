@@ -2,8 +2,8 @@
  *
  * Both questions are answered by one text: what decides a unit's cost, written down as decimals, so that it hashes to
  * the same on every machine: operations, the shapes of its weights, the payload that comes in and the one that goes
- * out. (The last block of a classifier is a kind of its own because fewer rows leave its attention.) Pure; nothing is
- * kept.
+ * out; and of an MLP which part it is, because the parts are measured together. (The last block of a classifier is a
+ * kind of its own because fewer rows leave its attention.) Pure; nothing is kept.
  */
 #include "daemon/profile.h"
 

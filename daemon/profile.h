@@ -43,11 +43,13 @@ struct profile {
 };
 
 /* Two configurations with the same fingerprint have the same units, shapes and payloads: the architecture, and per unit
- * its operations, weights and payload. Labels and preprocessing do not count. text: 32 hexadecimal digits and NUL. */
+ * its operations, weights, payload and, of an MLP, part. Labels and preprocessing do not count. text: 32 hexadecimal
+ * digits and NUL. */
 void profile_fingerprint(const struct model_config *config, char text[33]);
 
 /* Units whose cost is one and the same: kind[unit] is the first unit with that unit's operations, shapes of weights and
- * payloads, so a unit u with kind[u] == u is the one that gets measured. kind has room for model_units. Pure. */
+ * payloads (and part, in an MLP: its parts are measured together), so a unit u with kind[u] == u is the one that gets
+ * measured. kind has room for model_units. Pure. */
 void profile_kinds(const struct model_config *config, unsigned *kind);
 
 /* What is to be measured, and how; all borrowed for the call. */

@@ -2,11 +2,12 @@
  *
  * The units fall into runs: neighbours whose kinds were not measured before, such as [embed, first block] and [last
  * block, head] of a ViT. A run is loaded with random weights as a slice of its own and passes over it are timed unit by
- * unit (the parts of an MLP together), so that units find their inputs as warm as their neighbour leaves them, as in a
- * stage. What a stage does
- * between two visits to the same weights is to walk through its others: so before each pass as many bytes of other
- * memory are read as the rest of the model weighs, up to twice the largest cache. Means over the middle
- * half of the passes go to all units of the kind.
+ * unit, so that units find their inputs as warm as their neighbour leaves them, as in a stage. The parts of an MLP are
+ * timed together, as a slice that has them all computes them, and in other passes the first alone: it reads the
+ * weights, so it takes more than the others (partitioner.h: unit_seconds). What a stage does between two visits to the
+ * same weights is to walk through its others: so before each pass as many bytes of other memory are read as the rest of
+ * the model weighs, up to twice the largest cache. Means over the middle half of the passes go to all units of the
+ * kind.
  *
  * Where the one processor that computes is ours for a small part (a quota), a unit takes its time or that and a
  * pause, by chance: then units are timed in processor time, which has no pauses, and that is stretched as all passes
@@ -39,6 +40,7 @@
 #define SAMPLE_S       0.1
 #define SAMPLE_SHARED  0.02 /* of processor time */
 #define SAMPLES_LEAST  3    /* unless a pass takes an eighth of the budget */
+#define APART_EACH     3    /* samples */
 #define WARM_S         0.05 /* a few periods of a quota */
 #define SHARED         3    /* wall over processor time from which on pauses count for more than what others change */
 #define QUIET          0.03
@@ -82,6 +84,8 @@ struct bench {
     double flops;    /* per item */
     double *seconds; /* [SAMPLES_MOST][units of the run] */
     double *once;    /* [units of the run]: of one pass */
+    double *apart; /* [SAMPLES_MOST][units of the run]: of single passes that computed the parts of an MLP one by one */
+    unsigned aparts; /* how many */
 };
 
 /* Of the budget. */
@@ -201,6 +205,13 @@ static size_t largest_cache(void) {
     return largest ? largest : CACHE_UNKNOWN; /* arm64 does not always tell */
 }
 
+static unsigned distinct_weights(const struct model_config *config) {
+    unsigned count = 0;
+    for (unsigned unit = 0; unit < model_units(config); unit = model_same_weights(config, unit).end)
+        count++;
+    return count;
+}
+
 /* In pieces as large as a unit's weights, so that they take pages and their translations as those do. Memory that was
  * only allocated would all be the one page of zeros. Going without costs honesty, not the profile. */
 static void make_others(struct measuring *measuring) {
@@ -208,7 +219,7 @@ static void make_others(struct measuring *measuring) {
     bytes = bytes < COLD_MOST ? bytes : COLD_MOST;
     bytes = bytes < measuring->weight_bytes ? bytes : measuring->weight_bytes;
     bytes = bytes < measuring->room / 4 ? bytes : (size_t)(measuring->room / 4);
-    measuring->piece_bytes = measuring->weight_bytes / measuring->out->units + PIECE_LEAST;
+    measuring->piece_bytes = measuring->weight_bytes / distinct_weights(measuring->config) + PIECE_LEAST;
     size_t pieces = bytes / measuring->piece_bytes;
     measuring->others = allocate(pieces, sizeof *measuring->others);
     for (; measuring->pieces < pieces; measuring->pieces++) {
@@ -236,7 +247,7 @@ static void read_piece(void *context, size_t task, unsigned thread) {
 
 /* ---- passes ---- */
 
-static void pass(struct measuring *measuring, const struct bench *bench, unsigned items, double *seconds) {
+static void pass(struct measuring *measuring, const struct bench *bench, unsigned items, double *seconds, bool apart) {
     pool_run(measuring->pool, bench->cold_pieces, read_piece, measuring);
     for (unsigned p = 0; p < bench->first.parts; p++)
         fill_part(measuring, &bench->first.part[p], items, bench->in[p]);
@@ -244,13 +255,14 @@ static void pass(struct measuring *measuring, const struct bench *bench, unsigne
                         !seconds            ? NULL
                         : measuring->shared ? processor_thread_seconds
                                             : mono_seconds,
-                        seconds);
+                        seconds, apart);
 }
 
-static void timed_pass(struct measuring *measuring, const struct bench *bench, unsigned items, double *seconds) {
+static void timed_pass(struct measuring *measuring, const struct bench *bench, unsigned items, double *seconds,
+                       bool apart) {
     double wall = mono_seconds(), processor = processor_thread_seconds();
     double process = processor_process_seconds();
-    pass(measuring, bench, items, seconds);
+    pass(measuring, bench, items, seconds, apart);
     measuring->passes_wall_s += mono_seconds() - wall;
     measuring->passes_processor_s += processor_thread_seconds() - processor;
     measuring->passes_process_s += processor_process_seconds() - process;
@@ -267,7 +279,7 @@ static bool is_shared(const struct measuring *measuring) {
 /* Code, clocks and pages are warm after it, and a quota that there may be has shown. */
 static void warm_up(struct measuring *measuring, const struct bench *bench) {
     do
-        pass(measuring, bench, 1, NULL);
+        pass(measuring, bench, 1, NULL, false);
     while ((double)mono_since(mono_now(), measuring->start) / 1e9 < fmin(WARM_S, measuring->budget_s / 8));
 }
 
@@ -351,7 +363,7 @@ static unsigned take_sample(struct measuring *measuring, const struct bench *ben
         if (!asked_to_go_on(measuring, error))
             return 0;
         double before = elapsed(measuring);
-        timed_pass(measuring, bench, items, bench->once);
+        timed_pass(measuring, bench, items, bench->once, false);
         for (unsigned u = 0; u < units; u++) {
             seconds[u] += bench->once[u];
             took += bench->once[u];
@@ -364,27 +376,72 @@ static unsigned take_sample(struct measuring *measuring, const struct bench *ben
     return passes;
 }
 
-static bool measure_size(struct measuring *measuring, const struct bench *bench, unsigned index, struct error *error) {
+/* The units of the run that have the weights of `unit`. */
+static struct slice parts_of(const struct measuring *measuring, const struct bench *bench, unsigned unit) {
+    struct slice same = model_same_weights(measuring->config, unit);
+    return (struct slice){same.first, same.end < bench->slice.end ? same.end : bench->slice.end};
+}
+
+/* Now and then a pass computes the parts of an MLP one by one: the first of them shows what one alone takes. */
+static void take_apart(struct measuring *measuring, struct bench *bench, unsigned items) {
+    bool any = false;
+    for (unsigned unit = bench->slice.first; unit < bench->slice.end; unit++)
+        any = any || parts_of(measuring, bench, unit).first < unit;
+    unsigned units = bench->slice.end - bench->slice.first;
+    if (any && bench->aparts < SAMPLES_MOST)
+        timed_pass(measuring, bench, items, bench->apart + (size_t)bench->aparts++ * units, true);
+}
+
+static double median_apart(const struct bench *bench, unsigned unit) {
+    unsigned units = bench->slice.end - bench->slice.first;
+    double sorted[SAMPLES_MOST];
+    for (unsigned i = 0; i < bench->aparts; i++)
+        sorted[i] = bench->apart[(size_t)i * units + unit - bench->slice.first];
+    qsort(sorted, bench->aparts, sizeof *sorted, ascending);
+    return sorted[bench->aparts / 2];
+}
+
+/* Of what an MLP's parts take together, the first gets what it takes alone, in which the weights are read, and the
+ * others the rest. (Kernels that compute them one by one were timed so.) */
+static void share_out(const struct measuring *measuring, const struct bench *bench, double *unit_s) {
+    if (bench->aparts == 0 || !measuring->kernels->rows_independent)
+        return;
+    for (struct slice parts = {0, bench->slice.first}; parts.end < bench->slice.end;) {
+        parts = parts_of(measuring, bench, parts.end);
+        unsigned count = parts.end - parts.first;
+        double together = count * unit_s[parts.first], least = together / 100;
+        double alone = median_apart(bench, parts.first);
+        alone = fmin(fmax(alone, together / count), together - (count - 1) * least);
+        for (unsigned unit = parts.first; unit < parts.end && count > 1; unit++)
+            unit_s[unit] = unit == parts.first ? alone : (together - alone) / (count - 1);
+    }
+}
+
+static bool measure_size(struct measuring *measuring, struct bench *bench, unsigned index, struct error *error) {
     unsigned items = measuring->microbatches[index], units = bench->slice.end - bench->slice.first;
     unsigned samples = 0, passes = 0;
     double work = items * bench->flops, now = elapsed(measuring);
     double end = now + (measuring->budget_s - now) * work / measuring->work_left;
     memset(bench->seconds, 0, (size_t)SAMPLES_MOST * units * sizeof *bench->seconds);
+    bench->aparts = 0;
     for (bool more = true; more;) {
         double before = now, *seconds = bench->seconds + (size_t)samples * units;
         unsigned taken = take_sample(measuring, bench, items, end, seconds, error);
         if (taken == 0)
             return false;
-        samples++;
+        now = elapsed(measuring);
+        double next = (now - before) / taken;
+        if (samples++ % APART_EACH == 0)
+            take_apart(measuring, bench, items);
         passes += taken;
         now = elapsed(measuring);
         bool settled = !measuring->shared && samples >= SAMPLES_ENOUGH && spread(bench, samples, bench->once) < QUIET;
-        double next = (now - before) / taken;
         bool least = samples < SAMPLES_LEAST && next < measuring->budget_s / 8 && now < measuring->budget_s;
         more = samples < SAMPLES_MOST && !settled && (least || now + next < end);
     }
     measuring->work_left -= work;
     keep(bench, samples, passes, &measuring->out->times[index]);
+    share_out(measuring, bench, measuring->out->times[index].unit_s);
     return true;
 }
 
@@ -441,6 +498,7 @@ static bool bench_open(struct measuring *measuring, struct bench *bench, struct 
     bench->cold_pieces = bench->cold_pieces < measuring->pieces ? bench->cold_pieces : measuring->pieces;
     bench->seconds = allocate(SAMPLES_MOST, (bench->slice.end - bench->slice.first) * sizeof(double));
     bench->once = allocate(bench->slice.end - bench->slice.first, sizeof(double));
+    bench->apart = allocate(SAMPLES_MOST, (bench->slice.end - bench->slice.first) * sizeof(double));
     bench->loaded =
         slice_load(measuring->config, bench->slice, &source, measuring->kernels, loading_goes_on, measuring, error);
     if (!bench->loaded ||
@@ -459,6 +517,7 @@ static void bench_close(struct bench *bench) {
     slice_unload(&bench->loaded);
     release(bench->seconds);
     release(bench->once);
+    release(bench->apart);
 }
 
 /* Some operations for a unit that counts none, such as a head that only normalises. */

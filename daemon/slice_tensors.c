@@ -2,9 +2,9 @@
  *
  * An assignment lists tensors by name; the configuration knows which names a unit reads. Both come from a peer, so a
  * name may be missing (an error), stand there twice (either entry serves) or be read by nobody (it is never fetched).
- * The identity of a unit is a chain of hashes over the configuration's bytes, the unit's number and, for each tensor in
- * its order, name, element, shape and the hash of its data: two units with the same identity have the same bits when
- * they are packed by the same kernels, whichever slices they are in.
+ * The identity of a unit is a chain of hashes over the configuration's bytes, the number of the first unit that has its
+ * weights and, for each tensor in its order, name, element, shape and the hash of its data: two units with the same
+ * identity have the same bits when they are packed by the same kernels, whichever slices they are in.
  */
 #include "daemon/slice_tensors.h"
 

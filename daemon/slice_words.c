@@ -12,7 +12,7 @@ struct place {
     unsigned part, parts;
 };
 
-/* By its name, "block 3.3 FC1"; -1 when that is another. */
+/* By its name, "block 3.3 MLP 1/4"; -1 when that is another. */
 static int block_of(const struct model_config *config, unsigned unit) {
     char name[40];
     model_unit_name(config, unit, name);

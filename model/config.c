@@ -211,7 +211,7 @@ struct unit_place unit_place(unsigned units, unsigned unit) {
         return (struct unit_place){UNIT_EMBED, 0, 0};
     if (unit + 1 == units)
         return (struct unit_place){UNIT_HEAD, 0, 0};
-    unsigned block = (unit - 1) / BLOCK_UNITS, number = (unit - 1) % BLOCK_UNITS;
+    unsigned block = (unit - 1) / MODEL_BLOCK_UNITS, number = (unit - 1) % MODEL_BLOCK_UNITS;
     if (number < 2)
         return (struct unit_place){number == 0 ? UNIT_ATTENTION : UNIT_PROJECTION, block, 0};
     return (struct unit_place){UNIT_MLP, block, number - 2};
@@ -228,11 +228,11 @@ unsigned model_units(const struct model_config *config) {
 const char *model_unit_name(const struct model_config *config, unsigned unit, char buffer[40]) {
     static const char *const names[] = {"embed", "attention", "projection", "MLP", "head"};
     struct unit_place place = unit_place(config->units, unit);
-    unsigned number = (unit - 1) % BLOCK_UNITS + 1;
+    unsigned number = (unit - 1) % MODEL_BLOCK_UNITS + 1;
     if (place.kind == UNIT_EMBED || place.kind == UNIT_HEAD)
         snprintf(buffer, 40, "%s", names[place.kind]);
     else if (place.kind == UNIT_MLP)
-        snprintf(buffer, 40, "block %u.%u MLP %u/%d", place.block, number, place.part + 1, MLP_PARTS);
+        snprintf(buffer, 40, "block %u.%u MLP %u/%d", place.block, number, place.part + 1, MODEL_MLP_PARTS);
     else
         snprintf(buffer, 40, "block %u.%u %s", place.block, number, names[place.kind]);
     return buffer;
@@ -241,7 +241,7 @@ const char *model_unit_name(const struct model_config *config, unsigned unit, ch
 struct slice model_same_weights(const struct model_config *config, unsigned unit) {
     struct unit_place place = unit_place(config->units, unit);
     unsigned first = unit - place.part;
-    return (struct slice){first, place.kind == UNIT_MLP ? first + MLP_PARTS : first + 1};
+    return (struct slice){first, place.kind == UNIT_MLP ? first + MODEL_MLP_PARTS : first + 1};
 }
 
 size_t payload_part_bytes(const struct payload_part *part) {

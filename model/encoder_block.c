@@ -7,9 +7,9 @@
  * once and never copied when it can stay in place. The MLP normalises into temporary memory and keeps what is between
  * its products there. Parts of it that lie side by side in a slice are one pass over their rows: weights are read once.
  *
- * Only a slice that begins and ends around a lone attention unit or a part of an MLP has to copy the stream, because
- * its input and its output memory are the caller's. Nothing here allocates, fails, or keeps state; threads come from
- * the caller's pool.
+ * Where a slice's first unit passes the stream on as it is, all of it (attention) or the rows of other parts (of an
+ * MLP), it may have to copy them: its input and its output memory are the caller's. Nothing here allocates, fails, or
+ * keeps state; threads come from the caller's pool.
  */
 #include "model/encoder_block.h"
 
@@ -37,7 +37,7 @@ static struct payload_part part_of(size_t rows, size_t columns) {
 }
 
 void encoder_cut(const struct encoder *encoder, unsigned cut, struct payload *payload) {
-    struct unit_place before = unit_place(BLOCK_UNITS * encoder->blocks + 2, cut - 1);
+    struct unit_place before = unit_place(MODEL_BLOCK_UNITS * encoder->blocks + 2, cut - 1);
     size_t rows = before.kind == UNIT_EMBED ? encoder->tokens : rows_after_attention(encoder, before.block);
     struct payload_part stream = part_of(rows, encoder->hidden);
     if (before.kind == UNIT_ATTENTION)
@@ -55,7 +55,7 @@ double encoder_flops(const struct encoder *encoder, struct unit_place place) {
     case UNIT_PROJECTION:
         return 2 * rows * d * d;
     default:
-        return 4 * rows * d * (double)encoder->intermediate / MLP_PARTS;
+        return 4 * rows * d * (double)encoder->intermediate / MODEL_MLP_PARTS;
     }
 }
 
@@ -130,9 +130,10 @@ static size_t attention_scratch_bytes(const struct encoder *encoder, unsigned bl
     return larger(scratch, kernels->linear_scratch_bytes(items * tokens, 2 * d, d, threads));
 }
 
-/* Of `rows` rows those before a part of an MLP; with MLP_PARTS, all. */
+/* Of `rows` rows those before a part of an MLP; with MODEL_MLP_PARTS, all. Of fewer rows than parts the first parts
+ * have one each, so that the first never has none: plans take it for the one that reads the weights. */
 static size_t rows_before(size_t rows, unsigned part) {
-    return rows * part / MLP_PARTS;
+    return (rows * part + MODEL_MLP_PARTS - 1) / MODEL_MLP_PARTS;
 }
 
 static size_t mlp_bytes(const struct encoder *encoder, size_t rows, const struct kernels *kernels, unsigned threads) {

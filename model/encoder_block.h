@@ -2,7 +2,7 @@
  *
  *   attention   x          -> a = softmax-attention(LN1(x)), x
  *   projection  a, x       -> y = a W + b + x
- *   MLP         y          -> activation(LN2(y) W1 + b1) W2 + b2 + y, for one of MLP_PARTS parts of the rows
+ *   MLP         y          -> activation(LN2(y) W1 + b1) W2 + b2 + y, for one of MODEL_MLP_PARTS parts of the rows
  *
  * A part of the rows is counted over the whole microbatch, items one after another: with four items each part of an MLP
  * is one item's. The rows of the other parts pass through as they are.

@@ -22,18 +22,13 @@
 #define UNIT_VECTORS_MAX  4
 #define TENSOR_NAME_BYTES 128
 
-/* An MLP works on each row alone, so it can be cut between rows where only the stream crosses: finer slices, balanced
- * to a quarter of an MLP, for the lightest payload that there is. */
-#define MLP_PARTS   4
-#define BLOCK_UNITS (2 + MLP_PARTS)
-
 enum unit_kind { UNIT_EMBED, UNIT_ATTENTION, UNIT_PROJECTION, UNIT_MLP, UNIT_HEAD };
 
 /* Which piece of the model a unit number means. */
 struct unit_place {
     enum unit_kind kind;
     unsigned block; /* 0 for embed and head */
-    unsigned part;  /* of an MLP, below MLP_PARTS; else 0 */
+    unsigned part;  /* of an MLP, below MODEL_MLP_PARTS; else 0 */
 };
 
 struct unit_place unit_place(unsigned units, unsigned unit);

@@ -68,11 +68,10 @@ static size_t activation_bytes(const struct model_config *config, struct slice s
     return payload.parts == 2 ? align64(items * payload_part_bytes(&payload.part[0])) : 0;
 }
 
-/* The units of the slice that are computed together, `unit` the first of them: one alone with kernels that would give
- * other bits to parts of an MLP computed apart, as a pipeline may cut them. */
-static struct slice step_at(const struct model_config *config, const struct kernels *kernels, struct slice slice,
-                            unsigned unit) {
-    unsigned end = kernels->rows_independent ? model_same_weights(config, unit).end : unit + 1;
+/* The units of the slice that are computed together, `unit` the first of them: one alone when they are to be computed
+ * apart. */
+static struct slice step_at(const struct model_config *config, struct slice slice, unsigned unit, bool apart) {
+    unsigned end = apart ? unit + 1 : model_same_weights(config, unit).end;
     return (struct slice){unit, end < slice.end ? end : slice.end};
 }
 
@@ -97,18 +96,33 @@ size_t model_workspace_bytes(const struct model_config *config, struct slice sli
     assert(items <= MODEL_ITEMS_MAX);
     size_t most = 0;
     for (struct slice step = {0, slice.first}; step.end < slice.end;) {
-        step = step_at(config, kernels, slice, step.end);
+        step = step_at(config, slice, step.end, !kernels->rows_independent);
         most = larger(most, step_bytes(config, slice, step, items, kernels, threads));
     }
     return stream_bytes(config, slice, items) + align64(most);
 }
 
-/* With a neighbour on either side of it the activation that the unit reads or writes lies in the block. */
+/* A step's bytes wherever it lies: with a neighbour on either side the activation that it reads or writes is in the
+ * block. */
+static size_t inner_step_bytes(const struct model_config *config, struct slice step, unsigned items,
+                               const struct kernels *kernels, unsigned threads) {
+    struct slice slice = {step.first > 0 ? step.first - 1 : 0, step.end < config->units ? step.end + 1 : step.end};
+    return align64(step_bytes(config, slice, step, items, kernels, threads));
+}
+
+/* Of each step that the unit can be part of, its share; the largest, since kernels may want more scratch for twice the
+ * rows than twice as much. */
 size_t model_unit_workspace_bytes(const struct model_config *config, unsigned unit, unsigned items,
                                   const struct kernels *kernels, unsigned threads) {
     assert(items <= MODEL_ITEMS_MAX && unit < config->units);
-    struct slice slice = {unit > 0 ? unit - 1 : 0, unit + 2 < config->units ? unit + 2 : config->units};
-    return align64(step_bytes(config, slice, (struct slice){unit, unit + 1}, items, kernels, threads));
+    struct slice same = kernels->rows_independent ? model_same_weights(config, unit) : (struct slice){unit, unit + 1};
+    size_t most = 0;
+    for (unsigned first = same.first; first <= unit; first++)
+        for (unsigned end = unit + 1; end <= same.end; end++) {
+            size_t bytes = inner_step_bytes(config, (struct slice){first, end}, items, kernels, threads);
+            most = larger(most, (bytes + end - first - 1) / (end - first));
+        }
+    return most;
 }
 
 size_t model_stream_workspace_bytes(const struct model_config *config, struct slice slice, unsigned items) {
@@ -177,13 +191,14 @@ static void run_step(const struct slice_model *slice, const struct workspace *wo
 
 void slice_forward_timed(const struct slice_model *slice, struct workspace *workspace, struct pool *pool,
                          unsigned items, void *const in[MODEL_PAYLOAD_PARTS], void *const out[MODEL_PAYLOAD_PARTS],
-                         double (*clock)(void), double *seconds) {
+                         double (*clock)(void), double *seconds, bool apart) {
+    apart = apart || !slice->kernels->rows_independent; /* as a pipeline may cut them, to the same bits */
     assert(items >= 1 && items <= workspace->items && pool_threads(pool) == workspace->threads);
     struct unit_call call = {.config = slice->config, .kernels = slice->kernels, .pool = pool, .items = items};
     memcpy(call.in, in, sizeof call.in);
     for (struct slice step = {0, slice->slice.first}; step.end < slice->slice.end;) {
         double start = clock ? clock() : 0;
-        step = step_at(slice->config, slice->kernels, slice->slice, step.end);
+        step = step_at(slice->config, slice->slice, step.end, apart);
         call.unit = step.first;
         call.end = step.end;
         run_step(slice, workspace, out, &call);
@@ -195,5 +210,5 @@ void slice_forward_timed(const struct slice_model *slice, struct workspace *work
 
 void slice_forward(const struct slice_model *slice, struct workspace *workspace, struct pool *pool, unsigned items,
                    void *const in[MODEL_PAYLOAD_PARTS], void *const out[MODEL_PAYLOAD_PARTS]) {
-    slice_forward_timed(slice, workspace, pool, items, in, out, NULL, NULL);
+    slice_forward_timed(slice, workspace, pool, items, in, out, NULL, NULL, false);
 }

@@ -20,6 +20,11 @@
 #define MODEL_PAYLOAD_PARTS  2
 #define MODEL_ITEMS_MAX      4096 /* items of a microbatch */
 
+/* An MLP works on each row alone, so it can be cut between rows, where only the stream crosses: finer slices, balanced
+ * to a quarter of an MLP, for the lightest payload that there is. */
+#define MODEL_MLP_PARTS   4
+#define MODEL_BLOCK_UNITS (2 + MODEL_MLP_PARTS)
+
 enum payload_type { PAYLOAD_U8, PAYLOAD_F32 };
 
 /* A tensor that crosses a cut, per item; a microbatch puts items before it as the outermost dimension. */
@@ -75,8 +80,9 @@ size_t model_weight_bytes(const struct model_config *config, struct slice slice)
 size_t model_workspace_bytes(const struct model_config *config, struct slice slice, unsigned items,
                              const struct kernels *kernels, unsigned threads);
 /* The same in parts, for planners: what one unit needs wherever it lies in a slice. The sum over those that have the
- * same weights, the largest such sum of a slice, bounds its need (by no more than one payload and the kernels'
- * scratch); besides there is what is kept for the residual stream, 0 unless the slice begins with unit 0. */
+ * same weights, the largest such sum of a slice, bounds its need (by no more than one payload and the kernels' scratch;
+ * with OpenBLAS, which computes the parts of an MLP one by one, by more); besides there is what is kept for the
+ * residual stream, 0 unless the slice begins with unit 0. */
 size_t model_unit_workspace_bytes(const struct model_config *config, unsigned unit, unsigned items,
                                   const struct kernels *kernels, unsigned threads);
 size_t model_stream_workspace_bytes(const struct model_config *config, struct slice slice, unsigned items);
@@ -140,7 +146,7 @@ struct slice_model *slice_new(const struct model_config *config, struct slice sl
 /* Takes the unit, and all with the same weights that the slice has, from a loaded slice: the two hold one copy of the
  * packed weights from now on, whichever is unloaded first. Costs neither time nor memory. Both have the unit or one
  * with its weights, and the kernels, and the caller knows that the weights are those wanted; the configurations need
- * not be the same object. Asked for again, for a unit that is there already, nothing happens. `from` may be computing
+ * not be the same object. Asked for again, of one that holds the same copy, nothing happens. `from` may be computing
  * meanwhile, in any thread, but not be unloaded. */
 void slice_share(struct slice_model *slice, const struct slice_model *from, unsigned unit);
 /* Packs the units that were not shared. Peak memory is their packed weights plus one tensor. progress (may be NULL) is
@@ -175,10 +181,11 @@ void slice_forward(const struct slice_model *slice, struct workspace *workspace,
                    void *const in[MODEL_PAYLOAD_PARTS], void *const out[MODEL_PAYLOAD_PARTS]);
 
 /* As slice_forward; seconds[u - first] receives the time of each unit, by a clock in seconds. Units that are computed
- * together, those of an MLP, get equal parts of the time. For profiling. */
+ * together, those of an MLP, get equal parts of the time; with `apart` they are computed one by one, to the same bits.
+ * For profiling. */
 void slice_forward_timed(const struct slice_model *slice, struct workspace *workspace, struct pool *pool,
                          unsigned items, void *const in[MODEL_PAYLOAD_PARTS], void *const out[MODEL_PAYLOAD_PARTS],
-                         double (*clock)(void), double *seconds);
+                         double (*clock)(void), double *seconds, bool apart);
 
 /* ---- images for a model ---- */
 

@@ -199,7 +199,7 @@ static bool vit_parse(struct model_config *config, const struct json *root, stru
         return false;
     if (vit->variant->head == HEAD_EMBEDDING && !parse_pooler(vit, root, error))
         return false;
-    config->units = BLOCK_UNITS * vit->encoder.blocks + 2;
+    config->units = MODEL_BLOCK_UNITS * vit->encoder.blocks + 2;
     config->answer = vit->variant->head == HEAD_EMBEDDING ? ANSWER_EMBEDDING : ANSWER_LOGITS;
     config->answer_size = (unsigned)vit->answer;
     config->image_height = (unsigned)vit->height;

@@ -59,10 +59,12 @@ static void fill_sums(struct fleet *fleet) {
     }
 }
 
-static void fill_handling(struct fleet *fleet) {
+static void fill_ends(struct fleet *fleet) {
     for (unsigned type = 0; type < fleet->types; type++)
         for (unsigned cut = 0; cut < fleet->cuts; cut++) {
-            double seconds = price_handling(fleet->problem, fleet->member[type][0], cut);
+            const unsigned board = fleet->member[type][0];
+            double seconds = price_handling(fleet->problem, board, cut);
+            fleet->entry[(size_t)type * fleet->cuts + cut] = price_entry(fleet->problem, board, cut);
             fleet->handling[(size_t)type * fleet->cuts + cut] = seconds;
             fleet->handling_most[type] = fmax(fleet->handling_most[type], seconds);
         }
@@ -119,8 +121,9 @@ void fleet_init(struct fleet *fleet, const struct problem *problem, double memor
     fleet->fits = allocate((size_t)fleet->types * fleet->cuts * fleet->words, sizeof *fleet->fits);
     fleet->transfer = allocate((size_t)fleet->cuts * fleet->ends * fleet->ends, sizeof *fleet->transfer);
     fleet->handling = allocate((size_t)fleet->types * fleet->cuts, sizeof *fleet->handling);
+    fleet->entry = allocate((size_t)fleet->types * fleet->cuts, sizeof *fleet->entry);
     fill_sums(fleet);
-    fill_handling(fleet);
+    fill_ends(fleet);
     for (unsigned type = 0; type < fleet->types; type++)
         fill_fits_of(fleet, type, memory_scale);
     fill_transfer(fleet);
@@ -131,6 +134,7 @@ void fleet_close(struct fleet *fleet) {
     release(fleet->fits);
     release(fleet->transfer);
     release(fleet->handling);
+    release(fleet->entry);
 }
 
 void route_price(const struct fleet *fleet, const struct route *route, struct plan *plan) {

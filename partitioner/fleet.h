@@ -19,6 +19,7 @@ struct fleet {
     double *transfer;         /* [cuts][ends][ends]: seconds from row to column; INFINITY where no link */
     double *handling;         /* [types][cuts]: seconds of its processors to receive or to send at a cut */
     double handling_most[PARTITIONER_BOARDS_MAX]; /* of a type */
+    double *entry; /* [types][cuts]: seconds more than those of its units for a slice that begins there */
 };
 
 /* Borrows the problem. With `memory_scale` every board has that many times its memory (1 but for finding out what is
@@ -36,12 +37,15 @@ static inline double fleet_units_compute(const struct fleet *fleet, unsigned typ
  * crosses. */
 static inline double fleet_compute(const struct fleet *fleet, unsigned type, unsigned first, unsigned end) {
     const double *handling = fleet->handling + (size_t)type * fleet->cuts;
-    return fleet_units_compute(fleet, type, first, end) + handling[first] + handling[end];
+    double entry = fleet->entry[(size_t)type * fleet->cuts + first];
+    return fleet_units_compute(fleet, type, first, end) + entry + handling[first] + handling[end];
 }
 
-/* No slice of those units takes longer. */
+/* No slice of those units, or with fewer at its end, takes longer. */
 static inline double fleet_compute_most(const struct fleet *fleet, unsigned type, unsigned first, unsigned end) {
-    return fleet_units_compute(fleet, type, first, end) + fleet->handling_most[type] + fleet->handling_most[type];
+    double entry = fleet->entry[(size_t)type * fleet->cuts + first];
+    return fleet_units_compute(fleet, type, first, end) + entry + fleet->handling_most[type] +
+           fleet->handling_most[type];
 }
 
 static inline const uint64_t *fleet_fits(const struct fleet *fleet, unsigned type, unsigned first) {

@@ -26,7 +26,9 @@ struct problem {
     unsigned units;  /* 1 to PARTITIONER_UNITS_MAX */
     unsigned items;  /* per microbatch; only used to report throughput */
 
-    const double *unit_seconds;   /* [boards][units] */
+    /* [boards][units]. Of units with the same weights (below) the first counts reading them: a slice that begins with
+     * another of them takes for that as long as for the first, if that is longer. */
+    const double *unit_seconds;
     const uint64_t *weight_bytes; /* [units] */
     /* [boards][units]: scratch while it computes, by kernels and threads; a slice needs the largest of its units, those
      * that have the same weights taken together */

@@ -57,12 +57,22 @@ static bool check_links(const struct problem *problem, struct error *error) {
     return true;
 }
 
+static bool check_weights(const struct problem *problem, struct error *error) {
+    for (unsigned unit = 0; problem->same_weights && unit < problem->units; unit++)
+        if (problem->same_weights[unit] &&
+            (unit == 0 || problem->weight_bytes[unit] != problem->weight_bytes[unit - 1]))
+            return error_set(error, ERROR_INPUT,
+                             "unit %u: the weights of the unit before it, want one with as many bytes", unit);
+    return true;
+}
+
 bool problem_check(const struct problem *problem, struct error *error) {
     if (problem->boards < 1 || problem->boards > PARTITIONER_BOARDS_MAX)
         return error_set(error, ERROR_INPUT, "%u boards, want 1 to %u", problem->boards, PARTITIONER_BOARDS_MAX);
     if (problem->units < 1 || problem->units > PARTITIONER_UNITS_MAX)
         return error_set(error, ERROR_INPUT, "%u units, want 1 to %u", problem->units, PARTITIONER_UNITS_MAX);
-    return check_times(problem, error) && check_handling(problem, error) && check_links(problem, error);
+    return check_times(problem, error) && check_weights(problem, error) && check_handling(problem, error) &&
+           check_links(problem, error);
 }
 
 bool plan_solve(const struct problem *problem, const char *policy, const struct policy_options *options,

@@ -15,6 +15,14 @@ double price_handling(const struct problem *problem, unsigned board, unsigned cu
     return problem->handling ? (double)problem->payload_bytes[cut] / problem->handling[board] : 0;
 }
 
+double price_entry(const struct problem *problem, unsigned board, unsigned first) {
+    const double *seconds = problem->unit_seconds + (size_t)board * problem->units;
+    unsigned reader = first;
+    while (reader > 0 && reader < problem->units && !weights_begin(problem, 0, reader))
+        reader--;
+    return reader < first ? fmax(seconds[reader] - seconds[first], 0) : 0;
+}
+
 double price_compute(const struct problem *problem, unsigned board, unsigned first, unsigned end) {
     const double *seconds = problem->unit_seconds + (size_t)board * problem->units;
     struct running_sum from = {0}, to;
@@ -23,7 +31,8 @@ double price_compute(const struct problem *problem, unsigned board, unsigned fir
     to = from;
     for (unsigned unit = first; unit < end; unit++)
         to = running_sum_add(to, seconds[unit]);
-    return running_sum_between(from, to) + price_handling(problem, board, first) + price_handling(problem, board, end);
+    return running_sum_between(from, to) + price_entry(problem, board, first) + price_handling(problem, board, first) +
+           price_handling(problem, board, end);
 }
 
 double price_transfer(const struct problem *problem, unsigned from, unsigned to, unsigned cut) {

@@ -27,6 +27,10 @@ static inline double running_sum_between(struct running_sum from, struct running
 /* Seconds that a board's processors spend on receiving, or on sending, the payload of `cut`. */
 double price_handling(const struct problem *problem, unsigned board, unsigned cut);
 
+/* Seconds that a slice on a board takes more than its units because it begins in the midst of units with the same
+ * weights. */
+double price_entry(const struct problem *problem, unsigned board, unsigned first);
+
 /* Seconds that a board's processors are busy with units [first, end) of one microbatch: computing, and handling the
  * payloads of both cuts. */
 double price_compute(const struct problem *problem, unsigned board, unsigned first, unsigned end);

@@ -176,6 +176,8 @@ static bool expand_any(struct reach *reach, const struct graph *graph, const str
         return expand(reach, graph, relaxation, from, 2);
     case 3:
         return expand(reach, graph, relaxation, from, 3);
+    case 4:
+        return expand(reach, graph, relaxation, from, 4);
     default:
         return expand(reach, graph, relaxation, from, reach->fleet->words);
     }

@@ -121,6 +121,9 @@ static void check_times(const struct profile_times *times, unsigned microbatch) 
     assert_true(times->runs >= 1 && times->spread >= 0 && times->spread < 1000);
     for (unsigned unit = 0; unit < UNITS; unit++)
         assert_true(times->unit_s[unit] > 0 && times->unit_s[unit] < 1);
+    for (unsigned unit = 3; unit < UNITS - 1; unit += 6) /* the first part of an MLP reads the weights */
+        assert_true(times->unit_s[unit] >= times->unit_s[unit + 1] &&
+                    times->unit_s[unit + 1] == times->unit_s[unit + 3]);
     for (unsigned unit = 1; unit < 7; unit++) {
         assert_true(times->unit_s[unit] == times->unit_s[unit + 6]);
         assert_true(times->unit_s[unit] != times->unit_s[unit + 12]); /* the last block is measured for itself */

@@ -10,12 +10,21 @@
 
 #define BRUTE_TOLERANCE 1e-9 /* periods and latencies this close, relatively, count as equal */
 
+/* Which weights the unit computes with: the first unit that has them. */
+static inline unsigned brute_weights(const struct problem *problem, unsigned unit) {
+    return problem->same_weights && problem->same_weights[unit] ? brute_weights(problem, unit - 1) : unit;
+}
+
 static inline double brute_compute(const struct problem *problem, unsigned board, unsigned first, unsigned end) {
     double sum = problem->handling ? ((double)problem->payload_bytes[first] + (double)problem->payload_bytes[end]) /
                                          problem->handling[board]
                                    : 0;
     for (unsigned unit = first; unit < end; unit++)
         sum += problem->unit_seconds[board * problem->units + unit];
+    unsigned reader = brute_weights(problem, first); /* of the first unit's weights, where the slice had them all */
+    double reading = problem->unit_seconds[board * problem->units + reader];
+    if (reading > problem->unit_seconds[board * problem->units + first])
+        sum += reading - problem->unit_seconds[board * problem->units + first];
     return sum;
 }
 
@@ -24,11 +33,6 @@ static inline double brute_transfer(const struct problem *problem, unsigned from
     if (bandwidth == 0)
         return INFINITY;
     return problem->latency[from * (problem->boards + 1) + to] + (double)problem->payload_bytes[cut] / bandwidth;
-}
-
-/* Which weights the unit computes with: the first unit that has them. */
-static inline unsigned brute_weights(const struct problem *problem, unsigned unit) {
-    return problem->same_weights && problem->same_weights[unit] ? brute_weights(problem, unit - 1) : unit;
 }
 
 /* Workspace and slots of a slice. */

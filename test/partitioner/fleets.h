@@ -89,11 +89,13 @@ enum regime { REGIME_COMPUTE, REGIME_COMMUNICATION, REGIME_MEMORY, REGIME_MIXED,
 static const char *const regime_name[REGIMES] = {"compute-bound", "communication-bound", "memory tight", "mixed",
                                                  "coordinator's link"};
 
-#define VIT_HUGE_UNITS 130
+#define VIT_HUGE_UNITS 194 /* embed, 32 blocks of six, head */
 
 static inline void made_fleet_model(struct made_fleet *made) {
-    static const double megabytes[4] = {18.774414, 6.254883, 25.029297, 25.004883};
-    static const unsigned values[4] = {657920, 328960, 1644800, 328960}; /* per item, leaving each unit of a block */
+    /* of each unit of a block: attention, projection, the parts of the MLP with the same weights */
+    static const double megabytes[6] = {18.774414, 6.254883, 50.034180, 50.034180, 50.034180, 50.034180};
+    static const unsigned values[6] = {657920, 328960, 328960, 328960, 328960, 328960}; /* per item, leaving the unit */
+    static const double workspace[6] = {4, 2, 1.5, 1.5, 1.5, 1.5};                      /* in streams */
     unsigned head = VIT_HUGE_UNITS - 1;
     made->weight_bytes[0] = 4 << 20;
     made->weight_bytes[head] = 5 << 20;
@@ -101,20 +103,24 @@ static inline void made_fleet_model(struct made_fleet *made) {
     made->payload_bytes[1] = UINT64_C(4) * 8 * 328960;
     made->payload_bytes[head + 1] = UINT64_C(4) * 8 * 1000;
     for (unsigned unit = 1; unit < head; unit++) {
-        made->weight_bytes[unit] = (uint64_t)(megabytes[(unit - 1) % 4] * 1048576);
-        made->payload_bytes[unit + 1] = UINT64_C(4) * 8 * values[(unit - 1) % 4];
+        made->weight_bytes[unit] = (uint64_t)(megabytes[(unit - 1) % 6] * 1048576);
+        made->same_weights[unit] = (unit - 1) % 6 > 2;
+        made->payload_bytes[unit + 1] = UINT64_C(4) * 8 * values[(unit - 1) % 6];
     }
-    for (unsigned at = 0; at < made->problem.boards * VIT_HUGE_UNITS; at++)
-        made->workspace_bytes[at] = 2 * made->payload_bytes[at % VIT_HUGE_UNITS + 1];
+    for (unsigned at = 0; at < made->problem.boards * VIT_HUGE_UNITS; at++) {
+        unsigned unit = at % VIT_HUGE_UNITS;
+        double streams = unit == 0 || unit == head ? 2 : workspace[(unit - 1) % 6];
+        made->workspace_bytes[at] = (uint64_t)(streams * (double)made->payload_bytes[1]);
+    }
     made->problem.input_slots = made->problem.output_slots = 2;
 }
 
 /* Times of one board that is `speed` times a slow one; 3 % of noise from unit to unit, as measured profiles have. */
 static inline void made_fleet_board(struct made_fleet *made, struct dice *dice, unsigned board, double speed) {
-    static const double seconds[4] = {0.57, 0.17, 0.68, 0.67};
+    static const double seconds[6] = {0.57, 0.17, 0.3375, 0.3375, 0.3375, 0.3375};
     double *times = made->unit_seconds + (size_t)board * VIT_HUGE_UNITS;
     for (unsigned unit = 0; unit < VIT_HUGE_UNITS; unit++)
-        times[unit] = seconds[(unit + 3) % 4] / speed * dice_between(dice, 0.97, 1.03);
+        times[unit] = seconds[(unit + 5) % 6] / speed * dice_between(dice, 0.97, 1.03);
     times[0] = 0.06 / speed;
     times[VIT_HUGE_UNITS - 1] = 0.002 / speed;
 }
@@ -144,7 +150,7 @@ static inline void made_fleet_links(struct made_fleet *made, struct dice *dice, 
 static inline void made_fleet_memory(struct made_fleet *made, const double *share, double room) {
     double weights = 0, shares = 0;
     for (unsigned unit = 0; unit < VIT_HUGE_UNITS; unit++)
-        weights += (double)made->weight_bytes[unit];
+        weights += made->same_weights[unit] ? 0 : (double)made->weight_bytes[unit];
     for (unsigned board = 0; board < made->problem.boards; board++)
         shares += share[board];
     for (unsigned board = 0; board < made->problem.boards; board++)

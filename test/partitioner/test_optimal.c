@@ -218,6 +218,30 @@ static void test_candidates(void **state) {
     }
 }
 
+/* Two equal boards that have different parts of the same weights in the plan in force: of one type as long as those
+ * parts take as much memory. */
+static void test_types_with_parts(void **state) {
+    (void)state;
+    struct made_fleet made;
+    struct fleet fleet;
+    struct plan in_force = {.stages = 2,
+                            .stage = {{.board = 0, .first = 1, .end = 2}, {.board = 1, .first = 2, .end = 4}}};
+    made_fleet_init(&made, 2, 4);
+    made.same_weights[2] = made.same_weights[3] = true;
+    for (unsigned link = 0; link < 9; link++)
+        made.bandwidth[link] = 1;
+    made.problem.beside = &in_force;
+    fleet_init(&fleet, &made.problem, 1);
+    assert_int_equal(fleet.types, 1);
+    fleet_close(&fleet);
+    for (unsigned at = 0; at < 8; at++)
+        made.workspace_bytes[at] = 3;
+    fleet_init(&fleet, &made.problem, 1);
+    assert_int_equal(fleet.types, 2);
+    fleet_close(&fleet);
+    made_fleet_close(&made);
+}
+
 /* ---- medium fleets: no plan of a period smaller by 1e-6 exists ---- */
 
 static void make_medium(struct made_fleet *made, struct dice *dice, unsigned boards, unsigned units) {
@@ -367,21 +391,21 @@ static void test_reasons(void **state) {
     (void)state;
     struct made_fleet made;
     made_fleet_rack(&made, REGIME_COMPUTE, 4, 4, 1);
-    made.weight_bytes[12] = UINT64_C(9) << 30;
+    made.weight_bytes[13] = UINT64_C(9) << 30; /* attention of block 2 */
     expect_reason(
-        &made, "unit 12 fits no board: with buffers and process it needs 9356.5 MiB; the nearest to that, a board, has "
-               "8192.0 MiB: 1164.5 MiB are missing");
+        &made, "unit 13 fits no board: with buffers and process it needs 9302.6 MiB; the nearest to that, a board, has "
+               "8192.0 MiB: 1110.6 MiB are missing");
     made_fleet_rack(&made, REGIME_COMPUTE, 4, 4, 1);
     const char *units[PARTITIONER_UNITS_MAX];
     for (unsigned unit = 0; unit < made.problem.units; unit++)
-        units[unit] = unit == 12 ? "block 3.1" : "another";
+        units[unit] = unit == 13 ? "block 2.1" : "another";
     made.problem.unit_names = units;
-    made.weight_bytes[12] = UINT64_C(9) << 30;
-    expect_reason(&made, "unit 12 (block 3.1) fits no board");
+    made.weight_bytes[13] = UINT64_C(9) << 30; /* attention of block 2 */
+    expect_reason(&made, "unit 13 (block 2.1) fits no board");
     made_fleet_rack(&made, REGIME_COMPUTE, 4, 4, 1);
     for (unsigned board = 0; board < 4; board++)
         made.memory_bytes[board] = made.payload_bytes[0] / 2;
-    expect_reason(&made, "unit 3 fits no board: with buffers and process it needs 190.6 MiB; the nearest to that, a "
+    expect_reason(&made, "unit 7 fits no board: with buffers and process it needs 105.3 MiB; the nearest to that, a "
                          "board, has 2.3 MiB: ");
 
     made_fleet_rack(&made, REGIME_COMPUTE, 4, 4, 1);
@@ -451,11 +475,12 @@ static void test_huge_times(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_candidates),  cmocka_unit_test(test_brute_force),
-        cmocka_unit_test(test_certificate), cmocka_unit_test(test_racks),
-        cmocka_unit_test(test_time_limit),  cmocka_unit_test(test_many_boards_in_time),
-        cmocka_unit_test(test_reasons),     cmocka_unit_test(test_reasons_in_little_time),
-        cmocka_unit_test(test_huge_times),  cmocka_unit_test(test_wide_models),
+        cmocka_unit_test(test_candidates),       cmocka_unit_test(test_brute_force),
+        cmocka_unit_test(test_certificate),      cmocka_unit_test(test_racks),
+        cmocka_unit_test(test_time_limit),       cmocka_unit_test(test_many_boards_in_time),
+        cmocka_unit_test(test_reasons),          cmocka_unit_test(test_reasons_in_little_time),
+        cmocka_unit_test(test_huge_times),       cmocka_unit_test(test_wide_models),
+        cmocka_unit_test(test_types_with_parts),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,4 +1,5 @@
 /* The simple policies, pricing, and plan_check, which must see through every kind of wrong plan. */
+#include "partitioner/price.h"
 #include "test/partitioner/fleets.h"
 
 #include <limits.h>
@@ -209,7 +210,7 @@ static void test_pipedream(void **state) {
 
 static void test_bad_problems(void **state) {
     (void)state;
-    for (unsigned kind = 0; kind < 8; kind++) {
+    for (unsigned kind = 0; kind < 10; kind++) {
         struct made_fleet made;
         struct plan plan;
         struct error error = {0};
@@ -221,6 +222,10 @@ static void test_bad_problems(void **state) {
             *wrong[kind] = values[kind];
         else if (kind == 6)
             made.problem.boards = 0;
+        else if (kind == 7)
+            made.same_weights[0] = true;
+        else if (kind == 8)
+            made.same_weights[2] = true, made.weight_bytes[2]++;
         else
             made.problem.units = PARTITIONER_UNITS_MAX + 1;
         assert_false(plan_solve(&made.problem, "optimal", NULL, &plan, &error));
@@ -356,6 +361,11 @@ static void test_same_weights(void **state) {
     made.problem.beside = NULL;
     const struct plan to = {.stages = 2,
                             .stage = {{.board = 1, .first = 0, .end = 2}, {.board = 0, .first = 2, .end = 4}}};
+    made.unit_seconds[1] = 5; /* board 0 reads the weights in 4 s, which it pays wherever its slice begins */
+    assert_seconds(price_compute(&made.problem, 0, 1, 4), 5 + 1 + 1);
+    assert_seconds(price_compute(&made.problem, 0, 2, 4), 1 + 1 + 4);
+    assert_seconds(price_compute(&made.problem, 0, 3, 4), 1 + 4);
+    assert_seconds(price_compute(&made.problem, 0, 0, 2), 1 + 5);
     struct plan_change change = plan_change(&made.problem, &in_force, &to);
     assert_int_equal(change.moved_bytes, 200); /* to board 1; board 0 has the weights of units 2 and 3 */
     assert_true(change.beside);

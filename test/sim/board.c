@@ -19,20 +19,35 @@ uint64_t sim_payload_bytes(uint32_t cut) {
     return (uint64_t)SIM_MICROBATCH * VALUE_BYTES * (1 + cut % 2);
 }
 
+/* Whose weights the unit computes with. */
+static uint32_t weights_of(const struct world *world, uint32_t unit) {
+    while (world->same_weights[unit])
+        unit--;
+    return unit;
+}
+
 /* What a slice costs: weights, workspace and slots, as the partitioner counts them. */
 uint64_t sim_slice_bytes(const struct world *world, uint32_t first, uint32_t end) {
-    uint64_t bytes = WORKSPACE_BYTES + STAGE_INPUTS * sim_payload_bytes(first) + STAGE_OUTPUTS * sim_payload_bytes(end);
-    for (uint32_t unit = first; unit < end; unit++)
-        bytes += world->unit_bytes[unit];
-    return bytes;
+    uint64_t bytes = STAGE_INPUTS * sim_payload_bytes(first) + STAGE_OUTPUTS * sim_payload_bytes(end);
+    uint64_t together = 0, most = 0; /* units with the same weights */
+    for (uint32_t unit = first; unit < end; unit++) {
+        bool more = unit > first && world->same_weights[unit];
+        bytes += more ? 0 : world->unit_bytes[unit];
+        together = more ? together + 1 : 1;
+        most = together > most ? together : most;
+    }
+    return bytes + most * WORKSPACE_BYTES;
 }
 
 uint64_t sim_shared_bytes(const struct world *world, uint32_t first, uint32_t end, uint32_t other_first,
                           uint32_t other_end) {
     uint64_t bytes = 0;
-    for (uint32_t unit = first; unit < end; unit++)
-        if (unit >= other_first && unit < other_end)
-            bytes += world->unit_bytes[unit];
+    for (uint32_t unit = first; unit < end; unit++) {
+        bool more = unit > first && world->same_weights[unit], both = false;
+        for (uint32_t other = other_first; other < other_end; other++)
+            both = both || weights_of(world, other) == weights_of(world, unit);
+        bytes += both && !more ? world->unit_bytes[unit] : 0;
+    }
     return bytes;
 }
 

@@ -74,6 +74,7 @@ static bool solve(struct world *world, struct plan *plan, struct plan *step, str
                                     .items = 1,
                                     .unit_seconds = costs.unit_seconds,
                                     .weight_bytes = world->unit_bytes,
+                                    .same_weights = world->same_weights,
                                     .workspace_bytes = costs.workspace_bytes,
                                     .payload_bytes = costs.payload_bytes,
                                     .memory_bytes = costs.memory_bytes,

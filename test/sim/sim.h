@@ -295,6 +295,7 @@ struct world {
     int64_t trouble_ns;  /* mean time between troubles */
     mono_t calm_at, end_at;
     uint64_t unit_bytes[SIM_UNITS];
+    bool same_weights[SIM_UNITS]; /* the unit computes with those of the unit before it */
 
     unsigned agenda_count, spins;
     mono_t spins_since;

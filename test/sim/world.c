@@ -211,6 +211,10 @@ static void make_model(struct world *world, bool large) {
     world->units = large ? 20 + sim_roll(world, SIM_UNITS - 20) : 4 + sim_roll(world, 9);
     for (unsigned unit = 0; unit < world->units; unit++)
         world->unit_bytes[unit] = 1000 + sim_roll(world, 2000);
+    bool parts = sim_roll(world, 2); /* as of an MLP */
+    for (unsigned unit = 1; unit < world->units && parts; unit++)
+        if ((world->same_weights[unit] = sim_roll(world, 3) > 0))
+            world->unit_bytes[unit] = world->unit_bytes[unit - 1];
     world->optimal = sim_roll(world, 8) == 0;
 }
 
