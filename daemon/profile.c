@@ -52,7 +52,8 @@ static bool add_tensor(void *context, const struct tensor *tensor) {
 
 static struct hash unit_hash(const struct model_config *config, unsigned unit) {
     struct description description = {.used = 0};
-    add(&description, "part %u;", unit - model_same_weights(config, unit).first);
+    struct slice same = model_same_weights(config, unit);
+    add(&description, "part %u of %u;", unit - same.first, same.end - same.first);
     add(&description, "%.17g flops;", model_unit_flops(config, unit));
     model_tensors(config, (struct slice){unit, unit + 1}, add_tensor, &description);
     add_payload(&description, config, unit);

@@ -3,7 +3,7 @@
  * The units fall into runs: neighbours whose kinds were not measured before, such as [embed, first block] and [last
  * block, head] of a ViT. A run is loaded with random weights as a slice of its own and passes over it are timed unit by
  * unit, so that units find their inputs as warm as their neighbour leaves them, as in a stage. The parts of an MLP are
- * timed together, as a slice that has them all computes them, and in other passes the first alone: it reads the
+ * timed together, as a slice that has them all computes them, and in some passes one by one: the first reads the
  * weights, so it takes more than the others (partitioner.h: unit_seconds). What a stage does between two visits to the
  * same weights is to walk through its others: so before each pass as many bytes of other memory are read as the rest of
  * the model weighs, up to twice the largest cache. Means over the middle half of the passes go to all units of the
@@ -40,7 +40,8 @@
 #define SAMPLE_S       0.1
 #define SAMPLE_SHARED  0.02 /* of processor time */
 #define SAMPLES_LEAST  3    /* unless a pass takes an eighth of the budget */
-#define APART_EACH     3    /* samples */
+#define APART_LEAST    3    /* passes, of which a pause may hit one */
+#define APART_EACH     3    /* samples, after those */
 #define WARM_S         0.05 /* a few periods of a quota */
 #define SHARED         3    /* wall over processor time from which on pauses count for more than what others change */
 #define QUIET          0.03
@@ -379,12 +380,16 @@ static unsigned take_sample(struct measuring *measuring, const struct bench *ben
 /* The units of the run that have the weights of `unit`. */
 static struct slice parts_of(const struct measuring *measuring, const struct bench *bench, unsigned unit) {
     struct slice same = model_same_weights(measuring->config, unit);
+    assert(same.first >= bench->slice.first); /* next_run takes all parts of an MLP */
     return (struct slice){same.first, same.end < bench->slice.end ? same.end : bench->slice.end};
 }
 
-/* Now and then a pass computes the parts of an MLP one by one: the first of them shows what one alone takes. */
-static void take_apart(struct measuring *measuring, struct bench *bench, unsigned items) {
+/* Now and then a pass computes the parts of an MLP one by one: the first of them shows what one alone takes. (With
+ * kernels that compute them so anyway there is nothing to find out.) */
+static void take_apart(struct measuring *measuring, struct bench *bench, unsigned items, unsigned samples) {
     bool any = false;
+    if (!measuring->kernels->rows_independent || (samples > APART_LEAST && samples % APART_EACH != 0))
+        return;
     for (unsigned unit = bench->slice.first; unit < bench->slice.end; unit++)
         any = any || parts_of(measuring, bench, unit).first < unit;
     unsigned units = bench->slice.end - bench->slice.first;
@@ -402,9 +407,9 @@ static double median_apart(const struct bench *bench, unsigned unit) {
 }
 
 /* Of what an MLP's parts take together, the first gets what it takes alone, in which the weights are read, and the
- * others the rest. (Kernels that compute them one by one were timed so.) */
+ * others the rest; equal shares where there was no time to see. */
 static void share_out(const struct measuring *measuring, const struct bench *bench, double *unit_s) {
-    if (bench->aparts == 0 || !measuring->kernels->rows_independent)
+    if (bench->aparts < APART_LEAST)
         return;
     for (struct slice parts = {0, bench->slice.first}; parts.end < bench->slice.end;) {
         parts = parts_of(measuring, bench, parts.end);
@@ -431,9 +436,12 @@ static bool measure_size(struct measuring *measuring, struct bench *bench, unsig
             return false;
         now = elapsed(measuring);
         double next = (now - before) / taken;
-        if (samples++ % APART_EACH == 0)
-            take_apart(measuring, bench, items);
+        samples++;
         passes += taken;
+        if (!asked_to_go_on(measuring, error))
+            return false;
+        if (now + next < end)
+            take_apart(measuring, bench, items, samples);
         now = elapsed(measuring);
         bool settled = !measuring->shared && samples >= SAMPLES_ENOUGH && spread(bench, samples, bench->once) < QUIET;
         bool least = samples < SAMPLES_LEAST && next < measuring->budget_s / 8 && now < measuring->budget_s;

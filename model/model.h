@@ -80,9 +80,9 @@ size_t model_weight_bytes(const struct model_config *config, struct slice slice)
 size_t model_workspace_bytes(const struct model_config *config, struct slice slice, unsigned items,
                              const struct kernels *kernels, unsigned threads);
 /* The same in parts, for planners: what one unit needs wherever it lies in a slice. The sum over those that have the
- * same weights, the largest such sum of a slice, bounds its need (by no more than one payload and the kernels' scratch;
- * with OpenBLAS, which computes the parts of an MLP one by one, by more); besides there is what is kept for the
- * residual stream, 0 unless the slice begins with unit 0. */
+ * same weights, the largest such sum of a slice, bounds its need (by no more than one payload and, for each part of an
+ * MLP, the kernels' scratch; with OpenBLAS, which computes the parts of an MLP one by one, by more); besides there is
+ * what is kept for the residual stream, 0 unless the slice begins with unit 0. */
 size_t model_unit_workspace_bytes(const struct model_config *config, unsigned unit, unsigned items,
                                   const struct kernels *kernels, unsigned threads);
 size_t model_stream_workspace_bytes(const struct model_config *config, struct slice slice, unsigned items);

@@ -27,7 +27,8 @@ struct problem {
     unsigned items;  /* per microbatch; only used to report throughput */
 
     /* [boards][units]. Of units with the same weights (below) the first counts reading them: a slice that begins with
-     * another of them takes for that as long as for the first, if that is longer. */
+     * another of them takes for that as long as for the first, if that is longer. "even" and "pipedream" do not
+     * look at that when they cut. */
     const double *unit_seconds;
     const uint64_t *weight_bytes; /* [units] */
     /* [boards][units]: scratch while it computes, by kernels and threads; a slice needs the largest of its units, those

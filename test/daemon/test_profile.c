@@ -77,7 +77,7 @@ static void test_fingerprint_stays(void **state) {
     char text[33];
     (void)state;
     profile_fingerprint(config, text);
-    assert_string_equal(text, "e3a7b39d2ded61c2c711dd292aa0a1ac");
+    assert_string_equal(text, "56b14a4389f3d413e3de2f0654d54160");
     model_config_destroy(&config);
 }
 
